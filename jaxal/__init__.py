@@ -1,0 +1,3 @@
+"""jaxal: functional active learning for JAX."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,84 @@
+"""Refusals of what can be known at trace time; every message names the cure."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def check_rank(name: str, array: Array, rank: int, shape: str, cure: str) -> None:
+    """Raises ValueError unless `array` has exactly `rank` axes.
+
+    Args:
+      name: what the caller calls the array.
+      array: anything with a shape.
+      rank: the number of axes expected.
+      shape: the expected shape in letters, such as "[N, C]".
+      cure: what to do about it, a full sentence.
+
+    Raises:
+      ValueError: `array` has another number of axes.
+    """
+    if jnp.ndim(array) != rank:
+        got = list(jnp.shape(array))
+        raise ValueError(f"{name} has shape {got}, expected {shape}. {cure}")
+
+
+def check_min_rank(name: str, array: Array, rank: int, shape: str, cure: str) -> None:
+    """Raises ValueError unless `array` has at least `rank` axes, see `check_rank`."""
+    if jnp.ndim(array) < rank:
+        got = list(jnp.shape(array))
+        raise ValueError(f"{name} has shape {got}, expected {shape}. {cure}")
+
+
+def check_floating(name: str, array: Array, cure: str) -> None:
+    """Raises TypeError unless `array` is floating point."""
+    dtype = jnp.result_type(array)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"{name} has dtype {dtype}, expected floating point. {cure}")
+
+
+def check_mask(name: str, mask: Array, num_rows: int) -> None:
+    """Raises unless `mask` is a bool array of shape `[num_rows]`."""
+    dtype = jnp.result_type(mask)
+    if dtype != jnp.bool_:
+        raise TypeError(
+            f"{name} has dtype {dtype}, expected bool. "
+            "Pass a mask with one entry a row, not a list of indices."
+        )
+    if jnp.shape(mask) != (num_rows,):
+        raise ValueError(
+            f"{name} has shape {list(jnp.shape(mask))}, expected [{num_rows}]: "
+            "one entry for each row of the pool."
+        )
+
+
+def check_key(key: Array) -> None:
+    """Raises TypeError unless `key` is one typed key, as `jax.random.key` makes."""
+    is_typed = isinstance(key, jax.Array) and jnp.issubdtype(
+        key.dtype, jax.dtypes.prng_key
+    )
+    if not is_typed:
+        raise TypeError(
+            f"key is {type(key).__name__}, expected a typed key. "
+            "Make one with jax.random.key(seed); wrap an old one with "
+            "jax.random.wrap_key_data(key)."
+        )
+    if key.shape != ():
+        raise ValueError(
+            f"key has shape {list(key.shape)}, expected one key. "
+            "Index the array of keys, or use jax.vmap over it."
+        )
+
+
+def check_batch_size(batch_size: int, num_rows: int) -> None:
+    """Raises unless `batch_size` is a Python int in `1 .. num_rows`."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int):
+        raise TypeError(
+            f"batch_size is {type(batch_size).__name__}, expected a Python int: it "
+            "sets an output shape, so under jax.jit it must be a static argument."
+        )
+    if not 1 <= batch_size <= num_rows:
+        raise ValueError(
+            f"batch_size is {batch_size}, expected 1 to {num_rows}, the number of "
+            "rows. Ask for fewer picks, or pass a larger pool."
+        )

@@ -1,0 +1,136 @@
+"""The contracts everything else in jaxal is written against: read this file first.
+
+Dimension letters, fixed for the whole package and written in brackets:
+
+    S  posterior samples      C  classes           K  picks of one round
+    N  rows of the pool       D  features          L  labelled rows
+    B  rows of one chunk      R  rounds            M  rows of a second set
+
+Conventions: the key is the first argument, typed (`jax.random.key`), and consumed.
+Functions take logits over the last axis; log-probabilities are logits too.
+Logarithms are natural. A higher score is always more worth labelling.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from jax import Array
+
+Variables = Mapping[str, Any]
+"""What a model owns: "params" is trained, every other collection is carried along."""
+
+
+class Output(NamedTuple):
+    """What a model says about `B` rows."""
+
+    logits: Array  # [B, C]
+    features: Array | None = None  # [B, D], what the last layer sees
+
+
+class ApplyFn(Protocol):
+    """Evaluates a model.
+
+    `key=None` is the deterministic network. A key switches dropout on and nothing
+    else; `train=True` makes batch statistics be used and updated as well. Only a
+    call with `train=True` may return variables that differ from those it was given.
+    """
+
+    def __call__(
+        self,
+        variables: Variables,
+        inputs: Array,
+        *,
+        key: Array | None = None,
+        train: bool = False,
+    ) -> tuple[Output, Variables]: ...
+
+
+class Model(NamedTuple):
+    """Any network of any framework: this is all jaxal sees of it."""
+
+    init: Callable[[Array, Array], Variables]  # (key, inputs[B, ...])
+    apply: ApplyFn
+
+
+class Pool(NamedTuple):
+    """A pool of fixed size; what changes between rounds is its masks."""
+
+    inputs: Array  # [N, ...]
+    labels: Array  # [N] int32, -1 where nobody has answered
+    is_labelled: Array  # [N] bool
+    is_valid: Array  # [N] bool, False on rows that pad N to the mesh
+
+    @property
+    def is_available(self) -> Array:
+        """Rows that may still be bought, `[N]` bool."""
+        return self.is_valid & ~self.is_labelled
+
+
+class Selection(NamedTuple):
+    """The rows chosen in one round."""
+
+    indices: Array  # [K] int32 rows of the pool, distinct where valid
+    scores: Array  # [K] what made each row win, documented per selector
+    is_valid: Array  # [K] bool, False where fewer than K rows were available
+
+
+class View(NamedTuple):
+    """What a strategy may see of the pool. It holds no truth nobody has paid for.
+
+    Fields a strategy did not name in `Strategy.needs` are None.
+    """
+
+    is_available: Array  # [N] bool
+    is_labelled: Array  # [N] bool
+    labels: Array | None = None  # [N] int32, -1 where nobody has answered
+    logits: Array | None = None  # [N, C]
+    samples: Array | None = None  # [S, N, C] logits, one row of S per posterior sample
+    features: Array | None = None  # [N, D]
+    inputs: Array | None = None  # [N, ...]
+    rows: Any = None  # pytree of [N, ...], what `Strategy.rowwise` computed
+
+
+class SelectFn(Protocol):
+    """Chooses `batch_size` (static) rows from a view."""
+
+    def __call__(self, key: Array, view: View, batch_size: int) -> Selection: ...
+
+
+class Strategy(NamedTuple):
+    """A way of choosing, as data: the loop computes what it needs, once.
+
+    `rowwise`, where given, maps the fields named in `streams` for one chunk of rows
+    to a pytree of `[B, ...]` arrays while the pool streams past, so that quantities
+    as large as `[S, N, C]` never exist. `select` finds the result in `view.rows`
+    and computes it itself when handed a view in which `rows` is None.
+    """
+
+    needs: frozenset[str]  # of View's fields, kept whole for `select`
+    select: SelectFn
+    streams: frozenset[str] = frozenset()  # of View's fields, seen by `rowwise` only
+    rowwise: Callable[[View], Any] | None = None
+    name: str = "custom"
+
+
+class Posterior(NamedTuple):
+    """Predictive samples of a model: which networks are asked, and how often."""
+
+    num_samples: int
+    sample: Callable[[Array, Variables, Array], Output]  # (key, variables, inputs[B])
+    # -> logits [S, B, C], features [B, D]
+    predict: Callable[[Variables, Array], Output]  # the one network used for metrics
+    members: int | None = None  # leading axis of the variables, None: no such axis
+
+
+class Learner(NamedTuple):
+    """Training, as three functions that are traced once."""
+
+    init: Callable[[Array, Array], Any]  # (key, inputs) -> state
+    fit: Callable[[Array, Any, Pool], tuple[Any, Any]]  # -> (state, FitInfo)
+    evaluate: Callable[[Any, Array, Array], Any]  # (state, inputs, labels) -> Metrics
+
+
+class Oracle(Protocol):
+    """Answers for rows of the pool: `[K]` int32, -1 for a row it will not label."""
+
+    def __call__(self, key: Array, indices: Array) -> Array: ...
