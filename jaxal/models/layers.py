@@ -1,0 +1,53 @@
+"""Layers the zoo is made of."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from jaxal.models.convolution import conv2d
+
+
+class Conv(nn.Module):
+    """`nn.Conv` without bias on square kernels, with the same kernel parameter."""
+
+    features: int
+    kernel_size: int = 3
+    stride: int = 1
+    padding: str = "SAME"
+    use_bias: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        size = (self.kernel_size, self.kernel_size)
+        shape = (*size, inputs.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        outputs = conv2d(
+            inputs.astype(self.dtype),
+            kernel.astype(self.dtype),
+            stride=self.stride,
+            padding=self.padding,
+        )
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+            outputs = outputs + bias.astype(self.dtype)[None, None, None]
+        return outputs
+
+
+def as_images(inputs: Array) -> Array:
+    """Inputs `[B, H, W]` or `[B, H, W, channels]`, with the channel axis."""
+    if inputs.ndim == 3:
+        return inputs[..., None]
+    if inputs.ndim == 4:
+        return inputs
+    raise ValueError(
+        f"inputs have shape {list(inputs.shape)}, expected images [B, H, W, channels]. "
+        "Reshape them, or use a model of flat inputs: mlp, logistic_regression."
+    )
+
+
+def as_rows(inputs: Array) -> Array:
+    """Inputs `[B, ...]` flattened to float32 `[B, D]`."""
+    return inputs.reshape(inputs.shape[0], -1).astype(jnp.float32)
