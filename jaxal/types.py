@@ -123,11 +123,20 @@ class Posterior(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """Training, as three functions that are traced once."""
+    """Training, as functions that are traced once.
+
+    `fit` is `finish . advance . start`. A learner that has the three can be driven a
+    few steps at a time, by one executable, so that progress can be shown and a person
+    can interrupt; one without them is driven by `fit` alone.
+    """
 
     init: Callable[[Array, Array], Any]  # (key, inputs) -> state
     fit: Callable[[Array, Any, Pool], tuple[Any, Any]]  # -> (state, FitInfo)
     evaluate: Callable[[Any, Array, Array], Any]  # (state, inputs, labels) -> Metrics
+    start: Callable[[Array, Any, Pool], Any] | None = None  # -> FitState
+    advance: Callable[[Any, Pool, Any], Any] | None = None  # (_, _, number of steps)
+    finish: Callable[[Any, Pool], tuple[Any, Any]] | None = None  # as fit
+    capacity: int | None = None  # most rows it can train on, None: all of them
 
 
 class Oracle(Protocol):

@@ -1,1 +1,44 @@
-"""To come."""
+"""Strategies: compositions of a posterior's outputs, a score or embedding, a selector."""
+
+from jaxal.strategies.embedded import badge, by_selector, coreset
+from jaxal.strategies.ranked import (
+    bald,
+    by_score,
+    entropy,
+    least_confidence,
+    margin,
+    mean_std,
+    random,
+    variation_ratio,
+)
+from jaxal.strategies.registry import register, strategy, strategy_names
+
+__all__ = [
+    "badge",
+    "bald",
+    "by_score",
+    "by_selector",
+    "coreset",
+    "entropy",
+    "least_confidence",
+    "margin",
+    "mean_std",
+    "random",
+    "register",
+    "strategy",
+    "strategy_names",
+    "variation_ratio",
+]
+
+for _factory in (
+    badge,
+    bald,
+    coreset,
+    entropy,
+    least_confidence,
+    margin,
+    mean_std,
+    random,
+    variation_ratio,
+):
+    register(_factory.__name__, _factory)

@@ -1,0 +1,272 @@
+"""The pool: fixed rows and changing masks, sharded over devices, read in chunks."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxal.types import Pool
+
+POOL_AXIS = "pool"
+UNLABELLED = -1
+
+
+def pool_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Returns a mesh of one axis over which the rows of a pool are spread.
+
+    Args:
+      devices: the devices to use, all of them by default.
+
+    Returns:
+      A `Mesh` whose only axis is called `POOL_AXIS`.
+
+    Example:
+      >>> import jax
+      >>> from jaxal import pool_mesh
+      >>> pool_mesh(jax.devices()[:1]).shape
+      OrderedDict({'pool': 1})
+    """
+    chosen = jax.devices() if devices is None else devices
+    # Auto axes: with Explicit ones, lax.top_k on a sharded vector is refused.
+    return Mesh(np.asarray(chosen), (POOL_AXIS,), axis_types=(AxisType.Auto,))
+
+
+def pad_rows(array: Array, num_rows: int, value: Any = 0) -> Array:
+    """Returns `array` with constant rows appended until it has `num_rows`."""
+    missing = num_rows - array.shape[0]
+    if missing == 0:
+        return array
+    widths = [(0, missing)] + [(0, 0)] * (array.ndim - 1)
+    if isinstance(array, np.ndarray):  # stays off the devices until it is sharded
+        return np.pad(array, widths, constant_values=value)  # type: ignore[return-value]
+    return jnp.pad(array, widths, constant_values=value)
+
+
+def make_pool(
+    inputs: Array, labels: Array | None = None, *, mesh: Mesh | None = None
+) -> Pool:
+    """Returns a pool whose rows are padded to the mesh and sharded over it.
+
+    Args:
+      inputs: `[N, ...]`, what the model takes, in any dtype.
+      labels: `[N]` integers, -1 where nobody has answered; by default nobody has.
+      mesh: where the rows live, by default `pool_mesh()`, every device there is.
+
+    Returns:
+      A `Pool` of `N` rounded up to the number of devices; `is_valid` is False on
+      the rows that were added.
+
+    Raises:
+      ValueError: `inputs` has no rows, holds NaN or infinity, or `labels` has
+        another length or holds values below -1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal import make_pool
+      >>> pool = make_pool(jnp.zeros([6, 2]))
+      >>> int(pool.is_available.sum())
+      6
+    """
+    _check_inputs(inputs)
+    num_rows = inputs.shape[0]
+    known = np.full(num_rows, UNLABELLED) if labels is None else np.asarray(labels)
+    _check_labels(known, num_rows)
+    mesh = pool_mesh() if mesh is None else mesh
+    padded = -(-num_rows // mesh.size) * mesh.size
+    pool = Pool(
+        inputs=pad_rows(inputs, padded),
+        labels=pad_rows(known.astype(np.int32), padded, UNLABELLED),
+        is_labelled=pad_rows(known != UNLABELLED, padded, False),
+        is_valid=pad_rows(np.ones(num_rows, bool), padded, False),
+    )
+    return jax.device_put(pool, NamedSharding(mesh, PartitionSpec(POOL_AXIS)))
+
+
+def reveal(pool: Pool, indices: Array, labels: Array, is_valid: Array) -> Pool:
+    """Returns the pool with some answers written down.
+
+    Args:
+      pool: the pool of `N` rows.
+      indices: `[K]` rows that were asked about.
+      labels: `[K]` answers, -1 where the oracle did not answer.
+      is_valid: `[K]` bool, rows to be ignored where False.
+
+    Returns:
+      The pool in which every valid, answered row is labelled.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal import make_pool, reveal
+      >>> pool = make_pool(jnp.zeros([4, 2]))
+      >>> answered = jnp.array([True, False])
+      >>> reveal(pool, jnp.array([2, 0]), jnp.array([1, 1]), answered).labels
+      Array([-1, -1,  1, -1], dtype=int32)
+    """
+    is_answered = is_valid & (labels != UNLABELLED)
+    # An index past the end is dropped, so rows nobody answered write nothing.
+    rows = jnp.where(is_answered, indices, pool.labels.shape[0])
+    return pool._replace(
+        labels=pool.labels.at[rows].set(labels.astype(jnp.int32), mode="drop"),
+        is_labelled=pool.is_labelled.at[rows].set(True, mode="drop"),
+    )
+
+
+def map_rows(
+    fn: Callable[[Array], Any],
+    inputs: Array,
+    *,
+    chunk_size: int = 1024,
+    mesh: Mesh | None = None,
+) -> Any:
+    """Applies a row-wise function to a pool in chunks of bounded memory.
+
+    Every device walks over its own rows; nothing crosses between devices.
+
+    Args:
+      fn: from `[B, ...]` to a pytree of `[B, ...]` arrays, each row by itself.
+      inputs: `[N, ...]`, with `N` divisible by the number of devices of `mesh`.
+      chunk_size: rows `B` that are looked at together, on each device.
+      mesh: the mesh `inputs` is sharded over, None for one device.
+
+    Returns:
+      A pytree of `[N, ...]` arrays, sharded as `inputs` is.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal import map_rows
+      >>> map_rows(lambda x: x.sum(-1), jnp.ones([5, 3]), chunk_size=2)
+      Array([3., 3., 3., 3., 3.], dtype=float32)
+    """
+    outputs = row_buffers(fn, inputs, chunk_size=chunk_size)
+    total = num_chunks(inputs, chunk_size, mesh)
+    return map_some_rows(
+        fn, inputs, outputs, 0, total, chunk_size=chunk_size, mesh=mesh
+    )
+
+
+def num_chunks(inputs: Array, chunk_size: int, mesh: Mesh | None) -> int:
+    """Returns how many chunks the device with most rows walks over."""
+    local = inputs.shape[0] // (1 if mesh is None else mesh.size)
+    return -(-local // chunk_size)
+
+
+def row_buffers(fn: Callable[[Array], Any], inputs: Array, *, chunk_size: int) -> Any:
+    """Returns zeros of the shapes that `map_rows` fills, see `map_some_rows`."""
+    chunk = min(chunk_size, inputs.shape[0])
+    row = jax.ShapeDtypeStruct((chunk, *inputs.shape[1:]), inputs.dtype)
+    shapes = jax.eval_shape(fn, row)
+    return jax.tree.map(
+        lambda s: jnp.zeros((inputs.shape[0], *s.shape[1:]), s.dtype), shapes
+    )
+
+
+def map_some_rows(
+    fn: Callable[[Array], Any],
+    inputs: Array,
+    outputs: Any,
+    first: Array | int,
+    count: Array | int,
+    *,
+    chunk_size: int,
+    mesh: Mesh | None = None,
+) -> Any:
+    """Fills in chunks `first .. first + count - 1` of what `map_rows` returns.
+
+    Both are traced numbers, so one executable does a pool in any number of pieces.
+
+    Args:
+      fn: as for `map_rows`.
+      inputs: `[N, ...]`.
+      outputs: what `row_buffers` or an earlier call returned.
+      first: the first chunk.
+      count: how many chunks.
+      chunk_size: rows of a chunk, on each device.
+      mesh: the mesh `inputs` is sharded over, None for one device.
+
+    Returns:
+      `outputs` with those rows filled in.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal.pool import map_some_rows, row_buffers
+      >>> rows, fn = jnp.ones([5, 3]), lambda x: x.sum(-1)
+      >>> empty = row_buffers(fn, rows, chunk_size=2)
+      >>> map_some_rows(fn, rows, empty, 0, 1, chunk_size=2)
+      Array([3., 3., 0., 0., 0.], dtype=float32)
+    """
+
+    def local(rows: Array, outputs: Any, first: Array, count: Array) -> Any:
+        return _fill(fn, rows, outputs, first, count, min(chunk_size, rows.shape[0]))
+
+    first, count = jnp.asarray(first, jnp.int32), jnp.asarray(count, jnp.int32)
+    if mesh is None or mesh.size == 1:
+        return local(inputs, outputs, first, count)
+    rows, whole = PartitionSpec(POOL_AXIS), PartitionSpec()
+    # The outputs vary over the mesh exactly as the rows do; nothing to check.
+    return jax.shard_map(
+        local,
+        mesh=mesh,
+        in_specs=(rows, rows, whole, whole),
+        out_specs=rows,
+        check_vma=False,
+    )(inputs, outputs, first, count)
+
+
+def _fill(
+    fn: Callable[[Array], Any],
+    rows: Array,
+    outputs: Any,
+    first: Array,
+    count: Array,
+    chunk: int,
+) -> Any:
+    def body(i: Array, outputs: Any) -> Any:
+        # The last chunk overlaps the one before instead of being padded: one
+        # executable for every chunk, and no copy of the pool.
+        start = jnp.minimum(i * chunk, rows.shape[0] - chunk)
+        part = fn(jax.lax.dynamic_slice_in_dim(rows, start, chunk))
+        return jax.tree.map(
+            lambda out, new: jax.lax.dynamic_update_slice_in_dim(out, new, start, 0),
+            outputs,
+            part,
+        )
+
+    return jax.lax.fori_loop(first, first + count, body, outputs)
+
+
+def _check_inputs(inputs: Array) -> None:
+    if inputs.ndim < 1 or inputs.shape[0] == 0:
+        raise ValueError(
+            f"inputs has shape {list(inputs.shape)}, expected [N, ...] with at least "
+            "one row. Pass the pool as one array whose first axis counts examples."
+        )
+    if jnp.issubdtype(inputs.dtype, jnp.floating):
+        axes = tuple(range(1, inputs.ndim))
+        xp = np if isinstance(inputs, np.ndarray) else jnp
+        bad = int((~xp.isfinite(inputs).all(axis=axes)).sum())
+        if bad:
+            raise ValueError(
+                f"{bad} of {inputs.shape[0]} rows of inputs hold NaN or infinity. "
+                "Remove or impute them before making a pool."
+            )
+
+
+def _check_labels(labels: np.ndarray, num_rows: int) -> None:
+    if labels.shape != (num_rows,):
+        raise ValueError(
+            f"labels has shape {list(labels.shape)}, expected [{num_rows}], one a row "
+            "of inputs. Use -1 for rows nobody has labelled."
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"labels has dtype {labels.dtype}, expected integers: class numbers from 0, "
+            "and -1 for rows nobody has labelled."
+        )
+    if labels.min() < UNLABELLED:
+        raise ValueError(
+            f"labels holds {labels.min()}; classes count from 0 and -1 means unlabelled."
+        )
