@@ -1,0 +1,106 @@
+"""Embeddings made of embeddings: weighted, side by side, projected."""
+
+import dataclasses
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxal import checks
+from jaxal.embeddings.base import Dense, Embedding
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Scaled(Embedding):
+    """Row n of an embedding, multiplied by `factors[n]`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal import Dense, Scaled
+      >>> Scaled(Dense(jnp.ones([2, 3])), jnp.array([2.0, 0.0])).sqnorm()
+      Array([12.,  0.], dtype=float32)
+    """
+
+    rows: Embedding
+    factors: Array  # [N]
+
+    def sqnorm(self) -> Array:
+        return self.rows.sqnorm() * jnp.square(self.factors)
+
+    def inner(self, other: Self) -> Array:
+        products = self.rows.inner(other.rows)
+        return products * self.factors[:, None] * other.factors[None]
+
+    def project(self, key: Array, num_dims: int) -> Array:
+        return self.rows.project(key, num_dims) * self.factors[:, None]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Concatenated(Embedding):
+    """Embeddings of the same rows side by side: their inner products add up.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal import Concatenated, Dense
+      >>> Concatenated((Dense(jnp.ones([2, 3])), Dense(jnp.ones([2, 1])))).sqnorm()
+      Array([4., 4.], dtype=float32)
+    """
+
+    parts: tuple[Embedding, ...]
+
+    def sqnorm(self) -> Array:
+        return jnp.stack([part.sqnorm() for part in self.parts]).sum(0)
+
+    def inner(self, other: Self) -> Array:
+        pairs = zip(self.parts, other.parts, strict=True)
+        return jnp.stack([part.inner(rows) for part, rows in pairs]).sum(0)
+
+    def origin(self, is_used: Array) -> tuple:
+        return tuple(part.origin(is_used) for part in self.parts)
+
+    def relative_to(self, origin: tuple) -> Self:
+        moved = zip(self.parts, origin, strict=True)
+        return dataclasses.replace(
+            self, parts=tuple(part.relative_to(point) for part, point in moved)
+        )
+
+    def project(self, key: Array, num_dims: int) -> Array:
+        keys = jax.random.split(key, len(self.parts))
+        pairs = zip(self.parts, keys, strict=True)
+        return jnp.stack([part.project(k, num_dims) for part, k in pairs]).sum(0)
+
+
+def random_projection(key: Array, embedding: Embedding, num_dims: int) -> Dense:
+    """Returns `num_dims` random coordinates of each row, written out.
+
+    With `G` of independent standard normal entries, row `x` becomes
+    `G x / sqrt(num_dims)`; an outer product `a (x) h` becomes
+    `(G a) * (H h) / sqrt(num_dims)`, elementwise, with `G` and `H` independent.
+    Squared norms and inner products are kept on average.
+
+    Args:
+      key: a typed key, consumed.
+      embedding: `N` rows of any kind.
+      num_dims: coordinates to keep.
+
+    Returns:
+      `Dense` of shape `[N, num_dims]`.
+
+    Raises:
+      TypeError: `key` is not a typed key.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal import Dense, random_projection
+      >>> random_projection(jax.random.key(0), Dense(jnp.ones([5, 64])), 8).x.shape
+      (5, 8)
+
+    Reference:
+      Fast and scalable polynomial kernels via explicit feature maps,
+      https://doi.org/10.1145/2487575.2487591
+    """
+    checks.check_key(key)
+    return Dense(embedding.project(key, num_dims))
