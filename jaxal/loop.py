@@ -101,9 +101,9 @@ def active_learner(
 
     A round is `ask` (train on what is labelled, look at the pool, choose) and `tell`
     (write the answers down). With people as oracles call the two yourself; with an
-    array as oracle `step` is both, and works under `jit`, in `lax.scan` over rounds and,
-    with `seed_axes`, under `vmap` over seeds. Nothing is compiled twice: the pool keeps
-    its size and its masks change.
+    array as oracle `step` is both, and works under `jit`, in `lax.scan` over rounds
+    and, with `seed_axes`, under `vmap` over seeds. Nothing is compiled twice: the pool
+    keeps its size and its masks change.
 
     Args:
       model: the network.
@@ -113,8 +113,8 @@ def active_learner(
       batch_size: rows to buy in a round, `K`; or one number a round, the last of which
         holds for all later rounds. Selections then have the largest size, and rows
         beyond the round's own number are not valid.
-      posterior: where `samples` come from; by default `mc_dropout(model)` for a strategy
-        that needs samples and `deterministic(model)` otherwise.
+      posterior: where `samples` come from; by default `mc_dropout(model)` for a
+        strategy that needs samples and `deterministic(model)` otherwise.
       test: `([T, ...], [T])` inputs and labels to measure on, each round.
       chunk_size: rows of the pool looked at together, on each device.
       mesh: the mesh the pool is sharded over, by default that of the pool's arrays.
@@ -127,7 +127,8 @@ def active_learner(
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from jaxal import active_learner, array_oracle, make_pool, strategy, supervised
+      >>> from jaxal import active_learner, array_oracle, make_pool, strategy
+      >>> from jaxal import supervised
       >>> from jaxal.models import logistic_regression
       >>> inputs = jnp.linspace(-1.0, 1.0, 40)[:, None]
       >>> labels = (inputs[:, 0] > 0.3).astype(int)
@@ -336,8 +337,8 @@ def _refuse_bad_rows(num_bad_rows: Array) -> None:
         return
     if (bad := int(num_bad_rows)) > 0:
         raise FloatingPointError(
-            f"The model's outputs are NaN or infinite on {bad} rows of the pool; nothing "
-            "was selected. Lower the learning rate, or check the inputs."
+            f"The model's outputs are NaN or infinite on {bad} rows of the pool; "
+            "nothing was selected. Lower the learning rate, or check the inputs."
         )
 
 

@@ -24,8 +24,8 @@ def expected_calibration_error(
 ) -> Array:
     r"""Returns how far confidence is from accuracy, in equal-width bins.
 
-    $\sum_b \frac{n_b}{N} \lvert \mathrm{acc}_b - \mathrm{conf}_b \rvert$, where bin b holds
-    the rows whose largest probability lies in $(b / B, (b + 1) / B]$.
+    $\sum_b \frac{n_b}{N} \lvert \mathrm{acc}_b - \mathrm{conf}_b \rvert$, where bin b
+    holds the rows whose largest probability lies in $(b / B, (b + 1) / B]$.
 
     Args:
       logits: `[N, C]`.

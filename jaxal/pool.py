@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 
 from jaxal.types import Pool
 
@@ -35,19 +36,22 @@ def pool_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     return Mesh(np.asarray(chosen), (POOL_AXIS,), axis_types=(AxisType.Auto,))
 
 
-def pad_rows(array: Array, num_rows: int, value: Any = 0) -> Array:
+def pad_rows(array: Any, num_rows: int, value: Any = 0) -> Any:
     """Returns `array` with constant rows appended until it has `num_rows`."""
     missing = num_rows - array.shape[0]
     if missing == 0:
         return array
     widths = [(0, missing)] + [(0, 0)] * (array.ndim - 1)
     if isinstance(array, np.ndarray):  # stays off the devices until it is sharded
-        return np.pad(array, widths, constant_values=value)  # type: ignore[return-value]
+        return np.pad(array, widths, constant_values=value)
     return jnp.pad(array, widths, constant_values=value)
 
 
 def make_pool(
-    inputs: Array, labels: Array | None = None, *, mesh: Mesh | None = None
+    inputs: Array | np.ndarray,
+    labels: ArrayLike | None = None,
+    *,
+    mesh: Mesh | None = None,
 ) -> Pool:
     """Returns a pool whose rows are padded to the mesh and sharded over it.
 
@@ -238,7 +242,7 @@ def _fill(
     return jax.lax.fori_loop(first, first + count, body, outputs)
 
 
-def _check_inputs(inputs: Array) -> None:
+def _check_inputs(inputs: Array | np.ndarray) -> None:
     if inputs.ndim < 1 or inputs.shape[0] == 0:
         raise ValueError(
             f"inputs has shape {list(inputs.shape)}, expected [N, ...] with at least "
@@ -263,10 +267,10 @@ def _check_labels(labels: np.ndarray, num_rows: int) -> None:
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
-            f"labels has dtype {labels.dtype}, expected integers: class numbers from 0, "
+            f"labels has dtype {labels.dtype}, expected integers: class numbers from 0 "
             "and -1 for rows nobody has labelled."
         )
     if labels.min() < UNLABELLED:
         raise ValueError(
-            f"labels holds {labels.min()}; classes count from 0 and -1 means unlabelled."
+            f"labels holds {labels.min()}; classes count from 0, -1 is unlabelled."
         )

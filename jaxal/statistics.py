@@ -195,7 +195,7 @@ def _as_vector(name: str, values: ArrayLike) -> np.ndarray:
     data = np.asarray(values, np.float64)
     if data.ndim != 1 or data.size == 0:
         raise ValueError(
-            f"{name} has shape {list(data.shape)}, expected [n] with at least one value."
+            f"{name} has shape {list(data.shape)}, expected [n], at least one value."
         )
     return data
 

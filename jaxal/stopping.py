@@ -29,7 +29,8 @@ def max_labels(budget: int) -> Rule:
 
     Example:
       >>> from jaxal.stopping import Progress, max_labels
-      >>> max_labels(100)([Progress(60)]), max_labels(100)([Progress(60), Progress(100)])
+      >>> rule = max_labels(100)
+      >>> rule([Progress(60)]), rule([Progress(60), Progress(100)])
       (False, True)
     """
     return lambda history: bool(history) and history[-1].num_labelled >= budget
@@ -107,8 +108,8 @@ def stabilizing_predictions(threshold: float = 0.99, window: int = 3) -> Rule:
         recent = [progress.predictions for progress in history[-window - 1 :]]
         if any(p is None for p in recent):
             raise ValueError(
-                "stabilizing_predictions needs Progress.predictions of every round: the "
-                "classes predicted for a fixed set of unlabelled rows."
+                "stabilizing_predictions needs Progress.predictions of every round: "
+                "the classes predicted for a fixed set of unlabelled rows."
             )
         pairs = zip(recent[:-1], recent[1:], strict=True)
         agreement = [cohen_kappa(a, b) for a, b in pairs]  # type: ignore[arg-type]
@@ -155,7 +156,7 @@ def _accuracies(history: Sequence[Progress]) -> list[float]:
     accuracies = [progress.accuracy for progress in history]
     if any(accuracy is None for accuracy in accuracies):
         raise ValueError(
-            "This rule needs Progress.accuracy of every round: measure it on validation "
-            "rows, not on the test set."
+            "This rule needs Progress.accuracy of every round: measure it on "
+            "validation rows, not on the test set."
         )
     return accuracies  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Strategies: compositions of a posterior's outputs, a score or embedding, a selector."""
+"""Strategies: compositions of posterior, score or embedding, and selector."""
 
 from jaxal.strategies.embedded import badge, by_selector, coreset
 from jaxal.strategies.ranked import (

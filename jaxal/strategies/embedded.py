@@ -12,9 +12,10 @@ from jaxal.types import Selection, Strategy, View
 def badge(*, first: str = "largest_norm") -> Strategy:
     r"""Returns BADGE: k-means++ on the gradients of the last layer.
 
-    The embedding of row n is $(p_n - e_{\hat y_n}) \otimes h_n$, the gradient of the loss
-    with the predicted class as label. Its length is uncertainty, its direction kind, and
-    squared-distance sampling wants both. The `N x (C D)` matrix is never written out.
+    The embedding of row n is $(p_n - e_{\hat y_n}) \otimes h_n$, the gradient of the
+    loss with the predicted class as label. Its length is uncertainty, its direction
+    kind, and squared-distance sampling wants both. The `N x (C D)` matrix is never
+    written out.
 
     Args:
       first: the first centre: "largest_norm", as in the authors' code, or "drawn", as

@@ -14,8 +14,8 @@ def by_score(score: Callable[[Array], Array], of: str = "logits") -> Strategy:
     """Returns the strategy that buys the rows with the highest score.
 
     Args:
-      score: from `[B, C]` logits (or `[S, B, C]` samples, or `[B, D]` features) to `[B]`,
-        higher being more worth labelling.
+      score: from `[B, C]` logits (or `[S, B, C]` samples, or `[B, D]` features) to
+        `[B]`, higher being more worth labelling.
       of: which field of the view it reads: "logits", "samples", "features", "inputs".
 
     Returns:
