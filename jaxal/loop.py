@@ -12,7 +12,7 @@ from jaxal import checks
 from jaxal.initial import random_rows
 from jaxal.metrics import Metrics
 from jaxal.pacing import paced
-from jaxal.pool import UNLABELLED, reveal
+from jaxal.pool import UNLABELLED, replicate, reveal
 from jaxal.posterior import deterministic, mc_dropout
 from jaxal.types import (
     Learner,
@@ -308,7 +308,8 @@ def _init(
         answers = oracle(key_oracle, rows)
         pool = reveal(pool, rows, answers, pool.is_available[rows])
     state = learner.init(key_learner, pool.inputs[:1])
-    return LoopState(pool, state, jnp.zeros([], jnp.int32))
+    state, zero = replicate((state, jnp.zeros([], jnp.int32)), pool)
+    return LoopState(pool, state, zero)
 
 
 def _segmented(learner: Learner) -> Callable[..., tuple[Any, Any]] | None:

@@ -90,6 +90,34 @@ def make_pool(
     return jax.device_put(pool, NamedSharding(mesh, PartitionSpec(POOL_AXIS)))
 
 
+def replicate(tree: Any, pool: Pool) -> Any:
+    """Returns arrays copied to every device the pool is on.
+
+    Types carry the mesh they live on: a state that starts off it would be traced once
+    more when it comes back from the first round.
+
+    Args:
+      tree: a pytree of arrays.
+      pool: the pool they will be used with.
+
+    Returns:
+      The same pytree, replicated over the pool's mesh; unchanged while tracing.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal import make_pool
+      >>> from jaxal.pool import replicate
+      >>> replicate(jnp.ones(2), make_pool(jnp.zeros([4, 1]))).sharding.spec
+      PartitionSpec()
+    """
+    if isinstance(pool.labels, jax.core.Tracer):
+        return tree
+    sharding = pool.labels.sharding
+    if not isinstance(sharding, NamedSharding):
+        return tree
+    return jax.device_put(tree, NamedSharding(sharding.mesh, PartitionSpec()))
+
+
 def reveal(pool: Pool, indices: Array, labels: Array, is_valid: Array) -> Pool:
     """Returns the pool with some answers written down.
 

@@ -138,7 +138,7 @@ def swa(start: float = 0.75) -> Averaging:
         raise ValueError(f"start is {start}, expected a share of the fit in [0, 1).")
 
     def weight(progress: Array) -> tuple[Array, Array]:
-        return jnp.asarray(1.0), (progress >= start).astype(jnp.float32)
+        return jnp.asarray(1.0), jnp.where(progress >= start, 1.0, 0.0)
 
     return _averaging(weight)
 
