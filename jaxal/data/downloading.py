@@ -1,0 +1,118 @@
+"""Files from the network: whole and verified, or a clear error and nothing."""
+
+import hashlib
+import http.client
+import os
+import threading
+import urllib.request
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from jaxal.data.extras import require
+from jaxal.data.types import UnavailableError
+
+OPEN_SECONDS = 10.0  # name look-up, connection and headers together
+READ_SECONDS = 30.0  # without a byte
+BLOCK = 1 << 18
+
+
+class Download(NamedTuple):
+    """A file, where it is published, and what it must be."""
+
+    url: str
+    size: int  # bytes
+    sha256: str  # hexadecimal
+    filename: str
+
+
+def fetch(download: Download, folder: Path) -> Path:
+    """Downloads a file into `folder`, or finds it there.
+
+    Args:
+      download: what and where from.
+      folder: made where absent; a file of that name in it is verified and used, so
+        that people without a network can put it there by hand.
+
+    Returns:
+      The path of the verified file. It gets its name only once it is whole.
+
+    Raises:
+      UnavailableError: no connection, a broken transfer, a wrong size or checksum.
+    """
+    place = folder / download.filename
+    if place.exists():
+        with place.open("rb") as file:
+            got = hashlib.file_digest(file, "sha256").hexdigest()
+        if got != download.sha256:
+            raise UnavailableError(
+                f"{place} has SHA-256 {got}, expected {download.sha256}: it is not the "
+                "published file. Delete it, and it is downloaded again."
+            )
+        return place
+    folder.mkdir(parents=True, exist_ok=True)
+    part = place.with_name(f"{place.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            got = _copy(download, file)
+        if got != download.sha256:
+            raise UnavailableError(
+                f"{download.url} has SHA-256 {got}, expected {download.sha256}; "
+                "nothing was kept. Try again; if it persists, the publisher changed the file."
+            )
+        part.replace(place)
+    except (OSError, http.client.HTTPException) as error:
+        raise UnavailableError(
+            f"{download.url} cannot be downloaded ({error}). Try again with a network, "
+            f"or put the file at {place}."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return place
+
+
+def _copy(download: Download, file: IO[bytes]) -> str:
+    """Copies the body to `file`; returns its SHA-256."""
+    tqdm = require("tqdm", "downloading")
+    digest, done = hashlib.sha256(), 0
+    bar = tqdm.tqdm(
+        total=download.size,
+        desc=download.filename,
+        unit="B",
+        unit_scale=True,
+        disable=None,
+    )
+    with _open(download.url) as response, bar:
+        # One byte too many is enough to know that it is another file.
+        while done <= download.size and (block := response.read(BLOCK)):
+            file.write(block)
+            digest.update(block)
+            done += len(block)
+            bar.update(len(block))
+    if done != download.size:
+        raise OSError(f"got {done} bytes, expected {download.size}")
+    return digest.hexdigest()
+
+
+def _open(url: str) -> Any:
+    """`urlopen` with a limit on the whole of it, name look-up included.
+
+    A socket timeout does not cover the look-up, which can take minutes on a machine
+    whose packets are dropped. The thread is a daemon: it never delays an exit.
+    """
+    result: list[Any] = []
+
+    def run() -> None:
+        request = urllib.request.Request(url, headers={"User-Agent": "jaxal"})
+        try:
+            result.append(urllib.request.urlopen(request, timeout=READ_SECONDS))
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            result.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(OPEN_SECONDS)
+    if not result:
+        raise TimeoutError(f"no answer within {OPEN_SECONDS:.0f} seconds")
+    if isinstance(result[0], Exception):
+        raise OSError(str(result[0])) from result[0]
+    return result[0]
