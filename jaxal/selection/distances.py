@@ -1,0 +1,122 @@
+"""Squared distances to the nearest centre, kept up to date in chunks of rows."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxal.embeddings import Embedding
+from jaxal.selection.sharding import Shard
+
+_SAMPLE = 127  # rows the origin is taken from
+_GROUP = 128  # centres of one product
+
+
+class Centres(NamedTuple):
+    """The first `num` of `M` rows, as seen from the origin."""
+
+    rows: Embedding  # [M]
+    num: Array
+
+
+class Space(NamedTuple):
+    """The rows of this device, and what their distances are measured with.
+
+    Rows are looked at from `origin`, a point amid them, chunk by chunk: distances do
+    not change, but `|x|^2 + |y|^2 - 2 <x, y>` then subtracts numbers of their size.
+    """
+
+    embedding: Embedding  # [L], as given
+    origin: Any
+    norms: Array  # [L] squared, as seen from the origin
+
+
+def make_space(shard: Shard, embedding: Embedding, is_used: Array) -> Space:
+    """Returns the space of `embedding` [L], seen from amid its `is_used` rows."""
+    count = shard.sum(jnp.sum(is_used, dtype=jnp.int32))
+    step = jnp.maximum(count // _SAMPLE, 1)
+    ranks = jnp.arange(_SAMPLE) * step
+    sample = shard.fetch(embedding, shard.ranked_rows(is_used, ranks))
+    origin = sample.origin(ranks < count)
+    norms = map_chunks(embedding, lambda rows: rows.relative_to(origin).sqnorm())
+    return Space(embedding, origin, norms)
+
+
+def map_chunks(embedding: Embedding, fn: Any) -> Array:
+    """Returns `fn` of every row, `[L]`, computed chunk by chunk."""
+    size = chunk_size(embedding.num_rows)
+    dtype = jax.eval_shape(fn, take_chunk(embedding, 0, size)).dtype
+
+    def step(index: Array, out: Array) -> Array:
+        start = _chunk_start(index, embedding.num_rows)
+        values = fn(take_chunk(embedding, start, size))
+        return lax.dynamic_update_slice_in_dim(out, values, start, 0)
+
+    count = -(-embedding.num_rows // size)
+    return lax.fori_loop(0, count, step, jnp.zeros(embedding.num_rows, dtype))
+
+
+def squared_distances(rows: Embedding, norms: Array, others: Embedding) -> Array:
+    """Returns squared distances `[N, M]`, exactly zero for rows that are equal.
+
+    What rounding leaves between equal rows, some units in the last place of their
+    squared norms, is taken for zero, as is anything as small.
+    """
+    scale = norms[:, None] + others.sqnorm()[None]
+    distances = scale - 2 * rows.inner(others)
+    units = 4 + math.sqrt(rows.num_products)
+    tolerance = units * float(jnp.finfo(distances.dtype).eps)
+    return jnp.where(distances <= tolerance * scale, 0, distances)
+
+
+def refresh(space: Space, nearest: Array, centres: Centres) -> Array:
+    """Returns `nearest` [L], lowered to the distance from the closest new centre."""
+    num_rows = space.embedding.num_rows
+    size = chunk_size(num_rows)
+    group = min(_GROUP, centres.rows.num_rows)
+    num_groups = -(-centres.num // group)
+
+    def chunk(index: Array, nearest: Array) -> Array:
+        start = _chunk_start(index, num_rows)
+        rows = take_chunk(space.embedding, start, size).relative_to(space.origin)
+        norms = lax.dynamic_slice_in_dim(space.norms, start, size)
+
+        def step(index: Array, nearest: Array) -> Array:
+            first = _group_start(index, group, centres.rows.num_rows)
+            others = take_chunk(centres.rows, first, group)
+            distances = squared_distances(rows, norms, others)
+            is_centre = first + jnp.arange(group) < centres.num
+            found = jnp.min(jnp.where(is_centre[None], distances, jnp.inf), axis=-1)
+            return jnp.minimum(nearest, found)
+
+        before = lax.dynamic_slice_in_dim(nearest, start, size)
+        after = lax.fori_loop(0, num_groups, step, before)
+        return lax.dynamic_update_slice_in_dim(nearest, after, start, 0)
+
+    num_chunks = jnp.where(centres.num > 0, -(-num_rows // size), 0)
+    return lax.fori_loop(0, num_chunks, chunk, nearest)
+
+
+def take_chunk(embedding: Embedding, start: Array | int, size: int) -> Embedding:
+    """Returns `size` rows from `start` on."""
+    return jax.tree.map(
+        lambda leaf: lax.dynamic_slice_in_dim(leaf, start, size), embedding
+    )
+
+
+def chunk_size(num_rows: int) -> int:
+    """Returns how many rows are looked at together: a cache full, or a GPU full."""
+    most = 1024 if jax.default_backend() == "cpu" else 16384
+    return min(most, num_rows)
+
+
+def _chunk_start(index: Array, num_rows: int) -> Array:
+    # The last chunk overlaps the one before it instead of running past the end.
+    size = chunk_size(num_rows)
+    return jnp.minimum(index * size, num_rows - size)
+
+
+def _group_start(index: Array, group: int, num_centres: int) -> Array:
+    return jnp.minimum(index * group, num_centres - group)

@@ -1,0 +1,164 @@
+"""Ranked selection: the highest scores, with or without chance."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.sharding import Mesh
+
+from jaxal import checks
+from jaxal.selection.blocks import row_gumbel
+from jaxal.selection.sharding import Shard, find_mesh, over_rows
+from jaxal.types import Selection
+
+
+def top_k(
+    key: Array,
+    scores: Array,
+    is_available: Array,
+    *,
+    batch_size: int,
+    mesh: Mesh | None = None,
+) -> Selection:
+    """Returns the available rows of the highest scores.
+
+    Ties go to the lower row. NaN counts as the lowest score there is.
+
+    Args:
+      key: a typed key, unused: the choice holds no chance.
+      scores: `[N]` floating point, higher is more worth labelling.
+      is_available: `[N]` bool.
+      batch_size: picks `K`, static.
+      mesh: where the rows live, by default as `scores` is sharded.
+
+    Returns:
+      `Selection`, best first, with the scores as given; indices are `N` where fewer
+      than `K` rows were available.
+
+    Raises:
+      ValueError: a shape is wrong, or `batch_size` is not in `1 .. N`.
+      TypeError: `scores` is not floating point, or the mask not bool.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal import top_k
+      >>> scores, free = jnp.array([0.1, 0.9, 0.5]), jnp.array([True, False, True])
+      >>> top_k(jax.random.key(0), scores, free, batch_size=2).indices
+      Array([2, 0], dtype=int32)
+    """
+    checks.check_key(key)
+    scores = _checked(scores, is_available, batch_size, "scores")
+    mesh = find_mesh(mesh, scores)
+    return _ranked(key, scores, is_available, batch_size, mesh, False)
+
+
+def gumbel_top_k(
+    key: Array,
+    log_weights: Array,
+    is_available: Array,
+    *,
+    batch_size: int,
+    mesh: Mesh | None = None,
+) -> Selection:
+    """Draws rows without replacement, in proportion to `exp(log_weights)`.
+
+    The rows of the `K` largest `log_weights + G`, with `G` standard Gumbel noise, are
+    a draw of one row after another, each in proportion to the weights that are left.
+    The noise belongs to the row, so the draw does not depend on how rows are sharded.
+
+    Args:
+      key: a typed key, consumed.
+      log_weights: `[N]` floating point; all equal for a uniform draw. Rows of -inf
+        are drawn, at random, when no others are left.
+      is_available: `[N]` bool.
+      batch_size: picks `K`, static.
+      mesh: where the rows live, by default as `log_weights` is sharded.
+
+    Returns:
+      `Selection` in the order drawn, with the perturbed log-weights as scores;
+      indices are `N` where fewer than `K` rows were available.
+
+    Raises:
+      ValueError: a shape is wrong, or `batch_size` is not in `1 .. N`.
+      TypeError: `log_weights` is not floating point, or the mask not bool.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal import gumbel_top_k
+      >>> free = jnp.array([True, False, True])
+      >>> picks = gumbel_top_k(jax.random.key(0), jnp.zeros(3), free, batch_size=2)
+      >>> sorted(picks.indices.tolist())
+      [0, 2]
+
+    Reference:
+      Stochastic beams and where to find them, https://arxiv.org/abs/1903.06059
+    """
+    checks.check_key(key)
+    log_weights = _checked(log_weights, is_available, batch_size, "log_weights")
+    mesh = find_mesh(mesh, log_weights)
+    return _ranked(key, log_weights, is_available, batch_size, mesh, True)
+
+
+def highest(shard: Shard, values: Array, num: int) -> tuple[Array, Array]:
+    """Returns the `num` largest values of the pool and their rows, on every device."""
+    found, local = lax.top_k(values, min(num, values.shape[0]))
+    rows = local.astype(jnp.int32) + shard.first_row
+    if shard.axis is None:
+        return found, rows
+    # Devices come in the order of their rows, so ties still go to the lower row.
+    found, rows = jax.tree.map(jnp.ravel, shard.gather((found, rows)))
+    found, order = lax.top_k(found, num)
+    return found, rows[order]
+
+
+def perturb(key: Array, shard: Shard, log_weights: Array) -> Array:
+    """Returns `log_weights` [L] plus the rows' Gumbel noise; -inf stays lowest."""
+    noise = row_gumbel(key, shard)
+    # Rows without weight come after all others, among themselves at random.
+    last = jnp.finfo(noise.dtype).min * (0.5 + 0.5 * jnp.exp(-jnp.exp(noise)))
+    noisy = log_weights.astype(noise.dtype) + noise
+    return jnp.where(log_weights == -jnp.inf, last, noisy)
+
+
+@partial(jax.jit, static_argnums=(3, 4, 5))
+def _ranked(
+    key: Array,
+    scores: Array,
+    is_available: Array,
+    batch_size: int,
+    mesh: Mesh | None,
+    is_noisy: bool,
+) -> Selection:
+    num_rows = scores.shape[0]
+
+    def select(shard: Shard, key: Array, rows: tuple[Array, Array]) -> Selection:
+        scores, is_available = rows
+        scores = perturb(key, shard, scores) if is_noisy else scores
+        _, chosen = highest(shard, _rankable(scores, is_available), batch_size)
+        num_available = shard.sum(jnp.sum(is_available))
+        is_valid = jnp.arange(batch_size) < num_available
+        found = shard.fetch(scores, chosen)
+        return Selection(
+            indices=jnp.where(is_valid, chosen, num_rows),
+            scores=jnp.where(is_valid, found, -jnp.inf),
+            is_valid=is_valid,
+        )
+
+    return over_rows(select, key, (scores, is_available), mesh=mesh)
+
+
+def _rankable(scores: Array, is_available: Array) -> Array:
+    # lax.top_k ranks NaN first; and -inf must still beat rows that cannot be had.
+    lowest = jnp.finfo(scores.dtype).min
+    finite = jnp.maximum(jnp.where(jnp.isnan(scores), lowest, scores), lowest)
+    return jnp.where(is_available, finite, -jnp.inf)
+
+
+def _checked(scores: Array, is_available: Array, batch_size: int, name: str) -> Array:
+    scores = jnp.asarray(scores)
+    checks.check_rank(name, scores, 1, "[N]", "Pass one number for each row.")
+    checks.check_floating(name, scores, "Cast it, to float32 for example.")
+    checks.check_mask("is_available", is_available, scores.shape[0])
+    checks.check_batch_size(batch_size, scores.shape[0])
+    return scores
