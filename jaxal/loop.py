@@ -186,6 +186,17 @@ def active_learner(
         bad = looked.num_bad_rows
         return state, selection, RoundInfo(metrics, info, num_labelled, bad)
 
+    known: list[int] = []
+
+    def tell_checked(
+        state: LoopState, selection: Selection, labels: Array
+    ) -> LoopState:
+        if not known:  # only the model knows the number of classes; asked once
+            rows = state.pool.inputs[:1]
+            shapes = jax.eval_shape(posterior.predict, state.learner, rows)
+            known.append(shapes.logits.shape[-1])
+        return tell(state, selection, labels, num_classes=known[0])
+
     def step(key: Array, state: LoopState) -> tuple[LoopState, RoundInfo]:
         if oracle is None:
             raise ValueError(
@@ -194,26 +205,33 @@ def active_learner(
             )
         state, selection, info = ask(key, state)
         labels = oracle(round_keys(key).oracle, selection.indices)
-        return tell(state, selection, labels), info
+        return tell_checked(state, selection, labels), info
 
     phases = Phases(train, measure, look_at, choose)
-    return ActiveLearner(init, ask, tell, step, phases)
+    return ActiveLearner(init, ask, tell_checked, step, phases)
 
 
-def tell(state: LoopState, selection: Selection, labels: Array) -> LoopState:
+def tell(
+    state: LoopState,
+    selection: Selection,
+    labels: Array,
+    *,
+    num_classes: int | None = None,
+) -> LoopState:
     """Returns the state in which the oracle's answers are written down.
 
     Args:
       state: the state that was asked.
       selection: what was asked, `K` rows.
       labels: `[K]` integers, -1 for a row that got no answer.
+      num_classes: the number of classes `C`, where it is known.
 
     Returns:
       The state of the next round.
 
     Raises:
-      ValueError: there are not `K` labels, one is below -1, or a selected row is
-        labelled already. Values are checked where they are known, outside `jit`.
+      ValueError: there are not `K` labels, one is outside `-1 .. C - 1`, or a selected
+        row is labelled already. Values are checked where they are known, outside `jit`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -232,7 +250,7 @@ def tell(state: LoopState, selection: Selection, labels: Array) -> LoopState:
         )
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"labels has dtype {labels.dtype}, expected class numbers.")
-    _refuse_bad_answers(state.pool, selection, labels)
+    _refuse_bad_answers(state.pool, selection, labels, num_classes)
     pool = reveal(state.pool, selection.indices, labels, selection.is_valid)
     return state._replace(pool=pool, round=state.round + 1)
 
@@ -343,12 +361,22 @@ def _refuse_bad_rows(num_bad_rows: Array) -> None:
         )
 
 
-def _refuse_bad_answers(pool: Pool, selection: Selection, labels: Array) -> None:
+def _refuse_bad_answers(
+    pool: Pool, selection: Selection, labels: Array, num_classes: int | None
+) -> None:
     values = (pool.is_labelled, *selection, labels)
     if any(isinstance(value, jax.core.Tracer) for value in values):
         return
-    if (low := int(labels.min(initial=UNLABELLED))) < UNLABELLED:
-        raise ValueError(f"labels holds {low}; classes count from 0, -1 is no answer.")
+    answers = labels[selection.is_valid]
+    is_odd = answers < UNLABELLED
+    if num_classes is not None:
+        is_odd |= answers >= num_classes
+    if bool(is_odd.any()):
+        top = "C - 1" if num_classes is None else num_classes - 1
+        raise ValueError(
+            f"labels holds {sorted(set(answers[is_odd].tolist()))}, expected classes 0 "
+            f"to {top}, or -1 for no answer. Nothing was written down; answer again."
+        )
     is_taken = pool.is_labelled[selection.indices] & selection.is_valid
     if bool(is_taken.any()):
         rows = selection.indices[is_taken].tolist()

@@ -13,6 +13,7 @@ from jaxal.pool import (
     reveal,
     row_buffers,
 )
+from tests.toys import DEVICE_COUNTS
 
 
 @pytest.mark.parametrize("num_rows", [1, 4, 7, 13])
@@ -48,12 +49,13 @@ def test_bad_pools_are_refused(inputs, labels, message):
 
 
 @pytest.mark.parametrize("chunk_size", [1, 3, 4, 12, 100])
-@pytest.mark.parametrize("devices", [1, 2, 4])
+@pytest.mark.sharded
+@pytest.mark.parametrize("devices", DEVICE_COUNTS)
 def test_map_rows_equals_the_function_whatever_the_chunks_and_devices(
     chunk_size, devices
 ):
     mesh = pool_mesh(jax.devices()[:devices])
-    inputs = np.arange(24.0, dtype=np.float32).reshape(12, 2)
+    inputs = np.arange(48.0, dtype=np.float32).reshape(24, 2)
     pool = make_pool(inputs, mesh=mesh)
 
     def fn(rows):

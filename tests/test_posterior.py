@@ -8,7 +8,7 @@ import pytest
 from jaxal.models import mlp
 from jaxal.pool import make_pool, map_rows, pool_mesh
 from jaxal.posterior import deep_ensemble, deterministic, mc_dropout
-from tests.toys import linear
+from tests.toys import DEVICE_COUNTS, linear
 
 KEY = jax.random.key(0)
 
@@ -25,7 +25,8 @@ def test_one_mask_for_the_whole_pool(model):
 
 
 @pytest.mark.parametrize("chunk_size", [1, 3, 8])
-@pytest.mark.parametrize("devices", [1, 2, 4])
+@pytest.mark.sharded
+@pytest.mark.parametrize("devices", DEVICE_COUNTS)
 def test_chunks_and_shards_do_not_change_a_sample(chunk_size, devices):
     model = linear(3, dropout=0.5)
     posterior = mc_dropout(model, num_samples=4)

@@ -7,6 +7,9 @@ import numpy as np
 from jaxal.types import Model, Output
 
 
+DEVICE_COUNTS = [n for n in (1, 2, 4, 8) if n <= jax.device_count()]
+
+
 def linear(num_classes: int = 2, dropout: float = 0.0) -> Model:
     """A linear classifier written by hand: no framework, and one feature vector."""
 

@@ -1,0 +1,349 @@
+"""The loop as people, scans and seeds use it."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxal import (
+    Model,
+    Output,
+    Selection,
+    Strategy,
+    View,
+    active_learner,
+    array_oracle,
+    bald,
+    by_score,
+    deep_ensemble,
+    make_pool,
+    mc_dropout,
+    pool_mesh,
+    reluctant_oracle,
+    seed_axes,
+    strategy,
+    supervised,
+    tell,
+    top_k,
+)
+from tests.toys import blobs, linear
+
+KEY = jax.random.key(0)
+INPUTS, LABELS = blobs(40, 3)
+NAMES = ("random", "margin", "entropy", "badge", "coreset", "bald")
+
+
+def a_loop(name="margin", *, devices=1, oracle=None, batch_size=3, **settings):
+    model = linear(3, dropout=0.3)
+    mesh = pool_mesh(jax.devices()[:devices])
+    loop = active_learner(
+        model,
+        supervised(model, epochs=3, batch_size=8),
+        strategy(name) if isinstance(name, str) else name,
+        array_oracle(LABELS) if oracle is None else oracle,
+        batch_size=batch_size,
+        test=(jnp.asarray(INPUTS), jnp.asarray(LABELS)),
+        **{"chunk_size": 7, **settings},
+    )
+    return loop, loop.init(KEY, make_pool(INPUTS, mesh=mesh), initial=4)
+
+
+def labelled(state):
+    return np.flatnonzero(np.asarray(state.pool.is_labelled)).tolist()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_round_buys_new_rows_with_their_own_labels(name):
+    loop, state = a_loop(name)
+    for i in range(3):
+        before = labelled(state)
+        state, info = loop.step(jax.random.key(i), state)
+        assert len(labelled(state)) == len(before) + 3
+        assert set(before) < set(labelled(state))
+        assert int(info.num_labelled) == len(before)
+        assert int(info.num_bad_rows) == 0
+    rows = labelled(state)
+    np.testing.assert_array_equal(state.pool.labels[jnp.array(rows)], LABELS[rows])
+    assert int(state.round) == 3
+
+
+@pytest.mark.sharded
+@pytest.mark.parametrize("name", NAMES)
+def test_picks_do_not_depend_on_devices_or_chunks(name):
+    found = []
+    for devices, chunk_size in ((1, 40), (1, 7), (2, 5), (jax.device_count(), 64)):
+        loop, state = a_loop(name, devices=devices, chunk_size=chunk_size)
+        for i in range(2):
+            state, _ = loop.step(jax.random.key(i), state)
+        found.append(labelled(state))
+    assert all(rows == found[0] for rows in found)
+
+
+@pytest.mark.parametrize("name", ["margin", "badge"])
+def test_scan_over_rounds_equals_the_python_loop(name):
+    loop, state = a_loop(name)
+    keys = jax.random.split(KEY, 3)
+    expected, infos = state, []
+    for key in keys:
+        expected, info = loop.step(key, expected)
+        infos.append(info)
+    found, scanned = jax.jit(
+        lambda s, k: jax.lax.scan(lambda s, k: loop.step(k, s), s, k)
+    )(state, keys)
+    assert labelled(found) == labelled(expected)
+    chex.assert_trees_all_close(found.learner, expected.learner, atol=1e-5)
+    accuracy = [float(info.metrics.accuracy) for info in infos]
+    np.testing.assert_allclose(scanned.metrics.accuracy, accuracy, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["margin", "badge"])
+def test_vmap_over_seeds_equals_each_seed_alone(name):
+    loop, _ = a_loop(name)
+    pool = make_pool(INPUTS, mesh=pool_mesh(jax.devices()[:1]))
+    states = [loop.init(jax.random.key(i), pool, initial=4) for i in range(3)]
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *states)
+    stacked = stacked._replace(pool=stacked.pool._replace(inputs=pool.inputs))
+    keys = jax.random.split(KEY, 3)
+    axes = seed_axes(stacked)
+    step = jax.jit(jax.vmap(loop.step, in_axes=(0, axes), out_axes=(axes, 0)))
+    found, infos = step(keys, stacked)
+    assert found.pool.inputs.shape == pool.inputs.shape  # one copy for all seeds
+    for i, (key, state) in enumerate(zip(keys, states, strict=True)):
+        expected, info = loop.step(key, state)
+        assert np.flatnonzero(found.pool.is_labelled[i]).tolist() == labelled(expected)
+        np.testing.assert_allclose(infos.fit.loss[i], info.fit.loss, rtol=1e-4)
+
+
+def test_later_rounds_trace_nothing():
+    traces = []
+
+    def counting(view):
+        traces.append(view)
+        return view.logits.max(-1)
+
+    def select(key, view, batch_size):
+        traces.append(view)
+        return top_k(key, view.rows, view.is_available, batch_size=batch_size)
+
+    watched = Strategy(frozenset(), select, frozenset({"logits"}), counting)
+    loop, state = a_loop(watched, devices=4)
+    state, _ = loop.step(jax.random.key(0), state)
+    first = len(traces)
+    with jax.log_compiles(False):
+        for i in range(1, 4):
+            state, _ = loop.step(jax.random.key(i), state)
+    assert len(traces) == first > 0
+
+
+def test_ask_and_tell_is_step():
+    loop, state = a_loop("margin")
+    key = jax.random.key(5)
+    asked, selection, info = loop.ask(key, state)
+    told = loop.tell(asked, selection, LABELS[np.asarray(selection.indices)])
+    stepped, same = loop.step(key, state)
+    chex.assert_trees_all_equal(told, stepped)
+    chex.assert_trees_all_equal(info, same)
+
+
+def test_phases_with_progress_give_the_same_round():
+    loop, state = a_loop("bald", devices=2, chunk_size=3)
+    key = jax.random.key(5)
+    _, expected, _ = loop.ask(key, state)
+    seen = []
+    trained, _ = loop.phases.train(key, state, lambda *x: seen.append(("fit", *x)))
+    looked = loop.phases.look(key, trained, lambda *x: seen.append(("look", *x)))
+    selection = loop.phases.choose(key, trained, looked)
+    chex.assert_trees_all_equal(selection, expected)
+    assert seen[0][:2] == ("fit", 0)
+    assert seen[-1] == ("look", 40, 40)
+    done = [d for phase, d, _ in seen if phase == "look"]
+    assert done == sorted(done) and len(done) > 2
+
+
+def test_a_schedule_of_batch_sizes_compiles_one_selection():
+    loop, state = a_loop("margin", batch_size=(2, 5, 3))
+    counts = [4]
+    for i in range(4):
+        state, _ = loop.step(jax.random.key(i), state)
+        counts.append(len(labelled(state)))
+    assert np.diff(counts).tolist() == [2, 5, 3, 3]
+
+
+def test_a_dry_pool_buys_what_there_is_and_then_nothing():
+    loop, state = a_loop("badge", batch_size=25)
+    for i in range(3):
+        state, _ = loop.step(jax.random.key(i), state)
+    assert labelled(state) == list(range(40))
+
+
+def test_capacity_is_never_exceeded():
+    model = linear(3)
+    loop = active_learner(
+        model,
+        supervised(model, epochs=1, capacity=6),
+        strategy("random"),
+        array_oracle(LABELS),
+        batch_size=5,
+    )
+    state = loop.init(KEY, make_pool(INPUTS), initial=4)
+    state, _ = loop.step(KEY, state)
+    assert len(labelled(state)) == 6
+
+
+def test_refused_rows_stay_available_and_are_not_labelled():
+    loop, state = a_loop("random", oracle=reluctant_oracle(array_oracle(LABELS), 1.0))
+    state, _ = loop.step(KEY, state)
+    assert labelled(state) == []
+    assert int(state.round) == 1
+
+
+def nan_model():
+    def apply(variables, inputs, *, key=None, train=False):
+        logits = inputs @ variables["params"]["w"]
+        bad = jnp.where(inputs[:, :1] > 2, jnp.nan, logits)
+        return Output(logits if train else bad, inputs), variables
+
+    return Model(linear(3).init, apply)
+
+
+def test_nan_stops_the_round_before_anything_is_bought():
+    model = nan_model()
+    loop = active_learner(
+        model,
+        supervised(model, epochs=1),
+        strategy("entropy"),
+        array_oracle(LABELS),
+        batch_size=3,
+    )
+    state = loop.init(KEY, make_pool(INPUTS, mesh=pool_mesh(jax.devices()[:1])), 4)
+    bad = int((INPUTS[:, 0] > 2).sum())
+    with pytest.raises(FloatingPointError, match=f"on {bad} rows"):
+        loop.ask(KEY, state)
+    # Traced code cannot raise: it says so, and buys nothing.
+    after, info = jax.jit(loop.step)(KEY, state)
+    assert int(info.num_bad_rows) == bad
+    assert labelled(after) == labelled(state)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([0, 1]), r"expected \[3\]"),
+        (np.array([0.0, 1.0, 2.0]), "class numbers"),
+        (np.array([0, 1, -7]), "-7"),
+        (np.array([0, 1, 3]), "3"),
+    ],
+)
+def test_bad_answers_are_refused_and_nothing_is_lost(labels, message):
+    loop, state = a_loop()
+    state, selection, _ = loop.ask(KEY, state)
+    with pytest.raises(ValueError, match=message):
+        loop.tell(state, selection, labels)
+    good = loop.tell(state, selection, LABELS[np.asarray(selection.indices)])
+    assert len(labelled(good)) == 7
+
+
+def test_a_row_is_not_labelled_twice():
+    loop, state = a_loop()
+    state, selection, _ = loop.ask(KEY, state)
+    answers = LABELS[np.asarray(selection.indices)]
+    told = loop.tell(state, selection, answers)
+    with pytest.raises(ValueError, match="labelled already"):
+        tell(told, selection, answers)
+
+
+def test_bald_through_the_loop_is_bald_of_its_samples():
+    model = linear(3, dropout=0.3)
+    posterior = mc_dropout(model, num_samples=9)
+    loop, state = a_loop("bald", posterior=posterior)
+    looked = loop.phases.look(KEY, state)
+    from jaxal.loop import round_keys
+
+    samples = posterior.sample(
+        round_keys(KEY).posterior, state.learner, jnp.asarray(INPUTS)
+    )
+    expected = bald(samples.logits)
+    np.testing.assert_allclose(looked.view.rows, expected, atol=1e-5)
+    assert looked.view.samples is None  # [S, N, C] was never kept
+
+
+def test_a_strategy_sees_what_it_named_and_no_truth():
+    seen = []
+
+    def select(key, view, batch_size):
+        seen.append(view)
+        return top_k(key, view.logits[:, 0], view.is_available, batch_size=batch_size)
+
+    needy = Strategy(frozenset({"logits", "samples", "labels"}), select)
+    loop, state = a_loop(needy, posterior=mc_dropout(linear(3, dropout=0.3), 5))
+    loop.ask(KEY, state)
+    (view,) = seen
+    assert view.logits.shape == (40, 3)
+    assert view.samples.shape == (5, 40, 3)
+    assert view.features is None and view.inputs is None
+    looked = loop.phases.look(KEY, state)
+    is_bought = np.asarray(state.pool.is_labelled)
+    assert (np.asarray(looked.view.labels)[~is_bought] == -1).all()
+
+
+def test_deep_ensemble_through_the_loop():
+    model = linear(3)
+    loop = active_learner(
+        model,
+        supervised(model, epochs=3, members=3),
+        strategy("bald"),
+        array_oracle(LABELS),
+        batch_size=4,
+        posterior=deep_ensemble(model, 3),
+        test=(jnp.asarray(INPUTS), jnp.asarray(LABELS)),
+    )
+    state = loop.init(KEY, make_pool(INPUTS), initial=6)
+    assert state.learner["params"]["w"].shape == (3, 2, 3)
+    state, info = loop.step(KEY, state)
+    assert len(labelled(state)) == 10
+    assert np.isfinite(info.metrics.accuracy)
+
+
+def test_streams_of_randomness_are_apart():
+    """Another strategy changes the picks, not the weights that are trained."""
+    states = []
+    for name in ("margin", "random"):
+        loop, state = a_loop(name)
+        states.append(loop.phases.train(KEY, state)[0])
+    chex.assert_trees_all_equal(states[0].learner, states[1].learner)
+
+
+def test_unknown_needs_and_missing_features_are_explained():
+    def nothing(key, view: View, batch_size) -> Selection:
+        raise AssertionError
+
+    with pytest.raises(ValueError, match="needs \\['gradients'\\]"):
+        a_loop(Strategy(frozenset({"gradients"}), nothing))
+
+    def apply(variables, inputs, *, key=None, train=False):
+        return Output(inputs @ variables["params"]["w"]), variables
+
+    model = Model(linear(3).init, apply)
+    loop = active_learner(
+        model,
+        supervised(model),
+        strategy("coreset"),
+        array_oracle(LABELS),
+        batch_size=2,
+    )
+    state = loop.init(KEY, make_pool(INPUTS), initial=4)
+    with pytest.raises(ValueError, match="the model returns none"):
+        loop.ask(KEY, state)
+
+
+def test_step_without_an_oracle_says_what_to_do():
+    model = linear(3)
+    loop = active_learner(
+        model, supervised(model), by_score(lambda x: x[:, 0]), batch_size=1
+    )
+    state = loop.init(KEY, make_pool(INPUTS))
+    with pytest.raises(ValueError, match="ask"):
+        loop.step(KEY, state)
+    with pytest.raises(ValueError, match="batch_size"):
+        active_learner(model, supervised(model), strategy("random"), batch_size=0)
