@@ -27,7 +27,12 @@ class Archive(NamedTuple):
 
 
 def read_cifar10(files: Mapping[str, Path]) -> Archive:
-    """CIFAR-10, binary version: a label byte and 3,072 bytes of image a row."""
+    """CIFAR-10, binary version: a label byte and 3,072 bytes of image a row.
+
+    Reference:
+      Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009,
+      https://www.cs.toronto.edu/~kriz/cifar.html
+    """
     members = _members(files["cifar-10-binary.tar.gz"], "cifar-10-batches-bin")
     train = b"".join(_get(members, f"data_batch_{i}.bin") for i in range(1, 6))
     return Archive(
@@ -38,7 +43,7 @@ def read_cifar10(files: Mapping[str, Path]) -> Archive:
 
 
 def read_cifar100(files: Mapping[str, Path]) -> Archive:
-    """CIFAR-100, binary version: coarse label, label, image."""
+    """CIFAR-100, binary version: coarse label, label, image; see `read_cifar10`."""
     members = _members(files["cifar-100-binary.tar.gz"], "cifar-100-binary")
     labels = ["coarse_label", "label"]
     return Archive(
@@ -52,7 +57,12 @@ def read_cifar100(files: Mapping[str, Path]) -> Archive:
 
 
 def read_mnist(files: Mapping[str, Path]) -> Archive:
-    """MNIST and whatever shares its format: gzipped idx files."""
+    """MNIST and whatever shares its format: gzipped idx files.
+
+    Reference:
+      LeCun, Cortes and Burges, The MNIST Database of Handwritten Digits,
+      http://yann.lecun.com/exdb/mnist/
+    """
     train, test = (
         _mnist_records(
             files[f"{prefix}-images-idx3-ubyte.gz"],

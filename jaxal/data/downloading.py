@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import os
+import sys
 import threading
 import urllib.request
 from pathlib import Path
@@ -57,7 +58,8 @@ def fetch(download: Download, folder: Path) -> Path:
         if got != download.sha256:
             raise UnavailableError(
                 f"{download.url} has SHA-256 {got}, expected {download.sha256}; "
-                "nothing was kept. Try again; if it persists, the publisher changed the file."
+                "nothing was kept. Try again later, or get the file another way and "
+                f"put it at {place}."
             )
         part.replace(place)
     except (OSError, http.client.HTTPException) as error:
@@ -73,6 +75,8 @@ def fetch(download: Download, folder: Path) -> Path:
 def _copy(download: Download, file: IO[bytes]) -> str:
     """Copies the body to `file`; returns its SHA-256."""
     tqdm = require("tqdm", "downloading")
+    megabytes = download.size / 1e6
+    print(f"jaxal: downloading {download.url} ({megabytes:.1f} MB)", file=sys.stderr)
     digest, done = hashlib.sha256(), 0
     bar = tqdm.tqdm(
         total=download.size,

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -142,7 +143,7 @@ def _rows(path: Path, files: Files, mode: str) -> Iterator[Row]:
         yield array, label, file.relative_to(path).as_posix()
 
 
-def _open(file: Path):  # type: ignore[no-untyped-def]
+def _open(file: Path) -> Any:
     try:
         return require("PIL.Image", "reading images").open(file)
     except OSError as error:

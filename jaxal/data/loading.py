@@ -10,6 +10,7 @@ from jaxal.data.archives import READERS
 from jaxal.data.embedded import EMBEDDED, embedded
 from jaxal.data.extras import quiet, require
 from jaxal.data.folder import read_folder
+from jaxal.data.images import checked_size, resized_split
 from jaxal.data.npz import read_npz
 from jaxal.data.preparing import prepare
 from jaxal.data.reading import prepared_folder, read_prepared
@@ -73,10 +74,10 @@ def load(
     Example:
       >>> data = load("digits", num_validation=100)
       >>> data.train.inputs.shape, data.validation.labels.shape
-      ((1337, 8, 8, 1), (100,))
+      ((1338, 8, 8, 1), (100,))
     """
     folder = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
-    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    size = None if image_size is None else checked_size(image_size)
     title, content, digest = _find(name, folder, download, size)
     class_names = content.class_names
     train, test, validation = content.train, content.test, None
@@ -110,10 +111,10 @@ def _find(
     if name == "auto":
         return _auto(data_dir, download, size)
     if isinstance(name, str) and name in EMBEDDED:
-        return _fingerprinted(name, embedded(name))
+        return _in_memory(name, embedded(name), size)
     path = Path(name).expanduser()
     if path.suffix == ".npz":
-        return _fingerprinted(path.stem, read_npz(path))
+        return _in_memory(path.stem, read_npz(path), size)
     if not isinstance(name, str) or _looks_like_a_path(name):
         return path.resolve().name, *read_folder(path, data_dir, size)
     folder = prepared_folder(data_dir, name)
@@ -131,10 +132,16 @@ def _auto(data_dir: Path, download: bool, size: tuple[int, int] | None) -> Found
             f"NOT CIFAR-10 BUT DIGITS: CIFAR-10 cannot be had here. {why} "
             f"Everything below is about {content.source}."
         )
-        return _fingerprinted("digits", content._replace(source=loud))
+        return _in_memory("digits", content._replace(source=loud), size)
 
 
-def _fingerprinted(name: str, content: Content) -> Found:
+def _in_memory(name: str, content: Content, size: tuple[int, int] | None) -> Found:
+    if size is not None:
+        train, test = content.train, content.test
+        content = content._replace(
+            train=resized_split(train, size),
+            test=None if test is None else resized_split(test, size),
+        )
     digest = fingerprint(content.class_names, content.train, content.test)
     return name, content, digest
 
@@ -150,12 +157,7 @@ def _prepare(name: str, data_dir: Path, download: bool) -> Path:
     base = name.partition(":")[0].partition("/")[0]
     if base not in READERS:
         _check_known(base)
-    if not download:
-        raise UnavailableError(
-            f"{name} is not prepared in {data_dir}, and downloading is switched off. "
-            "Allow the download, or pass the data_dir where it is prepared."
-        )
-    return prepare(name, data_dir)
+    return prepare(name, data_dir, download=download)
 
 
 def _check_known(name: str) -> None:

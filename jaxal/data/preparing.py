@@ -22,13 +22,18 @@ from jaxal.data.types import UnavailableError
 
 
 def prepare(
-    name: str, data_dir: Path, downloads: Sequence[Download] | None = None
+    name: str,
+    data_dir: Path,
+    *,
+    download: bool = True,
+    downloads: Sequence[Download] | None = None,
 ) -> Path:
-    """Downloads and prepares a data set, unless another process just did.
+    """Downloads and prepares a data set, unless it is or another process just did.
 
     Args:
       name: a key of `READERS`, or any other name TFDS knows.
       data_dir: the folder of all data sets.
+      download: whether that is allowed.
       downloads: where from, with size and checksum; by default what TFDS registers.
         For keys of `READERS` only.
 
@@ -36,31 +41,54 @@ def prepare(
       The folder with the prepared data set.
 
     Raises:
-      UnavailableError: no network, a broken transfer, a wrong checksum, a bad archive.
-        Nothing that could be taken for prepared is left behind.
+      UnavailableError: no network, a broken transfer, a wrong checksum, a bad archive,
+        no permission to write, downloading switched off. Nothing that could be taken
+        for prepared is left behind.
       ImportError: TFDS is not installed, or preparing needs TensorFlow, which is not.
     """
     tfds = require("tensorflow_datasets", f"preparing {name}")
     # TFDS needs it to prepare, and does not say so.
     require("importlib_resources", f"preparing {name}")
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(quiet())
-        # TFDS tells its progress on stdout, which is for results.
-        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+    with quiet():
         builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
-        lock = data_dir / "jaxal_cache" / f"prepare-{builder.name}.lock"
-        stack.enter_context(exclusive(lock, f"preparing {name}"))
-        folder = Path(builder.data_dir)
-        if not (folder / "dataset_info.json").exists():
-            if name in READERS:
+    folder = Path(builder.data_dir)
+    if _is_prepared(folder):
+        return folder
+    if not download:
+        raise UnavailableError(
+            f"{name} is not prepared in {data_dir}, and downloading is switched off. "
+            "Allow the download, or pass the data_dir where it is prepared."
+        )
+    lock = data_dir / "jaxal_cache" / f"prepare-{builder.name}.lock"
+    try:
+        with exclusive(lock, f"preparing {name}"), _on_stderr(tfds), quiet():
+            if not _is_prepared(folder) and name in READERS:
                 _prepare_known(tfds, name, data_dir, downloads)
-            else:
+            elif not _is_prepared(folder):
                 _prepare_with_tensorflow(builder, name, data_dir)
-    if not (folder / "dataset_info.json").exists():
+    except OSError as error:
+        raise UnavailableError(
+            f"{name} cannot be prepared in {data_dir} ({error})."
+        ) from error
+    if not _is_prepared(folder):
         raise UnavailableError(
             f"{folder} exists but was never completed. Delete it and try again."
         )
     return folder
+
+
+def _is_prepared(folder: Path) -> bool:
+    # TFDS writes next to the folder and renames, this file last of all.
+    return (folder / "dataset_info.json").is_file()
+
+
+@contextlib.contextmanager
+def _on_stderr(tfds: Any) -> Iterator[None]:
+    """TFDS tells its progress on stdout, which is for results."""
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def _prepare_known(
