@@ -1,0 +1,286 @@
+"""States of a run on disk, with a checksum over every byte of them."""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxal.runs import store
+from jaxal.runs.store import Record, RunError
+
+MANIFEST = "manifest.json"
+STATE = "state"
+_PREFIX = "round-"
+_TEMPORARY = ".partial-"
+_SLACK = 4 << 20  # bytes that file systems and Orbax's own metadata may take
+
+
+def save(
+    folder: Path, number: int, state: Any, facts: Record, *, keep: int = 2
+) -> None:
+    """Writes the state after a round, whole or not at all, and forgets old ones.
+
+    Args:
+      folder: where the checkpoints of a run lie.
+      number: the round that is complete.
+      state: a pytree of arrays; typed keys are allowed.
+      facts: what must be equal when it is read, such as the pool's fingerprint.
+      keep: how many checkpoints to keep, this one included.
+
+    Raises:
+      RunError: the disk is full; earlier checkpoints are intact.
+    """
+    leaves = [_to_host(leaf) for leaf in jax.tree.leaves(state)]
+    temporary = folder / f"{_TEMPORARY}{number:05d}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_partial(folder)
+        _require_space(folder, sum(leaf.nbytes for leaf in leaves) + _SLACK)
+        temporary.mkdir()
+        _write_state(temporary / STATE, leaves)
+        _write_manifest(temporary, number, state, facts)
+        _publish(temporary, folder / f"{_PREFIX}{number:05d}")
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise RunError(store.explain(error, folder)) from error
+    kept = range(number - keep + 1, number + 1)  # later ones are of an abandoned past
+    for other in set(rounds(folder)) - set(kept):
+        shutil.rmtree(folder / f"{_PREFIX}{other:05d}")
+
+
+def rounds(folder: Path) -> list[int]:
+    """Returns the rounds that have a checkpoint, damaged or not, in order."""
+    if not folder.is_dir():
+        return []
+    names = (path.name for path in folder.iterdir() if path.name.startswith(_PREFIX))
+    return sorted(int(name.removeprefix(_PREFIX)) for name in names)
+
+
+def load_latest(
+    folder: Path,
+    template: Any,
+    facts: Record,
+    warn: Callable[[str], None],
+    *,
+    before: int,
+) -> tuple[int, Any] | None:
+    """Returns the newest undamaged checkpoint.
+
+    Args:
+      folder: where the checkpoints of a run lie.
+      template: a state of the same structure; its shardings are used.
+      facts: must be those the checkpoint was written with.
+      warn: is told about every damaged checkpoint that is passed over, and which of
+        its files is to blame.
+      before: checkpoints of this round and later ones are not looked at.
+
+    Returns:
+      The round that was complete and the state after it, or None without any.
+
+    Raises:
+      RunError: an undamaged checkpoint belongs to another pool or network.
+    """
+    usable = [number for number in rounds(folder) if number < before]
+    for number in reversed(usable):
+        place = folder / f"{_PREFIX}{number:05d}"
+        try:
+            manifest = verify(place)
+            leaves = _read_state(place / STATE, manifest)
+        except _DamagedError as damage:
+            warn(f"Checkpoint is damaged: {damage}. Going back to the round before it.")
+            continue
+        _require_same(place, manifest, template, facts)
+        return number, _from_host(leaves, template)
+    return None
+
+
+class _DamagedError(Exception):
+    """Names the file that is not as it was written."""
+
+
+def verify(place: Path) -> Record:
+    """Returns the manifest of a checkpoint after comparing every file with it."""
+    manifest = _read_manifest(place / MANIFEST)
+    recorded = manifest["files"]
+    found = set(_files(place / STATE))
+    for name in sorted(found - recorded.keys()):
+        raise _DamagedError(f"{place / STATE / name} was not written with it")
+    for name, checksum in recorded.items():
+        path = place / STATE / name
+        if name not in found:
+            raise _DamagedError(f"{path} is missing")
+        if _checksum(path) != checksum:
+            raise _DamagedError(f"{path} does not match its checksum")
+    return manifest
+
+
+def _write_state(place: Path, leaves: list[np.ndarray]) -> None:
+    # Orbax refuses arrays without elements; the template knows them anyway.
+    tree = {f"{i:05d}": leaf for i, leaf in enumerate(leaves) if leaf.size}
+    with _quiet(), _checkpointer() as checkpointer:
+        try:
+            checkpointer.save(str(place.absolute()), tree)
+        except ValueError as error:  # how Orbax says that the disk is full
+            raise OSError(str(error).splitlines()[0][:500]) from error
+
+
+def _read_state(place: Path, manifest: Record) -> list[np.ndarray]:
+    with _quiet(), _checkpointer() as checkpointer:
+        tree = checkpointer.restore(str(place.absolute()))
+    return [
+        np.asarray(tree[f"{i:05d}"]) if np.prod(shape) else np.zeros(shape, dtype)
+        for i, (_, shape, dtype) in enumerate(manifest["leaves"])
+    ]
+
+
+@contextlib.contextmanager
+def _checkpointer() -> Iterator[Any]:
+    import orbax.checkpoint as ocp  # seconds to import, so only when used
+
+    checkpointer = ocp.PyTreeCheckpointer()
+    try:
+        yield checkpointer
+    finally:
+        checkpointer.close()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # Orbax's remarks on its own internals would tear the progress bars apart.
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _write_manifest(place: Path, number: int, state: Any, facts: Record) -> None:
+    names = _files(place / STATE)
+    body = {
+        "round": number,
+        "facts": facts,
+        "leaves": _leaf_table(state),
+        "files": {name: _checksum(place / STATE / name) for name in names},
+    }
+    store.write_json(place / MANIFEST, {"body": body, "sha256": _digest(body)})
+
+
+def _read_manifest(path: Path) -> Record:
+    try:
+        manifest = json.loads(path.read_bytes())
+        body, digest = manifest["body"], manifest["sha256"]
+    except FileNotFoundError:
+        raise _DamagedError(f"{path} is missing") from None
+    except (ValueError, KeyError, TypeError):
+        raise _DamagedError(f"{path} is not what was written") from None
+    if _digest(body) != digest:
+        raise _DamagedError(f"{path} does not match its checksum")
+    return body
+
+
+def _digest(body: Record) -> str:
+    canonical = json.dumps(json.loads(store.encode(body)), sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(place: Path) -> list[str]:
+    found = (path for path in place.rglob("*") if path.is_file())
+    return sorted(str(path.relative_to(place)) for path in found)
+
+
+def _publish(temporary: Path, place: Path) -> None:
+    """Gives a finished checkpoint its name, after its bytes have reached the disk."""
+    for path in temporary.rglob("*"):
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+    store.sync_folder(temporary)
+    if place.exists():  # a damaged one, passed over when the run was continued
+        shutil.rmtree(place)
+    os.rename(temporary, place)
+    store.sync_folder(place.parent)
+
+
+def _remove_partial(folder: Path) -> None:
+    for path in folder.glob(f"{_TEMPORARY}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _require_space(folder: Path, num_bytes: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < num_bytes:
+        raise OSError(
+            f"a checkpoint takes about {num_bytes >> 20} MiB "
+            f"and the disk has {free >> 20} MiB left"
+        )
+
+
+def _leaf_table(state: Any) -> list[list[Any]]:
+    """Name, shape and dtype of every array, as the manifest lists them."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return [[jax.tree_util.keystr(path), *_describe(leaf)] for path, leaf in leaves]
+
+
+def _describe(leaf: Any) -> tuple[list[int], str]:
+    data = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+    return list(np.shape(data)), np.dtype(jnp.result_type(data)).name
+
+
+def _require_same(place: Path, manifest: Record, template: Any, facts: Record) -> None:
+    for name, expected in facts.items():
+        found = manifest["facts"].get(name)
+        if found != expected:
+            raise RunError(
+                f"{place} was written for another {name} ({found}, now {expected}). "
+                "Use another --name, or --overwrite to start again."
+            )
+    pairs = itertools.zip_longest(manifest["leaves"], _leaf_table(template))
+    for found, expected in pairs:
+        if found != expected:
+            raise RunError(
+                f"{place} holds {found}, this run expects {expected}. The network or "
+                "the optimizer has changed: use another --name, or --overwrite."
+            )
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(
+        leaf.dtype, jax.dtypes.prng_key
+    )
+
+
+def _to_host(leaf: Any) -> np.ndarray:
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _from_host(leaves: list[np.ndarray], template: Any) -> Any:
+    def place(value: np.ndarray, like: Any) -> Any:
+        if _is_key(like):
+            return jax.random.wrap_key_data(value, impl=jax.random.key_impl(like))
+        return (
+            jax.device_put(value, like.sharding)
+            if isinstance(like, jax.Array)
+            else value
+        )
+
+    like, structure = jax.tree.flatten(template)
+    return jax.tree.unflatten(structure, map(place, leaves, like))

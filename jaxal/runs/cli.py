@@ -1,0 +1,167 @@
+"""The command line: `jaxal run`, `jaxal report`, `jaxal strategies`."""
+
+import contextlib
+import importlib.util
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from jaxal.runs.config import Options
+from jaxal.runs.store import RunError
+
+INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
+
+_DESCRIPTION = """
+Runs active learning on a data set and leaves a learning curve.
+
+Each seed is a run of its own under OUTPUT/NAME-seedK: config.json, rounds.jsonl (one
+line a round), queries.jsonl (one line a label), checkpoint and figures. Killed at any
+moment and started again with the same command, a run continues where it was. Compare
+runs with `jaxal report OUTPUT/*`.
+"""
+
+_USAGE = """usage: jaxal COMMAND [OPTIONS]
+
+commands:
+  run         run active learning on a data set
+  report      learning curves and tables from any number of runs
+  strategies  list the strategies by name
+  datasets    list the data sets by name
+
+`jaxal COMMAND --help` says more.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the `jaxal` command; returns its exit status.
+
+    Args:
+      arguments: words after `jaxal`, by default those of the process.
+
+    Example:
+      >>> from jaxal.runs.cli import main
+      >>> main(["strategies"])  # doctest: +ELLIPSIS
+      badge
+      bald
+      ...
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command, rest = (words[0], words[1:]) if words else ("--help", [])
+    if command in ("-h", "--help"):
+        print(_USAGE, end="")
+        return 0
+    if command not in _COMMANDS:
+        print(f"jaxal has no command {command!r}.\n\n{_USAGE}", end="", file=sys.stderr)
+        return 2
+    return _COMMANDS[command](rest)
+
+
+def run_command(
+    arguments: Sequence[str] | None = None,
+    *,
+    default: Options | None = None,
+    description: str = _DESCRIPTION,
+    program: str = "jaxal run",
+) -> int:
+    """Runs active learning as the words say; returns the exit status.
+
+    Args:
+      arguments: by default those of the process.
+      default: options where the words say nothing.
+      description: what `--help` begins with.
+      program: how it was called, for usage and for the command that continues a run.
+
+    Returns:
+      0; 1 after an error that a person has to deal with; 130 after Ctrl-C.
+    """
+    import tyro
+
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = tyro.cli(
+        Options,
+        args=words,
+        default=Options() if default is None else default,
+        description=description.strip(),
+        prog=program,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    again = [word for word in words if word != "--overwrite"]
+    command = shlex.join([*shlex.split(program), *again])
+    from jaxal.runs.launch import launch
+
+    try:
+        with _readable_errors():
+            launch(options, command)
+    except _ToldError:
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "\nStopped; every label and every complete round is on disk. "
+            f"To continue:\n  {command}",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    return 0
+
+
+def load_plugins(paths: Sequence[Path]) -> None:
+    """Imports Python files that register strategies.
+
+    Args:
+      paths: files, run as modules of their own.
+
+    Raises:
+      RunError: a file does not exist.
+    """
+    for path in paths:
+        spec = importlib.util.spec_from_file_location(f"jaxal_plugin_{path.stem}", path)
+        if spec is None or spec.loader is None or not path.is_file():
+            raise RunError(f"--plugin {path} is not a Python file that can be read.")
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+class _ToldError(Exception):
+    """An error whose message has been printed."""
+
+
+@contextlib.contextmanager
+def _readable_errors() -> Iterator[None]:
+    """Prints errors that are a person's to mend without a traceback."""
+    from jaxal.data import UnavailableError
+
+    try:
+        yield
+    except (RunError, UnavailableError, ValueError, ImportError) as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        raise _ToldError from error
+
+
+def _report(arguments: Sequence[str]) -> int:
+    from jaxal.runs import report
+
+    return report.main(arguments)
+
+
+def _strategies(arguments: Sequence[str]) -> int:
+    del arguments
+    from jaxal.strategies import strategy_names
+
+    print("\n".join(strategy_names()))
+    return 0
+
+
+def _datasets(arguments: Sequence[str]) -> int:
+    del arguments
+    from jaxal.data import names
+
+    print("\n".join(names()))
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "run": run_command,
+    "report": _report,
+    "strategies": _strategies,
+    "datasets": _datasets,
+}

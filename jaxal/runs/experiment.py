@@ -1,0 +1,244 @@
+"""From resolved settings to the functions a run calls."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxal import augment, weights
+from jaxal.initial import class_balanced_rows, random_rows
+from jaxal.learner import supervised
+from jaxal.loop import ActiveLearner, active_learner
+from jaxal.optimizers import Optimizer, adamw, sgd
+from jaxal.oracles import array_oracle, noisy_oracle
+from jaxal.pool import make_pool
+from jaxal.posterior import deep_ensemble, deterministic, mc_dropout
+from jaxal.runs.presets import Recipe, label_plan
+from jaxal.runs.store import Record
+from jaxal.types import Learner, Model, Oracle, Pool, Posterior, Strategy
+
+STREAMS = ("pool", "initial", "weights", "oracle", "rounds")
+
+Answer = Callable[[int, np.ndarray], np.ndarray]  # (round, rows [K]) -> labels [K]
+
+
+class Experiment(NamedTuple):
+    """All that a run needs and a person has decided."""
+
+    settings: Record  # what config.json holds
+    loop: ActiveLearner
+    pool: Pool  # nothing labelled
+    ids: np.ndarray  # [N] the data set's own names of the pool's rows
+    initial_rows: np.ndarray  # [L] rows to start with
+    answer: Answer
+    oracle: str  # what the oracle is called
+    num_classes: int
+    plan: list[int]  # labels each round trains on
+    key_weights: Array
+    key_rounds: Array
+
+
+def stream(seed: int, name: str) -> Array:
+    """Returns the key of one of the things a seed decides, independent of the others.
+
+    Example:
+      >>> from jaxal.runs.experiment import stream
+      >>> stream(0, "initial") == stream(0, "weights")
+      Array(False, dtype=bool)
+    """
+    return jax.random.fold_in(jax.random.key(seed), STREAMS.index(name))
+
+
+def pool_rows(seed: int, num_rows: int, size: int) -> np.ndarray:
+    """Returns the rows of the training split that form the pool, in order.
+
+    Example:
+      >>> from jaxal.runs.experiment import pool_rows
+      >>> pool_rows(0, 3, 3)
+      array([0, 1, 2])
+    """
+    if size >= num_rows:
+        return np.arange(num_rows)
+    shuffled = jax.random.permutation(stream(seed, "pool"), num_rows)
+    return np.sort(np.asarray(shuffled)[:size])
+
+
+def fingerprint(dataset_fingerprint: str, rows: np.ndarray) -> str:
+    """Returns what changes whenever the pool does."""
+    digest = hashlib.sha256(dataset_fingerprint.encode())
+    digest.update(np.ascontiguousarray(rows, dtype=np.int64).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def build(
+    settings: Record,
+    recipe: Recipe,
+    strategy: Strategy,
+    network: Model,
+    train: tuple[np.ndarray, np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    num_classes: int,
+) -> Experiment:
+    """Returns the experiment that settings describe.
+
+    Args:
+      settings: see `config.settings`.
+      recipe: resolved and fitted to the pool.
+      strategy: how to choose.
+      network: takes the inputs as they are.
+      train: inputs `[N, ...]`, true labels `[N]` and ids `[N]` of the pool's rows.
+      test: inputs and labels to measure on.
+      num_classes: C.
+    """
+    seed = settings["seed"]
+    inputs, labels, ids = train
+    plan = label_plan(recipe)
+    pool = make_pool(inputs)
+    posterior = _posterior(recipe, network, strategy)
+    learner = _learner(recipe, network, posterior.members, plan[-1], inputs)
+    loop = active_learner(
+        network,
+        learner,
+        strategy,
+        batch_size=recipe.query_size,
+        posterior=posterior,
+        test=(jnp.asarray(test[0]), jnp.asarray(test[1])),
+        chunk_size=recipe.chunk_size,
+    )
+    oracle, oracle_name = _oracle(recipe, labels, num_classes)
+    return Experiment(
+        settings=settings,
+        loop=loop,
+        pool=pool,
+        ids=ids,
+        initial_rows=_initial_rows(recipe, seed, labels, num_classes),
+        answer=_answering(oracle, stream(seed, "oracle")),
+        oracle=oracle_name,
+        num_classes=num_classes,
+        plan=plan,
+        key_weights=stream(seed, "weights"),
+        key_rounds=stream(seed, "rounds"),
+    )
+
+
+def moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and spread over the last axis, as `models.scale_inputs` takes them.
+
+    Args:
+      inputs: `[N, ..., channels]`; integers are taken as pixels from 0 to 255.
+
+    Returns:
+      Two float32 vectors. Channels that never change get a spread of one.
+    """
+    scale = 255.0 if np.issubdtype(inputs.dtype, np.integer) else 1.0
+    total, squares, count = 0.0, 0.0, 0
+    for start in range(0, len(inputs), 4096):  # the pool may be a memory map
+        rows = inputs[start : start + 4096].reshape(-1, inputs.shape[-1]) / scale
+        total, squares = total + rows.sum(0), squares + (rows**2).sum(0)
+        count += len(rows)
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return np.float32(mean), np.float32(np.where(std > 1e-6, std, 1.0))
+
+
+def _posterior(recipe: Recipe, network: Model, strategy: Strategy) -> Posterior:
+    wants_samples = "samples" in strategy.needs | strategy.streams
+    kind = recipe.posterior
+    if kind == "auto":
+        kind = "mc_dropout" if wants_samples else "deterministic"
+    if kind == "ensemble":
+        return deep_ensemble(network, recipe.num_samples)
+    if kind == "mc_dropout":
+        return mc_dropout(network, recipe.num_samples)
+    return deterministic(network)
+
+
+def _learner(
+    recipe: Recipe,
+    network: Model,
+    members: int | None,
+    capacity: int,
+    inputs: np.ndarray,
+) -> Learner:
+    refit = {
+        "retrain": weights.retrain,
+        "warm_start": weights.warm_start,
+        "shrink_and_perturb": weights.shrink_and_perturb(),
+    }
+    averaging = {"none": None, "ema": weights.ema(), "swa": weights.swa()}
+    return supervised(
+        network,
+        _optimizer(recipe),
+        epochs=recipe.epochs,
+        batch_size=recipe.train_batch,
+        min_steps=recipe.min_steps,
+        capacity=capacity,
+        augment=_augmentation(recipe.augment, inputs),
+        label_smoothing=recipe.label_smoothing,
+        refit=refit[recipe.refit],
+        averaging=averaging[recipe.averaging],
+        members=members,
+    )
+
+
+def _optimizer(recipe: Recipe) -> Optimizer:
+    make: Any = {"sgd": sgd, "adamw": adamw}[recipe.optimizer]
+    return make(recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def _augmentation(kind: str, inputs: np.ndarray) -> augment.Augmentation | None:
+    if kind == "none" or inputs.ndim != 4:
+        return None
+    side = min(inputs.shape[1:3])
+    steps = {
+        "crop": augment.pad_crop(max(side // 8, 1)),
+        "flip": augment.flip(),
+        "cutout": augment.cutout(side // 4),
+    }
+    return augment.compose(*(steps[name] for name in kind.split("_")))
+
+
+def _oracle(recipe: Recipe, labels: np.ndarray, num_classes: int) -> tuple[Oracle, str]:
+    truth = array_oracle(jnp.asarray(labels))
+    if recipe.label_noise == 0:
+        return truth, "truth"
+    noisy = noisy_oracle(truth, recipe.label_noise, num_classes)
+    return noisy, f"noisy({recipe.label_noise})"
+
+
+def _answering(oracle: Oracle, key: Array) -> Answer:
+    """Asks row by row, so an answer does not depend on what else is being asked."""
+
+    @jax.jit
+    def ask(index: Array, rows: Array) -> Array:
+        def one(row: Array) -> Array:
+            return oracle(
+                jax.random.fold_in(jax.random.fold_in(key, index), row), row[None]
+            )[0]
+
+        return jax.vmap(one)(rows)
+
+    return lambda index, rows: np.asarray(
+        ask(jnp.int32(index), jnp.asarray(rows, jnp.int32))
+    )
+
+
+def _initial_rows(
+    recipe: Recipe, seed: int, labels: np.ndarray, num_classes: int
+) -> np.ndarray:
+    key, is_available = stream(seed, "initial"), jnp.ones(len(labels), bool)
+    if recipe.initial_kind == "random":
+        return np.asarray(random_rows(key, is_available, num_rows=recipe.initial))
+    return np.asarray(
+        class_balanced_rows(
+            key,
+            jnp.asarray(labels),
+            is_available,
+            num_rows=recipe.initial,
+            num_classes=num_classes,
+        )
+    )

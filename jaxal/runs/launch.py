@@ -1,0 +1,162 @@
+"""From the command line's options to runs, one for each seed."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxal.runs import config, experiment, presets, runner, store
+from jaxal.runs.config import Options
+from jaxal.runs.experiment import Experiment
+from jaxal.runs.presets import Recipe
+from jaxal.runs.progress import Terminal, duration
+from jaxal.runs.store import Record, RunFiles
+from jaxal.types import Model
+
+
+def launch(options: Options, command: str = "") -> list[Path]:
+    """Runs every seed, one after the other, and draws their learning curves.
+
+    Args:
+      options: what the command line says.
+      command: how it was given, for the record.
+
+    Returns:
+      The folders of the runs.
+
+    Raises:
+      RunError: see `runner.run`.
+      ValueError: an unknown strategy, data set or network; the nearest is named.
+    """
+    from jaxal.runs.cli import load_plugins
+
+    load_plugins(options.plugin)
+    folders = []
+    for position, seed in enumerate(options.seeds):
+        made, recipe = prepare(options, seed)
+        files = RunFiles(_folder(options, made.settings, seed))
+        later = len(options.seeds) - 1 - position
+        display = Terminal(made.plan, runs_after=later)
+        display.message(headline(made, recipe, files))
+        records = runner.run(
+            made, files, display, command=command, overwrite=options.overwrite
+        )
+        _finish(files, made.settings, records, display)
+        folders.append(files.folder)
+    return folders
+
+
+def prepare(options: Options, seed: int) -> tuple[Experiment, Recipe]:
+    """Returns the experiment of one seed, and its recipe.
+
+    Args:
+      options: what the command line says.
+      seed: of this run.
+
+    Raises:
+      RunError: numbers that do not go together.
+      ValueError: an unknown strategy, data set or network; the nearest is named.
+    """
+    from jaxal import data
+    from jaxal.strategies import strategy
+
+    # Names first: a mistyped one should not cost a download.
+    chosen = strategy(
+        options.strategy, **config.strategy_settings(options.strategy_options)
+    )
+    loaded = data.load(
+        options.dataset,
+        data_dir=options.data_dir,
+        seed=seed,
+        keep_ratios=options.keep_ratios or None,
+    )
+    inputs = loaded.train.inputs
+    preset = options.preset or presets.default_preset(jax.default_backend())
+    recipe = config.resolve_recipe(options.recipe, preset, presets.kind_of(inputs))
+    recipe = presets.fit_to_pool(recipe, len(inputs))
+    rows = experiment.pool_rows(seed, len(inputs), recipe.pool_size or len(inputs))
+    train = tuple(np.asarray(array[rows]) for array in loaded.train)
+    settings = config.settings(
+        options,
+        recipe,
+        seed,
+        dataset=loaded.name,
+        source=loaded.source,
+        fingerprint=experiment.fingerprint(loaded.fingerprint, rows),
+        preset=preset,
+    )
+    num_classes = len(loaded.class_names)
+    made = experiment.build(
+        settings,
+        recipe,
+        chosen,
+        _network(recipe, num_classes, train[0]),
+        (train[0], train[1], train[2]),
+        (
+            loaded.test.inputs[: recipe.test_size],
+            loaded.test.labels[: recipe.test_size],
+        ),
+        num_classes,
+    )
+    return made, recipe
+
+
+def headline(made: Experiment, recipe: Recipe, files: RunFiles) -> str:
+    """Returns the loud line: which data, which preset and why, what will be done."""
+    settings = made.settings
+    why = "no accelerator found" if settings["platform"] == "cpu" else "on accelerator"
+    network = recipe.model
+    if recipe.model in ("resnet18", "mlp"):
+        network += f" of width {recipe.width}"
+    return (
+        f"=== {settings['dataset'].upper()} ({settings['source']})\n"
+        f"=== preset {settings['preset']} ({settings['platform']}: {why}) | "
+        f"{settings['strategy']} | {network} | seed {settings['seed']}\n"
+        f"=== {made.plan[0]} to {made.plan[-1]} of {len(made.ids)} labels in "
+        f"{len(made.plan)} rounds | {files.folder}"
+    )
+
+
+def _network(recipe: Recipe, num_classes: int, inputs: np.ndarray) -> Model:
+    from jaxal.models import build, scale_inputs
+
+    extra: dict[str, object] = {}
+    if recipe.model == "resnet18":
+        extra = {name: getattr(recipe, name) for name in ("width", "dropout", "dtype")}
+    if recipe.model == "mlp":
+        extra = {"hidden": (recipe.width,), "dropout": recipe.dropout}
+    mean, std = experiment.moments(inputs)
+    return scale_inputs(build(recipe.model, num_classes, **extra), mean, std)
+
+
+def _folder(options: Options, settings: Record, seed: int) -> Path:
+    parts = (settings["dataset"], options.strategy, settings["preset"])
+    name = options.name or "-".join(_slug(part) for part in parts)
+    if not name or name != Path(name).name:
+        raise store.RunError(
+            f"--name is {name!r}, expected one folder name; --output is its parent."
+        )
+    return options.output / f"{name}-seed{seed}"
+
+
+def _slug(text: str) -> str:
+    kept = [c if c.isalnum() or c in "_." else "_" for c in Path(text).name]
+    return "".join(kept).strip("._") or "data"
+
+
+def _finish(
+    files: RunFiles, settings: Record, records: list[Record], display: Terminal
+) -> None:
+    from jaxal.runs import plots
+    from jaxal.runs.gathering import gather
+
+    figure = files.figures / "learning_curve.png"
+    if not figure.exists():
+        plots.draw(gather([files.folder])[0], figure)
+    first, last = records[0], records[-1]
+    spent = sum(sum(record["seconds"].values()) for record in records)
+    display.message(
+        f"{settings['dataset']}: accuracy {100 * first['accuracy']:.1f} % with "
+        f"{first['labels']} labels, {100 * last['accuracy']:.1f} % with "
+        f"{last['labels']}; {duration(spent)}\nfigure: {figure}"
+    )

@@ -1,0 +1,253 @@
+"""The life of a run: begin or continue, round after round, until it is finished."""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+from jax import Array
+
+from jaxal.loop import LoopState, tell
+from jaxal.metrics import Metrics
+from jaxal.runs import checkpoint, compiles, config, store
+from jaxal.runs.buying import buy, buy_initial
+from jaxal.runs.experiment import Experiment
+from jaxal.runs.store import Record, RunError, RunFiles
+from jaxal.types import Pool, Selection
+
+_LABELLING = "dataset", "source", "preset", "strategy", "seed"
+
+
+class Display(Protocol):
+    """Who is told how a run is doing."""
+
+    def message(self, text: str) -> None:
+        """Something a person should read."""
+        ...
+
+    def phase(self, name: str, index: int) -> Callable[[int, int], None]:
+        """A part of a round begins; what is returned is called as it goes on."""
+        ...
+
+    def round(self, record: Record) -> None:
+        """A round is complete."""
+        ...
+
+
+class Saved(NamedTuple):
+    """The part of a `LoopState` that is not the data set itself."""
+
+    labels: Array  # [N] int32, -1 where nobody has answered
+    is_labelled: Array  # [N] bool
+    learner: Any
+    round: Array  # [] int32
+
+
+def run(
+    experiment: Experiment,
+    files: RunFiles,
+    display: Display,
+    *,
+    command: str = "",
+    overwrite: bool = False,
+) -> list[Record]:
+    """Begins a run, continues one that was killed, or shows one that is finished.
+
+    Every label is on disk before it is trained on, every round before the next begins.
+
+    Args:
+      experiment: what to run.
+      files: where it lies on disk.
+      display: who is told.
+      command: how it was started, for the record.
+      overwrite: throw away what is there.
+
+    Returns:
+      One record a round, as `rounds.jsonl` has them.
+
+    Raises:
+      RunError: the folder belongs to another experiment, a file is damaged, the disk
+        is full, the model's outputs are NaN, or an oracle's answer is no label.
+    """
+    with store.locked(files.folder):
+        if overwrite:
+            store.clear(files)
+        _claim(experiment, files, display, command)
+        records = store.repair_lines(files.rounds)
+        if records and records[-1]["is_last"]:
+            display.message(f"{files.folder} is finished: nothing left to do.")
+            return records
+        state, records = _resume(experiment, files, display, records)
+        for index in range(len(records), len(experiment.plan)):
+            state, record = _round(experiment, files, display, index, state)
+            records.append(record)
+            display.round(record)
+            if record["is_last"]:
+                break
+    return records
+
+
+def _claim(
+    experiment: Experiment, files: RunFiles, display: Display, command: str
+) -> None:
+    """Writes config.json, or makes sure that the one there says the same."""
+    here = config.environment()
+    if not files.config.exists():
+        if files.queries.exists() or files.rounds.exists():
+            raise RunError(
+                f"{files.folder} holds results but no config.json. Restore it, use "
+                "another --name, or --overwrite."
+            )
+        begun = {"format": config.FORMAT, "settings": experiment.settings}
+        begun |= {"environment": here, "command": command, "resumed": []}
+        store.write_json(files.config, begun)
+        return
+    found = store.read_json(files.config)
+    changed = config.differences(found["settings"], experiment.settings)
+    if changed:
+        raise RunError(
+            f"{files.folder} was made with other settings:\n  "
+            + "\n  ".join(changed)
+            + "\nUse another --name, or --overwrite to start again."
+        )
+    _note_environment(files, display, found, here)
+
+
+def _note_environment(
+    files: RunFiles, display: Display, found: Record, here: Record
+) -> None:
+    last = found["resumed"][-1] if found["resumed"] else found["environment"]
+    changed = config.differences(last, here)
+    rounds = store.read_lines(files.rounds)
+    if changed and not (rounds and rounds[-1]["is_last"]):
+        display.message(
+            "Continuing with other software than before, so rounds may not repeat bit "
+            "for bit: " + "; ".join(changed)
+        )
+        found["resumed"].append({"round": len(rounds), **here})
+        store.write_json(files.config, found)
+
+
+def _resume(
+    experiment: Experiment, files: RunFiles, display: Display, records: list[Record]
+) -> tuple[LoopState, list[Record]]:
+    """The state after the last round of which both line and checkpoint are whole."""
+    store.repair_lines(files.queries)
+    pool = buy_initial(experiment, files, display.message)
+    state = experiment.loop.init(experiment.key_weights, pool, None)
+    found = checkpoint.load_latest(
+        files.checkpoint,
+        _saved(state),
+        {"pool": experiment.settings["pool"]},
+        display.message,
+        before=len(records),
+    )
+    complete = 0 if found is None else found[0] + 1
+    if records[complete:]:
+        display.message(
+            f"Rounds {complete} to {len(records) - 1} are computed again, from the "
+            "last state that is whole; labels that were bought are not asked for again."
+        )
+        store.rewrite_lines(files.rounds, records[:complete])
+    if found is not None:
+        state = _restored(found[1], pool)
+        display.message(f"Continuing {files.folder} after round {found[0]}.")
+    return state, records[:complete]
+
+
+def _round(
+    experiment: Experiment,
+    files: RunFiles,
+    display: Display,
+    index: int,
+    state: LoopState,
+) -> tuple[LoopState, Record]:
+    loop, key = experiment.loop, jax.random.fold_in(experiment.key_rounds, index)
+    compiled, seconds = compiles.count(), dict[str, float]()
+    is_last = index == len(experiment.plan) - 1
+    num_labelled = int(state.pool.is_labelled.sum())
+    with _timed(seconds, "train"):
+        state, fit = loop.phases.train(key, state, display.phase("train", index))
+        jax.block_until_ready(state.learner)
+    with _timed(seconds, "evaluate"):
+        display.phase("evaluate", index)
+        metrics = jax.device_get(loop.phases.evaluate(state))
+    selection = None
+    if not is_last:
+        selection = _choose(experiment, display, index, key, state, seconds)
+    _refuse_nan(metrics, files)
+    bought = 0
+    if selection is not None:
+        with _timed(seconds, "label"):
+            selection, labels = buy(
+                experiment, files, display.message, index + 1, selection
+            )
+            state = tell(state, selection, labels)
+        bought = int((selection.is_valid & (labels >= 0)).sum())
+        is_last = not bool(selection.is_valid.any())  # the pool is dry
+    record = {
+        "round": index,
+        "labels": num_labelled,
+        **metrics._asdict(),
+        "loss": fit.loss,
+        "bought": bought,
+        "seconds": {name: round(value, 4) for name, value in seconds.items()},
+        "compiles": compiles.count() - compiled,
+        "is_last": is_last,
+        **{name: experiment.settings[name] for name in _LABELLING},
+    }
+    record = json.loads(store.encode(record))  # as a later reader will find it
+    facts = {"pool": experiment.settings["pool"]}
+    # The line comes last: a round counts once both are whole.
+    checkpoint.save(files.checkpoint, index, _saved(state), facts)
+    store.append_lines(files.rounds, [record])
+    return state, record
+
+
+def _choose(
+    experiment: Experiment,
+    display: Display,
+    index: int,
+    key: Array,
+    state: LoopState,
+    seconds: dict[str, float],
+) -> Selection:
+    phases = experiment.loop.phases
+    with _timed(seconds, "score"):
+        looked = phases.look(key, state, display.phase("score", index))
+        jax.block_until_ready(looked)
+    with _timed(seconds, "select"):
+        display.phase("select", index)
+        try:
+            return jax.block_until_ready(phases.choose(key, state, looked))
+        except FloatingPointError as error:
+            raise RunError(
+                f"Round {index} was stopped, no label was bought. {error}"
+            ) from error
+
+
+def _refuse_nan(metrics: Metrics, files: RunFiles) -> None:
+    if np.isnan(metrics.nll):
+        raise RunError(
+            f"{files.folder}: the model's outputs on the test set are NaN, so no "
+            "label was bought. Lower --learning-rate, or check the inputs."
+        )
+
+
+def _saved(state: LoopState) -> Saved:
+    return Saved(state.pool.labels, state.pool.is_labelled, state.learner, state.round)
+
+
+def _restored(saved: Saved, pool: Pool) -> LoopState:
+    pool = pool._replace(labels=saved.labels, is_labelled=saved.is_labelled)
+    return LoopState(pool, saved.learner, saved.round)
+
+
+@contextlib.contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start

@@ -1,0 +1,275 @@
+"""Files that survive a kill at any instant: whole JSON files, and lines on disk."""
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Record = dict[str, Any]
+
+
+class RunError(RuntimeError):
+    """What a person has to decide or repair; its message names the file and cure."""
+
+
+class RunFiles(NamedTuple):
+    """Where the parts of one run lie."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """Everything that decides the result."""
+        return self.folder / "config.json"
+
+    @property
+    def rounds(self) -> Path:
+        """One line a round."""
+        return self.folder / "rounds.jsonl"
+
+    @property
+    def queries(self) -> Path:
+        """One line a label."""
+        return self.folder / "queries.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state after the last complete rounds."""
+        return self.folder / "checkpoint"
+
+    @property
+    def figures(self) -> Path:
+        """Pictures."""
+        return self.folder / "figures"
+
+
+def encode(value: Any) -> str:
+    """Returns `value` as one line of strict JSON; what is not finite becomes null.
+
+    Args:
+      value: dicts, lists, strings, numbers, None, and NumPy or JAX scalars.
+
+    Returns:
+      One line without its end. A float32 is written so that reading gives it back.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxal.runs.store import encode
+      >>> encode({"round": np.int32(1), "nll": float("nan")})
+      '{"round": 1, "nll": null}'
+    """
+    return json.dumps(_plain(value), allow_nan=False, ensure_ascii=False)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replaces the file by `value` such that a reader finds the old or the new one.
+
+    Args:
+      path: the file.
+      value: as for `encode`.
+
+    Raises:
+      RunError: the disk is full or the folder cannot be written.
+    """
+    text = json.dumps(json.loads(encode(value)), indent=2, ensure_ascii=False) + "\n"
+    replace_file(path, text.encode())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replaces a file as a whole, durably: the old content or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with _explained(path):
+        try:
+            with _opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
+                _write_all(file, content)
+                os.fsync(file)
+            os.replace(temporary, path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def append_lines(path: Path, records: Sequence[Record]) -> None:
+    """Appends one JSON line a record; on return they are on disk.
+
+    Killed halfway, the file ends in a torn line, which `repair_lines` removes.
+
+    Args:
+      path: the file, made when it does not exist.
+      records: as for `encode`, one line each.
+
+    Raises:
+      RunError: the disk is full; the file is as it was before the call.
+    """
+    content = "".join(encode(record) + "\n" for record in records).encode()
+    is_new = not path.exists()
+    with (
+        _explained(path),
+        _opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as file,
+    ):
+        size = os.fstat(file).st_size
+        try:
+            _write_all(file, content)
+            os.fsync(file)
+        except OSError:
+            with contextlib.suppress(OSError):  # /dev/full and pipes have no length
+                os.ftruncate(file, size)
+            raise
+    if is_new:
+        sync_folder(path.parent)
+
+
+def read_lines(path: Path) -> list[Record]:
+    """Returns the complete lines of a file, a torn last one left out.
+
+    Args:
+      path: the file; one that does not exist has no lines.
+
+    Raises:
+      RunError: a line that is not the last is damaged.
+    """
+    if not path.exists():
+        return []
+    whole = path.read_bytes()
+    return [
+        _decode(path, number, line)
+        for number, line in enumerate(whole[: _whole(whole)].splitlines(), start=1)
+    ]
+
+
+def repair_lines(path: Path) -> list[Record]:
+    """Cuts off a torn last line and returns the lines before it."""
+    if path.exists():
+        whole = path.read_bytes()
+        if _whole(whole) != len(whole):
+            os.truncate(path, _whole(whole))
+    return read_lines(path)
+
+
+def rewrite_lines(path: Path, records: Sequence[Record]) -> None:
+    """Replaces the lines of a file as a whole, see `append_lines`."""
+    content = "".join(encode(record) + "\n" for record in records)
+    replace_file(path, content.encode())
+
+
+def read_json(path: Path) -> Any:
+    """Returns what `write_json` wrote.
+
+    Raises:
+      RunError: there is no such file, or it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RunError(f"{path} does not exist. Is this the folder of a run?") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RunError(
+            f"{path} is damaged ({error}). Use --overwrite or another --name."
+        ) from None
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps a second process out of the same run; a killed process leaves no lock.
+
+    Args:
+      folder: the run's folder, made when it does not exist.
+
+    Raises:
+      RunError: another process holds it, or the folder cannot be made.
+    """
+    with _explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with _opened(folder / ".lock", os.O_WRONLY | os.O_CREAT) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(
+                f"{folder} is being run by another process. "
+                "Wait for it, or choose another --name."
+            ) from None
+        yield
+
+
+def clear(files: RunFiles) -> None:
+    """Removes what a run wrote, and nothing else; the config goes last.
+
+    A kill in between leaves a folder that still says whose it is.
+    """
+    shutil.rmtree(files.checkpoint, ignore_errors=True)
+    shutil.rmtree(files.figures, ignore_errors=True)
+    for path in (files.rounds, files.queries, files.config):
+        path.unlink(missing_ok=True)
+    sync_folder(files.folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames and new files inside a folder durable."""
+    with _opened(folder, os.O_RDONLY) as file:
+        os.fsync(file)
+
+
+def explain(error: OSError, path: Path) -> str:
+    """Returns what to tell a person about a file that could not be written."""
+    return (
+        f"Could not write {path}: {error.strerror or error}. Earlier rounds and labels "
+        "are intact: free some space, or make the folder writable, and give the same "
+        "command again to continue."
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy and JAX
+        return _plain(value.tolist())
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _decode(path: Path, number: int, line: bytes) -> Record:
+    try:
+        return json.loads(line)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise RunError(
+            f"Line {number} of {path} is damaged. Restore the file from a copy, or "
+            "start again with --overwrite."
+        ) from None
+
+
+def _whole(content: bytes) -> int:
+    """The length of the lines that were written to their end."""
+    return content.rfind(b"\n") + 1
+
+
+def _write_all(file: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(file, content) :]
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    file = os.open(path, flags, 0o644)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(explain(error, path)) from error
