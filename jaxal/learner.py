@@ -195,7 +195,7 @@ def _start(
             num_labelled > 0, jnp.maximum(num_steps, recipe.min_steps), 0
         ),
         loss=jnp.zeros([]),
-        last_loss=jnp.full([], jnp.nan),
+        last_loss=jnp.full([], jnp.nan, jnp.float32),  # weak, it would compile twice
     )
 
 
