@@ -5,6 +5,7 @@ import http.client
 import os
 import sys
 import threading
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -104,18 +105,25 @@ def _open(url: str) -> Any:
     whose packets are dropped. The thread is a daemon: it never delays an exit.
     """
     result: list[Any] = []
+    given_up = threading.Event()
 
     def run() -> None:
         request = urllib.request.Request(url, headers={"User-Agent": "jaxal"})
         try:
             result.append(urllib.request.urlopen(request, timeout=READ_SECONDS))
+        except urllib.error.HTTPError as error:
+            error.close()  # it is the response, too
+            result.append(error)
         except (OSError, ValueError, http.client.HTTPException) as error:
             result.append(error)
+        if given_up.is_set() and not isinstance(result[0], Exception):
+            result[0].close()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(OPEN_SECONDS)
     if not result:
+        given_up.set()
         raise TimeoutError(f"no answer within {OPEN_SECONDS:.0f} seconds")
     if isinstance(result[0], Exception):
         raise OSError(str(result[0])) from result[0]

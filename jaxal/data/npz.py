@@ -1,6 +1,7 @@
 """A user's own arrays, in a `.npz` file."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -69,11 +70,13 @@ def read_npz(path: Path) -> Content:
 def _load_npz(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file. Save one with np.savez.")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not a whole .npz file. Save one with np.savez.")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file.items())
-    except (zipfile.BadZipFile, OSError, EOFError, AttributeError) as error:
-        raise ValueError(f"{path} is not a whole .npz file ({error}).") from error
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays.items())
+    except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged ({error}). Save it again.") from error
     except ValueError as error:
         raise ValueError(
             f"{path} cannot be read: {error} Save plain arrays, one dtype and shape "

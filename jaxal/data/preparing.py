@@ -18,6 +18,7 @@ from jaxal.data.archives import READERS, Archive, Record
 from jaxal.data.downloading import Download, fetch
 from jaxal.data.extras import quiet, require
 from jaxal.data.locking import exclusive
+from jaxal.data.reading import image_and_label
 from jaxal.data.types import UnavailableError
 
 
@@ -41,6 +42,7 @@ def prepare(
       The folder with the prepared data set.
 
     Raises:
+      ValueError: TFDS knows no such version or config, or it holds no labelled images.
       UnavailableError: no network, a broken transfer, a wrong checksum, a bad archive,
         no permission to write, downloading switched off. Nothing that could be taken
         for prepared is left behind.
@@ -49,8 +51,12 @@ def prepare(
     tfds = require("tensorflow_datasets", f"preparing {name}")
     # TFDS needs it to prepare, and does not say so.
     require("importlib_resources", f"preparing {name}")
-    with quiet():
-        builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
+    try:
+        with quiet():
+            builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise ValueError(f"TFDS has no {name!r}: {error}") from error
+    image_and_label(tfds, builder, name)  # before anything is downloaded
     folder = Path(builder.data_dir)
     if _is_prepared(folder):
         return folder

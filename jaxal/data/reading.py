@@ -79,7 +79,7 @@ def _decode(
     tfds = require("tensorflow_datasets", f"reading {name}")
     with quiet():
         builder = tfds.builder_from_directory(folder)
-        image_key, label_key = _keys(tfds, builder, name)
+        image_key, label_key = image_and_label(tfds, builder, name)
         names = tuple(builder.info.features[label_key].names)
         train, test = _split_names(builder, label_key, name)
         splits = {}
@@ -107,8 +107,20 @@ def _check_format(folder: Path, name: str) -> None:
         )
 
 
-def _keys(tfds: Any, builder: Any, name: str) -> tuple[str, str]:
-    """The image and the label of a record; TFDS names them where it can."""
+def image_and_label(tfds: Any, builder: Any, name: str) -> tuple[str, str]:
+    """Names of the features that hold the image and its class.
+
+    Args:
+      tfds: the module.
+      builder: a builder of TFDS, prepared or not.
+      name: as the user gave it.
+
+    Returns:
+      (image, label): those of TFDS's supervised keys, else the only ones there are.
+
+    Raises:
+      ValueError: it is not a data set for image classification.
+    """
     features = builder.info.features
     of_type = lambda kind: [k for k, f in features.items() if isinstance(f, kind)]  # noqa: E731
     images = of_type(tfds.features.Image)
