@@ -75,10 +75,10 @@ def make_pool(
       >>> int(pool.is_available.sum())
       6
     """
-    _check_inputs(inputs)
+    check_inputs(inputs)
     num_rows = inputs.shape[0]
     known = np.full(num_rows, UNLABELLED) if labels is None else np.asarray(labels)
-    _check_labels(known, num_rows)
+    check_labels(known, num_rows)
     mesh = pool_mesh() if mesh is None else mesh
     padded = -(-num_rows // mesh.size) * mesh.size
     pool = Pool(
@@ -270,7 +270,8 @@ def _fill(
     return jax.lax.fori_loop(first, first + count, body, outputs)
 
 
-def _check_inputs(inputs: Array | np.ndarray) -> None:
+def check_inputs(inputs: Array | np.ndarray) -> None:
+    """Raises ValueError unless `inputs` has rows and all of them are finite."""
     if inputs.ndim < 1 or inputs.shape[0] == 0:
         raise ValueError(
             f"inputs has shape {list(inputs.shape)}, expected [N, ...] with at least "
@@ -287,7 +288,8 @@ def _check_inputs(inputs: Array | np.ndarray) -> None:
             )
 
 
-def _check_labels(labels: np.ndarray, num_rows: int) -> None:
+def check_labels(labels: np.ndarray, num_rows: int) -> None:
+    """Raises ValueError unless `labels` is `[num_rows]` classes, or -1."""
     if labels.shape != (num_rows,):
         raise ValueError(
             f"labels has shape {list(labels.shape)}, expected [{num_rows}], one a row "

@@ -20,6 +20,7 @@ ALLOWED = {
     "embeddings": BASE,
     "pool": BASE,
     "posterior": BASE,
+    "cluster": BASE | {"pool"},
     "selection": BASE | {"embeddings", "pool"},
     "models": BASE,
     "data": set(),
