@@ -275,7 +275,9 @@ def _to_host(leaf: Any) -> np.ndarray:
 def _from_host(leaves: list[np.ndarray], template: Any) -> Any:
     def place(value: np.ndarray, like: Any) -> Any:
         if _is_key(like):
-            return jax.random.wrap_key_data(value, impl=jax.random.key_impl(like))
+            return jax.random.wrap_key_data(
+                jnp.asarray(value), impl=jax.random.key_impl(like)
+            )
         return (
             jax.device_put(value, like.sharding)
             if isinstance(like, jax.Array)

@@ -29,7 +29,7 @@ def _listen() -> None:
     jax.monitoring.register_event_duration_secs_listener(_on_event)
 
 
-def _on_event(event: str, duration: float, **details: object) -> None:
-    del duration, details
+def _on_event(event: str, duration_secs: float, **details: str | int) -> None:
+    del duration_secs, details
     global _count
     _count += event == _EVENT

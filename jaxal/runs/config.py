@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import importlib.metadata
+import math
 import platform
 import subprocess
 from dataclasses import dataclass
@@ -18,6 +19,22 @@ from jaxal.runs.store import Record, RunError
 
 FORMAT = 1
 _PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax", "orbax-checkpoint")
+
+_RANGES = {
+    "rounds": (0, math.inf),
+    "initial": (1, math.inf),
+    "width": (1, math.inf),
+    "dropout": (0.0, 1.0),
+    "epochs": (1, math.inf),
+    "min_steps": (0, math.inf),
+    "train_batch": (1, math.inf),
+    "learning_rate": (1e-9, math.inf),
+    "weight_decay": (0.0, math.inf),
+    "label_smoothing": (0.0, 1.0),
+    "num_samples": (1, math.inf),
+    "label_noise": (0.0, 1.0),
+    "chunk_size": (1, math.inf),
+}
 
 _Preset = tyro.conf.arg(help_behavior_hint="(preset's)")
 _Int = Annotated[int | None, _Preset, tyro.conf.arg(metavar="INT")]
@@ -261,10 +278,12 @@ def strategy_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _check_recipe(recipe: Recipe) -> None:
-    at_least = {"rounds": 0, "initial": 1, "epochs": 1, "width": 1, "num_samples": 1}
-    for name, least in at_least.items():
-        if (value := getattr(recipe, name)) < least:
-            raise RunError(f"--{name.replace('_', '-')} is {value}, at least {least}.")
+    for name, (low, high) in _RANGES.items():
+        value = getattr(recipe, name)
+        if not low <= value < high:
+            limit = "" if high == math.inf else f" and less than {high}"
+            flag = "--" + name.replace("_", "-")
+            raise RunError(f"{flag} is {value}, expected at least {low}{limit}.")
     if not recipe.query_size or min(recipe.query_size) < 1:
         raise RunError(
             f"--query-size is {list(recipe.query_size)}, expected positive numbers."

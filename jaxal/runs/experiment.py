@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
 from jaxal import augment, weights
 from jaxal.initial import class_balanced_rows, random_rows
@@ -18,7 +19,7 @@ from jaxal.oracles import array_oracle, noisy_oracle
 from jaxal.pool import make_pool
 from jaxal.posterior import deep_ensemble, deterministic, mc_dropout
 from jaxal.runs.presets import Recipe, label_plan
-from jaxal.runs.store import Record
+from jaxal.runs.store import Record, RunError
 from jaxal.types import Learner, Model, Oracle, Pool, Posterior, Strategy
 
 STREAMS = ("pool", "initial", "weights", "oracle", "rounds")
@@ -82,6 +83,8 @@ def build(
     train: tuple[np.ndarray, np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
     num_classes: int,
+    *,
+    mesh: Mesh | None = None,
 ) -> Experiment:
     """Returns the experiment that settings describe.
 
@@ -93,11 +96,12 @@ def build(
       train: inputs `[N, ...]`, true labels `[N]` and ids `[N]` of the pool's rows.
       test: inputs and labels to measure on.
       num_classes: C.
+      mesh: over which the pool is spread, by default all devices.
     """
     seed = settings["seed"]
     inputs, labels, ids = train
     plan = label_plan(recipe)
-    pool = make_pool(inputs)
+    pool = make_pool(inputs, mesh=mesh)
     posterior = _posterior(recipe, network, strategy)
     learner = _learner(recipe, network, posterior.members, plan[-1], inputs)
     loop = active_learner(
@@ -116,7 +120,9 @@ def build(
         pool=pool,
         ids=ids,
         initial_rows=_initial_rows(recipe, seed, labels, num_classes),
-        answer=_answering(oracle, stream(seed, "oracle")),
+        answer=_answering(
+            oracle, stream(seed, "oracle"), int(np.diff(plan, prepend=0).max())
+        ),
         oracle=oracle_name,
         num_classes=num_classes,
         plan=plan,
@@ -142,7 +148,8 @@ def moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         count += len(rows)
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    return np.float32(mean), np.float32(np.where(std > 1e-6, std, 1.0))
+    std = np.where(std > 1e-6, std, 1.0)
+    return np.asarray(mean, np.float32), np.asarray(std, np.float32)
 
 
 def _posterior(recipe: Recipe, network: Model, strategy: Strategy) -> Posterior:
@@ -153,8 +160,20 @@ def _posterior(recipe: Recipe, network: Model, strategy: Strategy) -> Posterior:
     if kind == "ensemble":
         return deep_ensemble(network, recipe.num_samples)
     if kind == "mc_dropout":
+        _require_dropout(recipe, strategy)
         return mc_dropout(network, recipe.num_samples)
     return deterministic(network)
+
+
+def _require_dropout(recipe: Recipe, strategy: Strategy) -> None:
+    has_own = recipe.model in ("bayesian_cnn", "gal_cnn")
+    has_given = recipe.model in ("resnet18", "mlp") and recipe.dropout > 0
+    if not (has_own or has_given):
+        raise RunError(
+            f"{strategy.name} would ask {recipe.num_samples} dropout masks of "
+            f"{recipe.model} without dropout, which all agree. Set --dropout above 0, "
+            "choose another --model, or --posterior ensemble."
+        )
 
 
 def _learner(
@@ -210,21 +229,24 @@ def _oracle(recipe: Recipe, labels: np.ndarray, num_classes: int) -> tuple[Oracl
     return noisy, f"noisy({recipe.label_noise})"
 
 
-def _answering(oracle: Oracle, key: Array) -> Answer:
+def _answering(oracle: Oracle, key: Array, most: int) -> Answer:
     """Asks row by row, so an answer does not depend on what else is being asked."""
 
     @jax.jit
     def ask(index: Array, rows: Array) -> Array:
         def one(row: Array) -> Array:
-            return oracle(
-                jax.random.fold_in(jax.random.fold_in(key, index), row), row[None]
-            )[0]
+            question = jax.random.fold_in(jax.random.fold_in(key, index), row)
+            return oracle(question, row[None])[0]
 
         return jax.vmap(one)(rows)
 
-    return lambda index, rows: np.asarray(
-        ask(jnp.int32(index), jnp.asarray(rows, jnp.int32))
-    )
+    def answer(index: int, rows: np.ndarray) -> np.ndarray:
+        # Padded to one length, to be compiled once.
+        padded = np.zeros(max(most, len(rows)), np.int32)
+        padded[: len(rows)] = rows
+        return np.asarray(ask(jnp.int32(index), jnp.asarray(padded)))[: len(rows)]
+
+    return answer
 
 
 def _initial_rows(

@@ -58,12 +58,15 @@ def prepare(options: Options, seed: int) -> tuple[Experiment, Recipe]:
       ValueError: an unknown strategy, data set or network; the nearest is named.
     """
     from jaxal import data
+    from jaxal.models import build
     from jaxal.strategies import strategy
 
     # Names first: a mistyped one should not cost a download.
     chosen = strategy(
         options.strategy, **config.strategy_settings(options.strategy_options)
     )
+    if options.recipe.model is not None:
+        build(options.recipe.model, num_classes=2)
     loaded = data.load(
         options.dataset,
         data_dir=options.data_dir,

@@ -82,7 +82,9 @@ def _decorate(axes: Any, group: Group, ends: list[tuple[float, Any]]) -> None:
     axes.set_title(group.title, loc="left", fontsize=11, fontweight="bold")
     axes.grid(True, color="#DDDDDD", linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axes.xaxis.set_major_locator(
+        MaxNLocator(integer=True, nbins=8, steps=[1, 2, 2.5, 5, 10])
+    )
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     # Best last result first, as the eye meets the curves from above.

@@ -110,19 +110,27 @@ _STANDARD_PHOTO = dataclasses.replace(
     pool_size=None,
 )
 
-_TINY = {"initial": 20, "query_size": (20,), "rounds": 2}
+
+def _smoke(recipe: Recipe) -> Recipe:
+    return dataclasses.replace(
+        recipe,
+        width=min(recipe.width, 16),
+        epochs=1,
+        min_steps=60,
+        initial=20,
+        query_size=(20,),
+        rounds=2,
+        pool_size=512,
+        test_size=512,
+        num_samples=8,
+    )
+
 
 PRESETS: dict[str, dict[str, Recipe]] = {
     "smoke": {
-        "photo": dataclasses.replace(
-            _BASE, width=4, epochs=3, pool_size=512, test_size=512, **_TINY
-        ),
-        "small": dataclasses.replace(
-            _SMALL_IMAGES, epochs=1, min_steps=60, num_samples=8, **_TINY
-        ),
-        "table": dataclasses.replace(
-            _TABLE, epochs=1, min_steps=60, num_samples=8, **_TINY
-        ),
+        "photo": dataclasses.replace(_smoke(_BASE), width=4, min_steps=10),
+        "small": _smoke(_SMALL_IMAGES),
+        "table": _smoke(_TABLE),
     },
     "cpu": {"photo": _BASE, "small": _SMALL_IMAGES, "table": _TABLE},
     "standard": {

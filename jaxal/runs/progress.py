@@ -34,10 +34,12 @@ class Estimate:
         self._step_seconds: float | None = None
         self._other_seconds: float | None = None
         self._trained_at = 0.0
+        self._rounds_done = 0
 
     def training(self, index: int, done: int, total: int) -> None:
         """Notes that `done` of `total` steps of a round are behind us."""
         now = self._clock()
+        self._rounds_done = index
         if index != self._index or self._first is None or done < self._done:
             self._first = (now, done)
         self._index, self._done, self._total = index, done, total
@@ -52,16 +54,17 @@ class Estimate:
     def round_done(self, index: int) -> None:
         """Notes that a round is complete."""
         self._other_seconds = self._clock() - self._trained_at
-        self._index, self._done, self._total = index, self._total, self._total
+        self._index, self._done = index, self._total
+        self._rounds_done = index + 1
 
     def remaining(self) -> float | None:
         """Returns seconds to the end of this run, None while nothing is known."""
         if self._step_seconds is None:
             return None
         per_label = self._total / self._plan[self._index]
-        steps = self._total - self._done
-        steps += per_label * sum(self._plan[self._index + 1 :])
-        left = len(self._plan) - 1 - self._index
+        later = per_label * sum(self._plan[self._index + 1 :])
+        steps = self._total - self._done + later
+        left = len(self._plan) - self._rounds_done
         return steps * self._step_seconds + left * (self._other_seconds or 0.0)
 
     def whole(self) -> float | None:
@@ -161,11 +164,12 @@ def round_line(record: Record, last: int, time_left: str = "") -> str:
       ...     "seconds": {"train": 2.0, "score": 0.5}, "compiles": 0}, 8)
       'round 1/8     40 labels  accuracy 50.0 %  nll 1.25  train 2.0 s  score 0.5 s'
     """
+    nll = record["nll"]  # None where a probability of zero made it infinite
     parts = [
         f"round {record['round']}/{last}",
         f"{record['labels']:5d} labels",
-        f"accuracy {100 * float(record['accuracy']):.1f} %",
-        f"nll {float(record['nll']):.2f}",
+        f"accuracy {100 * record['accuracy']:.1f} %",
+        f"nll {'inf' if nll is None else f'{nll:.2f}'}",
         *(f"{name} {seconds:.1f} s" for name, seconds in record["seconds"].items()),
     ]
     return "  ".join(parts + ([time_left] if time_left else []))
