@@ -205,7 +205,7 @@ FOLDER = "cifar-10-batches-bin"
 def test_archive_that_reaches_outside_is_refused(odd, tmp_path):
     archive, *_ = archives.cifar10(extra=odd)
     (tmp_path / archives.CIFAR10).write_bytes(archive)
-    with pytest.raises(UnavailableError, match="not the published one|not a whole"):
+    with pytest.raises(UnavailableError, match="not the published one"):
         READERS["cifar10"]({archives.CIFAR10: tmp_path / archives.CIFAR10})
     assert {path.name for path in tmp_path.iterdir()} == {archives.CIFAR10}
 

@@ -123,10 +123,8 @@ def _start_npy(
 
 
 def _read_split(folder: Path, prefix: str) -> Split:
-    load = lambda field, mode: np.load(  # noqa: E731
-        folder / f"{prefix}_{field}.npy", mmap_mode=mode, allow_pickle=False
-    )
-    return Split(load("inputs", "r"), load("labels", None), load("ids", None))
+    inputs, labels, ids = (folder / f"{prefix}_{field}.npy" for field in Split._fields)
+    return Split(np.load(inputs, mmap_mode="r"), np.load(labels), np.load(ids))
 
 
 def _build_entry(place: Path, key: dict[str, Any], build: Build) -> None:

@@ -121,10 +121,9 @@ def image_and_label(tfds: Any, builder: Any, name: str) -> tuple[str, str]:
     Raises:
       ValueError: it is not a data set for image classification.
     """
-    features = builder.info.features
-    of_type = lambda kind: [k for k, f in features.items() if isinstance(f, kind)]  # noqa: E731
-    images = of_type(tfds.features.Image)
-    labels = of_type(tfds.features.ClassLabel)
+    features = builder.info.features.items()
+    images = [k for k, f in features if isinstance(f, tfds.features.Image)]
+    labels = [k for k, f in features if isinstance(f, tfds.features.ClassLabel)]
     supervised = builder.info.supervised_keys or ()
     image = [k for k in supervised if k in images] or images
     label = [k for k in supervised if k in labels] or labels
