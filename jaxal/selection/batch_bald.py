@@ -25,6 +25,11 @@ class _Configurations(NamedTuple):
     posterior: Array  # [M, S], each row the weight of every sample after the answer
 
 
+class _Predictions(NamedTuple):
+    probs: Array  # [N, C, S]
+    entropies: Array  # [N, S]
+
+
 class _State(NamedTuple):
     configurations: _Configurations
     bounds: Array  # [N] upper bounds on what each row would add
@@ -39,6 +44,7 @@ def batch_bald(
     *,
     batch_size: int,
     num_configurations: int = 1024,
+    num_draws: int = 256,
 ) -> Selection:
     """Picks rows whose labels are jointly most informative about the model.
 
@@ -61,8 +67,8 @@ def batch_bald(
     until no bound exceeds the best gain found. While answers are enumerated that is
     the exact greedy choice, later it is so up to the noise of the draws.
 
-    Cost: `2 M S C` operations for each row evaluated, `M C B` memory for a chunk of
-    `B`. In the worst case every pick evaluates every row.
+    Cost: `2 M S C` operations for each row evaluated, in the worst case every row at
+    every pick, and a copy of `sample_logits` in memory.
 
     Args:
       key: typed key, consumed by the draws; without effect while enumeration fits.
@@ -71,7 +77,8 @@ def batch_bald(
         entropies meaningless.
       is_available: `[N]` bool, rows that may be picked.
       batch_size: K, static.
-      num_configurations: M, the answers kept, static. Draws come in multiples of S,
+      num_configurations: most answers to enumerate, static.
+      num_draws: answers drawn once there are more, static; a multiple of S is used,
         at least one for each sample.
 
     Returns:
@@ -79,7 +86,7 @@ def batch_bald(
       sum to the batch's mutual information.
 
     Raises:
-      ValueError: a shape, `batch_size` or `num_configurations` is out of range.
+      ValueError: a shape or a size is out of range.
       TypeError: an argument has the wrong type.
 
     Example:
@@ -109,24 +116,30 @@ def batch_bald(
     checks.check_floating("sample_logits", sample_logits, "Pass logits.")
     checks.check_mask("is_available", is_available, sample_logits.shape[1])
     checks.check_batch_size(batch_size, sample_logits.shape[1])
-    if num_configurations < 1:
-        raise ValueError(
-            f"num_configurations is {num_configurations}, expected at least 1. "
-            "The default serves ten classes well."
-        )
-    return _select(key, sample_logits, is_available, batch_size, num_configurations)
+    for name, size in (
+        ("num_configurations", num_configurations),
+        ("num_draws", num_draws),
+    ):
+        if size < 1:
+            raise ValueError(
+                f"{name} is {size}, expected at least 1. Keep the default."
+            )
+    sizes = (batch_size, num_configurations, num_draws)
+    return _select(key, sample_logits, is_available, *sizes)
 
 
-@functools.partial(jax.jit, static_argnames=("batch_size", "num_configurations"))
+@functools.partial(jax.jit, static_argnums=(3, 4, 5))
 def _select(
     key: Array,
     sample_logits: Array,
     is_available: Array,
     batch_size: int,
     num_configurations: int,
+    num_draws: int,
 ) -> Selection:
     num_samples, _, num_classes = sample_logits.shape
-    gains = _bald(sample_logits)
+    pool = _predict(sample_logits)
+    gains = _entropy_terms(pool.probs.mean(-1)).sum(-1) - pool.entropies.mean(-1)
     start = _Configurations(
         jnp.ones((1,), jnp.float32), jnp.full((1, num_samples), 1 / num_samples)
     )
@@ -136,19 +149,19 @@ def _select(
     # The number of answers grows while they are enumerated: one program a step,
     # and log(M) / log(C) of them. Then shapes are fixed and one scan does the rest.
     while len(picks) < batch_size and num_classes ** len(picks) <= num_configurations:
-        answers = _enumerate(state.configurations, sample_logits[:, state.last])
-        state, pick = _pick(answers, state, sample_logits)
+        answers = _enumerate(state.configurations, pool.probs[state.last])
+        state, pick = _pick(answers, state, pool)
         picks.append(pick)
     selection = Selection(*(jnp.stack(column) for column in zip(*picks, strict=True)))
     if len(picks) == batch_size:
         return selection
 
     def body(state: _State, key: Array) -> tuple[_State, Selection]:
-        answers = _extend(key, state.configurations, sample_logits[:, state.last])
-        return _pick(answers, state, sample_logits)
+        answers = _extend(key, state.configurations, pool.probs[state.last])
+        return _pick(answers, state, pool)
 
     key, draw_key = jax.random.split(key)
-    per_sample = max(1, num_configurations // num_samples)
+    per_sample = max(1, num_draws // num_samples)
     drawn = _draw(draw_key, state.configurations, per_sample)
     keys = jax.random.split(key, batch_size - len(picks))
     _, rest = jax.lax.scan(body, state._replace(configurations=drawn), keys)
@@ -156,39 +169,41 @@ def _select(
     return Selection(*(jnp.concatenate(pair) for pair in pairs))
 
 
-def _bald(sample_logits: Array) -> Array:
-    """Gains of the first pick, `[N]`, one sample at a time."""
-    num_samples, *shape = sample_logits.shape
+def _predict(sample_logits: Array) -> _Predictions:
+    """Probabilities and entropies, with the axis the products sum over innermost."""
+    num_samples, num_rows, num_classes = sample_logits.shape
+    chunk = max(1, min(num_rows, _CHUNK_ELEMENTS // (num_samples * num_classes)))
 
-    def add(carry: tuple[Array, Array], logits: Array) -> tuple[tuple, None]:
-        probs, entropies = _softmax_and_entropy(logits)
-        return (carry[0] + probs, carry[1] + entropies), None
+    def predict(i: Array, done: _Predictions) -> _Predictions:
+        # The last chunk starts early enough to be whole: some rows are done twice.
+        start = jnp.minimum(i * chunk, num_rows - chunk)
+        logits = jax.lax.dynamic_slice_in_dim(sample_logits, start, chunk, 1)
+        logits = jnp.transpose(logits, (1, 2, 0)).astype(jnp.float32)
+        # exp(-200) is 0 in float32, and 0 * -200 is 0 where 0 * -inf is not.
+        shifted = jnp.maximum(logits - logits.max(1, keepdims=True), -200.0)
+        weights = jnp.exp(shifted)
+        total = weights.sum(1)
+        entropies = jnp.log(total) - (weights * shifted).sum(1) / total
+        found = _Predictions(weights / total[:, None], entropies)
+        write = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=0)
+        return jax.tree.map(lambda a, b: write(a, b, start), done, found)
 
-    zeros = (jnp.zeros(shape, jnp.float32), jnp.zeros(shape[0], jnp.float32))
-    (total, entropies), _ = jax.lax.scan(add, zeros, sample_logits)
-    return _entropy_terms(total / num_samples).sum(-1) - entropies / num_samples
-
-
-def _softmax_and_entropy(logits: Array) -> tuple[Array, Array]:
-    # exp(-200) is 0 in float32, and 0 * -200 is 0 where 0 * -inf is not.
-    logits = logits.astype(jnp.float32)
-    shifted = jnp.maximum(logits - logits.max(-1, keepdims=True), -200.0)
-    weights = jnp.exp(shifted)
-    total = weights.sum(-1, keepdims=True)
-    entropies = jnp.log(total[..., 0]) - (weights * shifted).sum(-1) / total[..., 0]
-    return weights / total, entropies
+    empty = _Predictions(
+        jnp.zeros((num_rows, num_classes, num_samples), jnp.float32),
+        jnp.zeros((num_rows, num_samples), jnp.float32),
+    )
+    return jax.lax.fori_loop(0, -(-num_rows // chunk), predict, empty)
 
 
 def _entropy_terms(probs: Array) -> Array:
     return -probs * jnp.log(jnp.maximum(probs, jnp.finfo(probs.dtype).tiny))
 
 
-def _enumerate(configurations: _Configurations, row: Array) -> _Configurations:
-    """Every answer followed by every label of one row of logits `[S, C]`."""
-    probs, _ = _softmax_and_entropy(row)
-    joint = configurations.posterior[:, None, :] * probs.T[None, :, :]
-    joint = joint.reshape(-1, probs.shape[0])
-    weights = jnp.repeat(configurations.weights, probs.shape[1])
+def _enumerate(configurations: _Configurations, probs: Array) -> _Configurations:
+    """Every answer followed by every label of one row, `[C, S]`."""
+    joint = configurations.posterior[:, None, :] * probs[None, :, :]
+    joint = joint.reshape(-1, probs.shape[1])
+    weights = jnp.repeat(configurations.weights, probs.shape[0])
     return _Configurations(weights * joint.sum(-1), _normalise(joint))
 
 
@@ -210,13 +225,14 @@ def _draw(
     return _Configurations(jnp.full((size,), 1 / size), posterior)
 
 
-def _extend(key: Array, configurations: _Configurations, row: Array) -> _Configurations:
+def _extend(
+    key: Array, configurations: _Configurations, probs: Array
+) -> _Configurations:
     """Each drawn answer goes on with a label from the sample it was drawn from."""
-    probs, _ = _softmax_and_entropy(row)
     size, num_samples = configurations.posterior.shape
     points = _stratified(key, num_samples, size // num_samples)
-    labels = _quantile(probs, points).reshape(-1)
-    posterior = _normalise(configurations.posterior * probs.T[labels])
+    labels = _quantile(probs.T, points).reshape(-1)
+    posterior = _normalise(configurations.posterior * probs[labels])
     return configurations._replace(posterior=posterior)
 
 
@@ -243,10 +259,10 @@ def _quantile(weights: Array, points: Array) -> Array:
 def _pick(
     configurations: _Configurations,
     state: _State,
-    sample_logits: Array,
+    pool: _Predictions,
 ) -> tuple[_State, Selection]:
     """Evaluates rows in order of their bounds until the best is certain, takes it."""
-    num_samples, num_rows, num_classes = sample_logits.shape
+    num_rows, num_classes, num_samples = pool.probs.shape
     num_answers = configurations.weights.shape[0]
     chunk = max(8, min(512, _CHUNK_ELEMENTS // (num_answers * num_classes)))
     chunk = min(chunk, num_rows)
@@ -264,10 +280,11 @@ def _pick(
         start, gains, best = carry
         # The slice moves back at the end of the pool, and some rows come twice.
         rows = jax.lax.dynamic_slice(order, (start,), (chunk,))
-        probs, entropies = _softmax_and_entropy(sample_logits[:, rows])
-        given = configurations.posterior @ probs.reshape(num_samples, -1)
-        terms = configurations.weights @ _entropy_terms(given)
-        found = terms.reshape(chunk, -1).sum(-1) - mean_posterior @ entropies
+        probs = pool.probs[rows].reshape(-1, num_samples)
+        given = jnp.matmul(probs, configurations.posterior.T, precision="highest")
+        terms = _entropy_terms(given) @ configurations.weights
+        known = pool.entropies[rows] @ mean_posterior
+        found = terms.reshape(chunk, -1).sum(-1) - known
         found = jnp.where(state.is_available[rows], found, -jnp.inf)
         return start + chunk, gains.at[rows].set(found), jnp.maximum(best, found.max())
 
@@ -284,5 +301,6 @@ def _take_best(
     gains = jnp.where(is_available, gains, -jnp.inf)
     best = jnp.argmax(gains).astype(jnp.int32)
     left = is_available & (jnp.arange(gains.size) != best)
-    pick = Selection(best, gains[best], is_available[best])
+    is_valid = is_available[best]
+    pick = Selection(jnp.where(is_valid, best, gains.size), gains[best], is_valid)
     return _State(configurations, bounds, left, best), pick

@@ -1,0 +1,83 @@
+"""Bayesian selectors and scores in float64 NumPy, from the papers, with loops."""
+
+import itertools
+
+import numpy as np
+
+
+def softmax(logits):
+    """Probabilities over the last axis."""
+    weights = np.exp(np.asarray(logits, np.float64) - np.max(logits, -1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
+
+
+def entropy(probs):
+    """Entropy in nats of one distribution of any shape."""
+    return -sum(p * np.log(p) for p in np.ravel(probs) if p > 0)
+
+
+# BatchBALD (NeurIPS 2019)
+
+
+def joint_probabilities(probs, rows):
+    """`p(y_1, .., y_k)` of the rows, one axis a row, from `probs` [S, N, C]."""
+    num_samples, _, num_classes = probs.shape
+    joint = np.zeros((num_classes,) * len(rows))
+    for labels in itertools.product(range(num_classes), repeat=len(rows)):
+        for sample in range(num_samples):
+            likelihoods = [
+                probs[sample, n, c] for n, c in zip(rows, labels, strict=True)
+            ]
+            joint[labels] += np.prod(likelihoods) / num_samples
+    return joint
+
+
+def batch_mutual_information(probs, rows):
+    """`I(y_1, .., y_k; w)`, equation 8 with the joint entropy of equation 10."""
+    conditional = np.mean([sum(entropy(p[n]) for n in rows) for p in probs])
+    return entropy(joint_probabilities(probs, rows)) - conditional
+
+
+def batch_bald(logits, available, batch_size):
+    """Algorithm 1: the rows picked and what each added."""
+    probs = softmax(logits)
+    rows, gains, total = [], [], 0.0
+    for _ in range(min(batch_size, int(np.sum(available)))):
+        best, best_value = None, -np.inf
+        for n in range(probs.shape[1]):
+            if not available[n] or n in rows:
+                continue
+            value = batch_mutual_information(probs, [*rows, n])
+            if value > best_value + 1e-12:
+                best, best_value = n, value
+        rows.append(best)
+        gains.append(best_value - total)
+        total = best_value
+    return rows, gains
+
+
+# Stochastic batches (TMLR 2023)
+
+
+def draw_probability(weights, order):
+    """Probability of drawing rows in this order without replacement."""
+    left, probability = list(range(len(weights))), 1.0
+    for n in order:
+        probability *= weights[n] / sum(weights[m] for m in left)
+        left.remove(n)
+    return probability
+
+
+def power_weights(scores, coldness):
+    """Power acquisition: scores to a power."""
+    return [s**coldness for s in scores]
+
+
+def softmax_weights(scores, coldness):
+    """Softmax acquisition: a Gibbs distribution over scores."""
+    return [np.exp(coldness * s) for s in scores]
+
+
+def softrank_weights(scores, coldness):
+    """Softrank acquisition: the inverse of the rank to a power, ranks from 1."""
+    return [(1 + sum(t > s for t in scores)) ** -coldness for s in scores]
