@@ -22,6 +22,8 @@ ALLOWED = {
     "posterior": BASE,
     "cluster": BASE | {"pool"},
     "selection": BASE | {"embeddings", "pool"},
+    "streaming": BASE | {"embeddings", "selection"},
+    "planning": BASE | {"pool", "strategies"},
     "models": BASE,
     "data": set(),
     "statistics": set(),
