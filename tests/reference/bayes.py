@@ -81,3 +81,57 @@ def softmax_weights(scores, coldness):
 def softrank_weights(scores, coldness):
     """Softrank acquisition: the inverse of the rank to a power, ranks from 1."""
     return [(1 + sum(t > s for t in scores)) ** -coldness for s in scores]
+
+
+# Fisher information, BAIT (NeurIPS 2021) and its approximations (ECML 2024)
+
+
+def fisher_columns(probs, feature, approximation, num_classes=2):
+    """`V` with `V V^T` the Fisher information of one row, written out."""
+    if approximation == "binary":
+        highest = max(probs)
+        return np.sqrt(highest * (1 - highest)) * np.asarray(feature)[:, None]
+    classes = range(len(probs))
+    if approximation == "top":
+        classes = sorted(classes, key=lambda c: -probs[c])[:num_classes]
+    mass = sum(probs[c] for c in classes)
+    columns = []
+    for c in classes:
+        gradient = np.outer(np.eye(len(probs))[c] - probs, feature).ravel()
+        columns.append(np.sqrt(probs[c] / mass) * gradient)
+    return np.stack(columns, axis=1)
+
+
+def fisher_matrix(probs, feature):
+    """`(diag(p) - p p^T) (x) h h^T`."""
+    return np.kron(np.diag(probs) - np.outer(probs, probs), np.outer(feature, feature))
+
+
+def bait(columns, available, labelled, batch_size, regularization, oversample=2):
+    """Forward and backward selection with explicit inverses; `columns` a list of V."""
+    size = columns[0].shape[0]
+    pool = [n for n in range(len(columns)) if available[n] or labelled[n]]
+    target = sum(columns[n] @ columns[n].T for n in pool) / len(pool)
+    total = sum(labelled) + batch_size
+    start = regularization * np.eye(size)
+    for n in np.flatnonzero(labelled):
+        start = start + columns[n] @ columns[n].T / total
+
+    def trace(rows):
+        matrix = start.copy()
+        for n in rows:
+            matrix += columns[n] @ columns[n].T * batch_size / total
+        return np.trace(np.linalg.inv(matrix) @ target)
+
+    free = list(np.flatnonzero(available))
+    rows, gains = [], []
+    while len(rows) < min(len(free), int(np.ceil(oversample * batch_size))):
+        left = [n for n in free if n not in rows]
+        best = min(left, key=lambda n: trace([*rows, n]))
+        gains.append(trace(rows) - trace([*rows, best]))
+        rows.append(best)
+    gains = dict(zip(rows, gains, strict=True))
+    while len(rows) > batch_size:
+        worst = min(rows, key=lambda n: trace([m for m in rows if m != n]))
+        rows.remove(worst)
+    return rows, [gains[n] for n in rows]
