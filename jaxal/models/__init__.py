@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxal.models.linen import from_linen
+from jaxal.models.nnx import from_nnx
 from jaxal.models.preprocessing import scale_inputs
 from jaxal.models.resnet import resnet18
 from jaxal.models.small import bayesian_cnn, gal_cnn, logistic_regression, mlp
@@ -15,6 +16,7 @@ __all__ = [
     "bayesian_cnn",
     "build",
     "from_linen",
+    "from_nnx",
     "gal_cnn",
     "logistic_regression",
     "mlp",

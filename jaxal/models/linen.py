@@ -42,8 +42,6 @@ def from_linen(module: nn.Module) -> Model:
 
     Raises:
       TypeError: `module` is not a linen module.
-      ValueError: on a call with a key, when an `nn.Dropout` was switched off for good
-        in its constructor.
 
     Example:
       >>> import flax.linen as nn, jax, jax.numpy as jnp
@@ -83,7 +81,7 @@ def from_linen(module: nn.Module) -> Model:
             result, updates = module.apply(
                 variables, inputs, **flag(train), rngs=key, mutable=carried
             )
-        return _as_output(result, calls.head_inputs), {**variables, **updates}
+        return as_output(result, calls.head_inputs), {**variables, **updates}
 
     return Model(init, apply)
 
@@ -117,16 +115,15 @@ class _Calls:
         inputs: Array,
         deterministic: bool | None = None,
         rng: Array | None = None,
-    ) -> Array:
+    ) -> Any:
         del deterministic  # the caller's key decides
         if not self.dropout:
             return inputs
-        if module.deterministic:
-            raise ValueError(
-                "nn.Dropout was built with deterministic=True, expected it to be left "
-                "open, since a key was given. Remove the argument."
-            )
-        # flax refuses the argument when the constructor has it already.
+        rng = module.make_rng(module.rng_collection) if rng is None else rng
+        if module.deterministic:  # `nn.Dropout(rate, deterministic=not train)`
+            switched_on = module.clone(parent=None, deterministic=False)
+            return switched_on.apply({}, inputs, rng=rng)
+        # flax refuses the argument where the constructor had it already.
         is_open = module.deterministic is None
         return next_fun(
             inputs, **({"deterministic": False} if is_open else {}), rng=rng
@@ -139,7 +136,7 @@ def _flag_name(module: nn.Module) -> str | None:
     return next((name for name in TRAIN_FLAGS if name in parameters), None)
 
 
-def _as_output(result: Any, head_inputs: Array | None) -> Output:
+def as_output(result: Any, head_inputs: Array | None) -> Output:
     """Completes what a module returned, see `from_linen`."""
     if isinstance(result, Output):
         return result
