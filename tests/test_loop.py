@@ -31,19 +31,22 @@ from tests.toys import blobs, linear
 
 KEY = jax.random.key(0)
 INPUTS, LABELS = blobs(40, 3)
-NAMES = ("random", "margin", "entropy", "badge", "coreset", "bald")
+NAMES = ("random", "margin", "badge", "coreset", "bald")
+# One of each for the whole file: jit knows them by identity and compiles them once.
+MODEL = linear(3, dropout=0.3)
+LEARNER = supervised(MODEL, epochs=3, batch_size=8)
+TEST = (jnp.asarray(INPUTS), jnp.asarray(LABELS))
 
 
 def a_loop(name="margin", *, devices=1, oracle=None, batch_size=3, **settings):
-    model = linear(3, dropout=0.3)
     mesh = pool_mesh(jax.devices()[:devices])
     loop = active_learner(
-        model,
-        supervised(model, epochs=3, batch_size=8),
+        MODEL,
+        LEARNER,
         strategy(name) if isinstance(name, str) else name,
         array_oracle(LABELS) if oracle is None else oracle,
         batch_size=batch_size,
-        test=(jnp.asarray(INPUTS), jnp.asarray(LABELS)),
+        test=TEST,
         **{"chunk_size": 7, **settings},
     )
     return loop, loop.init(KEY, make_pool(INPUTS, mesh=mesh), initial=4)
@@ -72,7 +75,7 @@ def test_every_round_buys_new_rows_with_their_own_labels(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_picks_do_not_depend_on_devices_or_chunks(name):
     found = []
-    for devices, chunk_size in ((1, 40), (1, 7), (2, 5), (jax.device_count(), 64)):
+    for devices, chunk_size in ((1, 40), (2, 7), (jax.device_count(), 3)):
         loop, state = a_loop(name, devices=devices, chunk_size=chunk_size)
         for i in range(2):
             state, _ = loop.step(jax.random.key(i), state)
@@ -254,8 +257,7 @@ def test_a_row_is_not_labelled_twice():
 
 
 def test_bald_through_the_loop_is_bald_of_its_samples():
-    model = linear(3, dropout=0.3)
-    posterior = mc_dropout(model, num_samples=9)
+    posterior = mc_dropout(MODEL, num_samples=9)
     loop, state = a_loop("bald", posterior=posterior)
     looked = loop.phases.look(KEY, state)
     from jaxal.loop import round_keys
@@ -276,7 +278,7 @@ def test_a_strategy_sees_what_it_named_and_no_truth():
         return top_k(key, view.logits[:, 0], view.is_available, batch_size=batch_size)
 
     needy = Strategy(frozenset({"logits", "samples", "labels"}), select)
-    loop, state = a_loop(needy, posterior=mc_dropout(linear(3, dropout=0.3), 5))
+    loop, state = a_loop(needy, posterior=mc_dropout(MODEL, 5))
     loop.ask(KEY, state)
     (view,) = seen
     assert view.logits.shape == (40, 3)
