@@ -117,7 +117,8 @@ def entropy_of(terms: Exponentials) -> Array:
 def entropy_of_probabilities(terms: Sequence[Array]) -> Array:
     """Entropy `[..., 1]` in nats of blocks of probabilities, with 0 log 0 = 0."""
     tiny = jnp.finfo(terms[0].dtype).tiny
-    return -total([p * jnp.log(jnp.maximum(p, tiny)) for p in terms])
+    entropy = -total([p * jnp.log(jnp.maximum(p, tiny)) for p in terms])
+    return jnp.maximum(entropy, 0)  # a rounded mean can exceed 1 by an ulp
 
 
 def two_largest(x: Array) -> tuple[Array, Array]:

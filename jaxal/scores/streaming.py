@@ -146,8 +146,9 @@ def _add_spread(carry: Spread, logits: Array) -> Spread:
     terms = exponentials(x)
     seen = _next(carry.seen)
     p = _softmax(x, terms.largest, terms.total)
-    mean = carry.mean + (p - carry.mean) / seen.num_samples
-    squares = carry.squares + (p - carry.mean) * (p - mean)
+    step = p - carry.mean
+    mean = carry.mean + step / seen.num_samples
+    squares = carry.squares + step**2 * (carry.seen.num_samples / seen.num_samples)
     return Spread(seen, mean, squares)
 
 
@@ -199,7 +200,8 @@ def _finish_vote_entropy(carry: Votes) -> Array:
 @jax.jit
 def _finish_variation_ratio(carry: Votes) -> Array:
     seen, counts = carry
-    return (1 - jnp.max(counts, axis=-1) / seen.num_samples).astype(seen.like.dtype)
+    minority = seen.num_samples - jnp.max(counts, axis=-1)
+    return (minority / seen.num_samples).astype(seen.like.dtype)
 
 
 def _checked(update: Callable[[Any, Array], Any]) -> Callable[[Any, Array], Any]:

@@ -135,3 +135,50 @@ def bait(columns, available, labelled, batch_size, regularization, oversample=2)
         worst = min(rows, key=lambda n: trace([m for m in rows if m != n]))
         rows.remove(worst)
     return rows, [gains[n] for n in rows]
+
+
+# EPIG (AISTATS 2023), information density (EMNLP 2008)
+
+
+def epig(logits, targets):
+    """Equation 7: mutual information with the label of a target, averaged."""
+    probs, others = softmax(logits), softmax(targets)
+    scores = []
+    for n in range(probs.shape[1]):
+        total = 0.0
+        for t in range(others.shape[1]):
+            joint = np.mean(
+                [
+                    np.outer(p, q)
+                    for p, q in zip(probs[:, n], others[:, t], strict=True)
+                ],
+                axis=0,
+            )
+            total += entropy(joint.sum(1)) + entropy(joint.sum(0)) - entropy(joint)
+        scores.append(total / others.shape[1])
+    return np.array(scores)
+
+
+def information_density(scores, features, exponent):
+    """Every pair of rows compared."""
+    weighted = []
+    for score, own in zip(scores, features, strict=True):
+        cosines = [
+            own @ other / (np.linalg.norm(own) * np.linalg.norm(other))
+            for other in features
+        ]
+        weighted.append(score * np.mean([(1 + c) / 2 for c in cosines]) ** exponent)
+    return np.array(weighted)
+
+
+# Laplace approximation of a last layer (NeurIPS 2021)
+
+
+def laplace_precision(logits, features, rows, prior_precision):
+    """Prior precision plus the Hessian of the rows' cross-entropy, class-major."""
+    probs = softmax(logits)
+    size = probs.shape[1] * features.shape[1]
+    precision = prior_precision * np.eye(size)
+    for n in rows:
+        precision += fisher_matrix(probs[n], features[n])
+    return precision
