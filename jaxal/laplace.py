@@ -1,0 +1,325 @@
+"""A Gaussian posterior over a last layer, in closed form, on plain arrays."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxal import checks
+
+
+class LaplacePosterior(NamedTuple):
+    """Weights of the last layer are those fitted plus `N(shift, factor factor^T)`.
+
+    Being relative to the fitted layer, it needs that layer's logits, not its weights.
+    A square root in place of the covariance: it cannot lose positive definiteness to
+    rounding, and drawing from it takes no decomposition.
+    """
+
+    shift: Array  # [C, D]
+    factor: (
+        Array  # [C * D, C * D], row c * D + d for the weight of feature d on class c
+    )
+
+
+def laplace_posterior(
+    logits: Array,
+    features: Array,
+    is_labelled: Array,
+    *,
+    prior_precision: float | Array = 1.0,
+) -> LaplacePosterior:
+    """Returns the Laplace approximation of a softmax layer after training.
+
+    The precision is the prior's plus the curvature of the labelled rows' loss,
+
+        P = t I + sum_labelled (diag(p) - p p^T) (x) h h^T,
+
+    for a layer trained with weight decay `t / 2 |W|^2` on the summed loss.
+
+    Args:
+      logits: `[N, C]` of the trained network.
+      features: `[N, D]`, what its last layer sees; append ones to include the bias.
+      is_labelled: `[N]` bool, rows it was trained on.
+      prior_precision: t, positive.
+
+    Returns:
+      LaplacePosterior with a shift of zero. Cost: `N (C D)^2 + (C D)^3` operations.
+
+    Raises:
+      ValueError: the shapes do not fit together.
+      TypeError: an argument has the wrong type.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> logits, features = jnp.zeros((3, 2)), jnp.ones((3, 1))
+      >>> posterior = laplace_posterior(logits, features, jnp.zeros(3, bool))
+      >>> posterior.factor.tolist()
+      [[1.0, 0.0], [0.0, 1.0]]
+
+    Reference:
+      Daxberger et al., Laplace Redux: Effortless Bayesian Deep Learning, NeurIPS
+      2021. https://arxiv.org/abs/2106.14806
+    """
+    _check(logits, features)
+    checks.check_mask("is_labelled", is_labelled, logits.shape[0])
+    return _fit(logits, features, is_labelled, prior_precision)
+
+
+def laplace_update(
+    posterior: LaplacePosterior,
+    logits: Array,
+    features: Array,
+    is_new: Array,
+    labels: Array | None = None,
+) -> LaplacePosterior:
+    """Returns the posterior after some rows were labelled, without training.
+
+    The covariance S loses what the new rows tell (Woodbury, in square-root form),
+    `S' = S - S V (I + V^T S V)^-1 V^T S`. With labels the mean takes one Newton step,
+    `shift' = shift + S' sum_new (onehot(y) - p) (x) h`; without, it stays, as for a
+    batch whose labels are not known yet.
+
+    Args:
+      posterior: the posterior before.
+      logits: `[K, C]` of the trained network.
+      features: `[K, D]`, what its last layer sees.
+      is_new: `[K]` bool, rows that count.
+      labels: `[K]` int, or None.
+
+    Returns:
+      LaplacePosterior after K updates of rank C: `3 K C (C D)^2` operations.
+
+    Raises:
+      ValueError: the shapes do not fit together.
+      TypeError: an argument has the wrong type.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> logits, features = jnp.zeros((3, 2)), jnp.ones((3, 1))
+      >>> rows = jnp.array([True, False, False])
+      >>> prior = laplace_posterior(logits, features, jnp.zeros(3, bool))
+      >>> after = laplace_update(prior, logits, features, rows, jnp.zeros(3, int))
+      >>> bool(after.shift[0, 0] > 0 > after.shift[1, 0])
+      True
+
+    Reference:
+      Huseljic et al., Fast Bayesian Updates for Deep Learning with a Use Case in
+      Active Learning, 2022. https://arxiv.org/abs/2210.06112
+    """
+    _check(logits, features)
+    checks.check_mask("is_new", is_new, logits.shape[0])
+    _check_fits(posterior.shift, logits, features)
+    return _update(posterior, logits, features, is_new, labels)
+
+
+def laplace_moments(
+    posterior: LaplacePosterior, logits: Array, features: Array
+) -> tuple[Array, Array]:
+    """Returns mean `[B, C]` and covariance `[B, C, C]` of the logits of `B` rows.
+
+    Args:
+      posterior: the posterior over the last layer.
+      logits: `[B, C]` of the trained network.
+      features: `[B, D]`, what its last layer sees.
+
+    Returns:
+      The mean and covariance of a Gaussian, row by row.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> logits, features = jnp.zeros((1, 2)), jnp.full((1, 1), 3.0)
+      >>> prior = laplace_posterior(logits, features, jnp.zeros(1, bool))
+      >>> laplace_moments(prior, logits, features)[1].tolist()
+      [[[9.0, 0.0], [0.0, 9.0]]]
+    """
+    _check(logits, features)
+    _check_fits(posterior.shift, logits, features)
+    return _moments(posterior, logits, features)
+
+
+def laplace_probit(
+    posterior: LaplacePosterior, logits: Array, features: Array
+) -> Array:
+    """Returns log-probabilities `[B, C]` averaged over the posterior, approximately.
+
+    `log_softmax(m_c / sqrt(1 + pi v_c / 8))` with m and v mean and variance of each
+    logit: what a probit in place of the logistic function gives.
+
+    Args:
+      posterior: the posterior over the last layer.
+      logits: `[B, C]` of the trained network.
+      features: `[B, D]`, what its last layer sees.
+
+    Returns:
+      `[B, C]` log-probabilities, less certain than the network's own.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> logits, features = jnp.array([[2.0, -2.0]]), jnp.ones((1, 1))
+      >>> prior = laplace_posterior(logits, features, jnp.zeros(1, bool))
+      >>> float(jnp.exp(laplace_probit(prior, logits, features)).max()) < 0.98
+      True
+
+    Reference:
+      MacKay, The Evidence Framework Applied to Classification Networks, Neural
+      Computation 1992. https://doi.org/10.1162/neco.1992.4.5.720
+    """
+    mean, covariance = laplace_moments(posterior, logits, features)
+    variance = jnp.diagonal(covariance, axis1=1, axis2=2)
+    return jax.nn.log_softmax(mean / jnp.sqrt(1 + jnp.pi / 8 * variance))
+
+
+def laplace_draws(key: Array, posterior: LaplacePosterior, num_samples: int) -> Array:
+    """Draws last layers, `[S, C, D]` to be added to the fitted one.
+
+    Args:
+      key: typed key, consumed.
+      posterior: the posterior over the last layer.
+      num_samples: S, static.
+
+    Returns:
+      `[S, C, D]`: one set of draws serves every chunk of the pool.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> prior = LaplacePosterior(jnp.zeros((2, 3)), jnp.eye(6))
+      >>> laplace_draws(jax.random.key(0), prior, 5).shape
+      (5, 2, 3)
+    """
+    checks.check_key(key)
+    noise = jax.random.normal(key, (num_samples, posterior.factor.shape[1]))
+    draws = jnp.matmul(noise, posterior.factor.T, precision="highest")
+    return posterior.shift[None] + draws.reshape(num_samples, *posterior.shift.shape)
+
+
+def laplace_logits(draws: Array, logits: Array, features: Array) -> Array:
+    """Returns logits of drawn last layers, `[S, B, C]`.
+
+    Args:
+      draws: `[S, C, D]` from `laplace_draws`.
+      logits: `[B, C]` of the trained network.
+      features: `[B, D]`, what its last layer sees.
+
+    Returns:
+      `[S, B, C]` logits, for `bald`, `batch_bald`, `epig` and the rest.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> logits, features = jnp.zeros((1, 2)), jnp.ones((1, 1))
+      >>> laplace_logits(jnp.array([[[1.0], [2.0]]]), logits, features).tolist()
+      [[[1.0, 2.0]]]
+    """
+    _check(logits, features)
+    checks.check_rank("draws", draws, 3, "[S, C, D]", "Pass laplace_draws(...).")
+    _check_fits(draws[0], logits, features)
+    return logits[None] + jnp.einsum("scd,bd->sbc", draws, features)
+
+
+@jax.jit
+def _fit(
+    logits: Array, features: Array, is_labelled: Array, prior_precision: float | Array
+) -> LaplacePosterior:
+    num_classes, width = logits.shape[1], features.shape[1]
+    features = features.astype(jnp.float32)
+    probs = jax.nn.softmax(logits.astype(jnp.float32)) * is_labelled[:, None]
+    first, second = jnp.triu_indices(num_classes)
+
+    def block(pair: tuple[Array, Array]) -> Array:
+        # Rows that do not count have probabilities of zero, and so no weight.
+        is_same = (pair[0] == pair[1]).astype(jnp.float32)
+        weights = probs[:, pair[0]] * (is_same - probs[:, pair[1]])
+        weighted = features * weights[:, None]
+        return jnp.matmul(weighted.T, features, precision="highest")
+
+    blocks = jax.lax.map(block, (first, second))
+    whole = jnp.zeros((num_classes, num_classes, width, width))
+    whole = whole.at[first, second].set(blocks).at[second, first].set(blocks)
+    size = num_classes * width
+    precision = whole.transpose(0, 2, 1, 3).reshape(size, size)
+    root = jnp.linalg.cholesky(precision + prior_precision * jnp.eye(size))
+    factor = jax.scipy.linalg.solve_triangular(root, jnp.eye(size), lower=True, trans=0)
+    return LaplacePosterior(jnp.zeros((num_classes, width)), factor.T)
+
+
+@jax.jit
+def _update(
+    posterior: LaplacePosterior,
+    logits: Array,
+    features: Array,
+    is_new: Array,
+    labels: Array | None,
+) -> LaplacePosterior:
+    features = features.astype(jnp.float32)
+    mean = logits.astype(jnp.float32) + jnp.matmul(
+        features, posterior.shift.T, precision="highest"
+    )
+    probs = jax.nn.softmax(mean)
+
+    def add(factor: Array, row: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        probs, features, is_new = row
+        outputs = (jnp.eye(probs.size) - probs[:, None]) * jnp.sqrt(probs)[None]
+        columns = (outputs[:, None, :] * features[None, :, None]) * is_new
+        return _shrink(factor, columns.reshape(-1, probs.size)), None
+
+    factor, _ = jax.lax.scan(add, posterior.factor, (probs, features, is_new))
+    if labels is None:
+        return posterior._replace(factor=factor)
+    errors = (jax.nn.one_hot(labels, probs.shape[1]) - probs) * is_new[:, None]
+    gradient = jnp.matmul(errors.T, features, precision="highest")
+    step = factor @ (factor.T @ gradient.reshape(-1))
+    return LaplacePosterior(posterior.shift + step.reshape(gradient.shape), factor)
+
+
+def _shrink(factor: Array, columns: Array) -> Array:
+    """Square root of `(A A^T)` after information `V V^T` (Andrews' form of Potter's).
+
+    With `B = A^T V` and `L L^T = I + B^T B` it is `A (I - B L^-T (L + I)^-1 B^T)`.
+    """
+    product = functools.partial(jnp.matmul, precision="highest")
+    seen = product(factor.T, columns)
+    identity = jnp.eye(columns.shape[1])
+    root = jnp.linalg.cholesky(identity + product(seen.T, seen))
+    solve = functools.partial(jax.scipy.linalg.solve_triangular, lower=True)
+    inner = solve(root, solve(root + identity, seen.T), trans=1)
+    return factor - product(product(factor, seen), inner)
+
+
+@jax.jit
+def _moments(
+    posterior: LaplacePosterior, logits: Array, features: Array
+) -> tuple[Array, Array]:
+    num_classes, width = posterior.shift.shape
+    by_class = posterior.factor.reshape(num_classes, width, -1)
+
+    def covariance(row: Array) -> Array:
+        seen = jnp.einsum("d,cdp->cp", row, by_class, precision="highest")
+        return jnp.matmul(seen, seen.T, precision="highest")
+
+    features = features.astype(jnp.float32)
+    covariances = jax.lax.map(covariance, features, batch_size=64)
+    shift = jnp.matmul(features, posterior.shift.T, precision="highest")
+    return logits.astype(jnp.float32) + shift, covariances
+
+
+def _check(logits: Array, features: Array) -> None:
+    cure = "Pass what the last layer gives and what it sees, a row for each example."
+    checks.check_rank("logits", logits, 2, "[N, C]", cure)
+    checks.check_rank("features", features, 2, "[N, D]", cure)
+    checks.check_floating("logits", logits, "Cast them to float32.")
+    checks.check_floating("features", features, "Cast them to float32.")
+    if logits.shape[0] != features.shape[0]:
+        raise ValueError(
+            f"features has {features.shape[0]} rows, logits {logits.shape[0]}. {cure}"
+        )
+
+
+def _check_fits(layer: Array, logits: Array, features: Array) -> None:
+    found = (logits.shape[1], features.shape[1])
+    if layer.shape != found:
+        raise ValueError(
+            f"logits and features make a layer [C, D] of {list(found)}, expected "
+            f"{list(layer.shape)}. Pass rows of the network the posterior was made for."
+        )
