@@ -5,6 +5,7 @@ do is here: each process hands over the rows it has read, and they become one po
 """
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,10 @@ from jaxal.pool import (
 )
 from jaxal.types import Pool
 
+# What the runtime says when it fails, as JaxRuntimeError or ValueError by turns.
+_STATUS = re.compile(
+    "(ABORTED|CANCELLED|DEADLINE|INTERNAL|UNAVAILABLE|UNKNOWN)[A-Z_]*:"
+)
 _ADVICE = (
     "If another of the {count} processes was lost (its own log says why), start the "
     "same command again on all of them: a run goes on after its last complete round."
@@ -140,18 +145,23 @@ def make_pool_from_process_data(
 def advice_on_lost_process() -> Iterator[None]:
     """Adds to errors of the runtime what to do when a process has died.
 
+    A process that dies takes the others with it: what they send each other fails at
+    once, and the runtime ends them after `heartbeat_timeout_seconds`.
+
     Raises:
-      JaxRuntimeError: the error as it came, with a note, if there are other processes.
+      Exception: the error as it came; with a note, if it is the runtime's and there
+        are other processes.
 
     Example:
       >>> from jaxal.cluster import advice_on_lost_process
       >>> with advice_on_lost_process():
-      ...   pass  # rounds of a run
+      ...     pass  # rounds of a run
     """
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if (count := jax.process_count()) > 1:
+    except Exception as error:
+        count = jax.process_count()
+        if count > 1 and _STATUS.match(str(error)):
             error.add_note(_ADVICE.format(count=count))
         raise
 

@@ -1,0 +1,175 @@
+"""Several processes on one machine, each with its own rows, pick what one would."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from jaxal.cluster import (
+    advice_on_lost_process,
+    make_pool_from_process_data,
+    process_rows,
+    shard_process_rows,
+)
+from jaxal.embeddings import gradient_embedding
+from jaxal.pool import make_pool, pool_mesh
+from tests import process_worker as worker
+from tests.toys import blobs
+
+ROOT = pathlib.Path(__file__).parents[1]
+NUM_ROWS = 1001  # neither two nor four processes divide it
+FIRST_PORT = 65536 - 4096  # of those JAX derives from a SLURM job's number
+FAST_COMPILE = "--xla_backend_optimization_level=0"
+FAST_COMPILE += " --xla_llvm_disable_expensive_passes=true"
+
+
+def free_port() -> int:
+    for port in np.random.default_rng().integers(FIRST_PORT, 65536, 50):
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", int(port))) != 0:
+                return int(port)
+    raise OSError("no free port")
+
+
+def start(job, folder, num_rows, count, **extra) -> list[subprocess.Popen]:
+    """Starts processes with the variables that srun would give them."""
+    port = free_port()
+    shared = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    shared |= {
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": str(ROOT),
+        "SLURM_JOB_ID": str(port - FIRST_PORT),
+        "SLURM_NTASKS": str(count),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_STEP_NUM_NODES": "1",
+        "XLA_FLAGS": FAST_COMPILE,
+    }
+    command = [sys.executable, worker.__file__, job, str(folder), str(num_rows)]
+    return [
+        subprocess.Popen(
+            command,
+            env=shared | extra | {"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(count)
+    ]
+
+
+def finish(processes, seconds=240) -> list[tuple[int, str, str]]:
+    """Waits for all processes: exit status, output and errors of each."""
+    try:
+        outputs = [process.communicate(timeout=seconds) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [
+        (process.returncode, *output)
+        for process, output in zip(processes, outputs, strict=True)
+    ]
+
+
+def answers(processes) -> list:
+    """The last line each process printed."""
+    results = finish(processes)
+    assert [status for status, _, _ in results] == [0] * len(results), results
+    return [json.loads(output.splitlines()[-1]) for _, output, _ in results]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """A folder with the pool's files, and what one process picks from them."""
+    folder = tmp_path_factory.mktemp("rows")
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(NUM_ROWS, 6)).astype(np.float32)
+    logits = rng.normal(size=(NUM_ROWS, 3)).astype(np.float32)
+    is_labelled = rng.random(NUM_ROWS) < 0.02
+    found = {
+        "features": features,
+        "residuals": np.asarray(gradient_embedding(logits, features).a),
+        "scores": rng.normal(size=NUM_ROWS).astype(np.float32),
+        "is_labelled": is_labelled,
+        "is_available": ~is_labelled & (rng.random(NUM_ROWS) < 0.9),
+    }
+    for name, values in found.items():
+        np.save(folder / f"{name}.npy", values)
+    return folder, answers(start("select", folder, NUM_ROWS, 1))[0]
+
+
+@pytest.mark.sharded
+@pytest.mark.parametrize(
+    "count, left_out",
+    # What four processes leave out they share with "outer"; it takes long to compile.
+    [(2, ""), (4, "dense")],
+)
+def test_several_processes_pick_what_one_does(rows, count, left_out):
+    folder, expected = rows
+    found = answers(start("select", folder, NUM_ROWS, count, LEFT_OUT=left_out))
+    expected = {name: picks for name, picks in expected.items() if name != left_out}
+    assert found == [expected] * count
+
+
+@pytest.mark.slow
+def test_the_others_say_so_when_one_dies_and_the_run_resumes(tmp_path):
+    inputs, labels = blobs(80)
+    np.save(tmp_path / "features.npy", inputs)
+    np.save(tmp_path / "classes.npy", labels)
+    limits = {"HEARTBEAT_TIMEOUT": "10"}
+    results = finish(start("rounds", tmp_path, 80, 2, DIES_IN="2", **limits))
+    (status, _, errors), (killed, _, _) = results
+    assert killed == -9
+    assert status != 0
+    assert "start the same command again" in errors
+    assert int(np.load(tmp_path / "state.npz")["round"]) == 2
+    resumed = answers(start("rounds", tmp_path, 80, 2, **limits))
+
+    (tmp_path / "state.npz").unlink()
+    assert resumed == answers(start("rounds", tmp_path, 80, 1, **limits)) * 2
+    assert sum(label >= 0 for label in resumed[0]["labels"]) == 5 * worker.ROUNDS
+
+
+def test_one_process_makes_the_pool_that_make_pool_makes():
+    inputs, labels = blobs(10)
+    labels = np.where(np.arange(10) < 3, labels, -1)
+    expected = make_pool(inputs, labels)
+    found = make_pool_from_process_data(inputs, labels, num_rows=10)
+    for field, theirs in zip(found, expected, strict=True):
+        assert field.sharding.is_equivalent_to(theirs.sharding, field.ndim)
+        np.testing.assert_array_equal(field, theirs)
+
+
+def test_rows_are_refused_unless_they_are_those_of_the_process():
+    with pytest.raises(ValueError, match=r"has 9 rows, expected 10.*process_rows\(10"):
+        shard_process_rows(np.zeros([9, 2]), 10)
+    with pytest.raises(ValueError, match="1 of 10 rows of inputs hold NaN"):
+        inputs = np.where(np.arange(10) == 4, np.nan, 0.0)[:, None]
+        make_pool_from_process_data(inputs, num_rows=10)
+    assert process_rows(3, mesh=pool_mesh()) == slice(0, 3)
+
+
+@pytest.mark.parametrize("kind", [jax.errors.JaxRuntimeError, ValueError])
+@pytest.mark.parametrize(
+    "count, message, is_advised",
+    [
+        (4, "UNKNOWN: connection closed by peer", True),
+        (4, "DEADLINE_EXCEEDED: a barrier timed out", True),
+        (1, "INTERNAL: out of cheese", False),
+        (4, "labels has shape [3], expected [2]", False),
+    ],
+)
+def test_errors_of_the_runtime_come_with_advice(
+    monkeypatch, kind, count, message, is_advised
+):
+    monkeypatch.setattr(jax, "process_count", lambda: count)
+    with pytest.raises(kind) as caught, advice_on_lost_process():
+        raise kind(message)
+    notes = getattr(caught.value, "__notes__", [])
+    assert len(notes) == is_advised
+    assert all("same command again" in note for note in notes)
