@@ -182,3 +182,43 @@ def laplace_precision(logits, features, rows, prior_precision):
     for n in rows:
         precision += fisher_matrix(probs[n], features[n])
     return precision
+
+
+# Expected error reduction (ICML 2001)
+
+
+def risk(probs, loss):
+    """Mean loss a model expects of its own predictions."""
+    if loss == "zero_one":
+        return np.mean([1 - max(p) for p in probs])
+    return np.mean([entropy(p) for p in probs])
+
+
+def expected_error_reduction(
+    logits, features, labels, labelled, targets, loss, prior_precision, num_steps
+):
+    """A last layer retrained for every row and label, with a written-out Hessian."""
+    num_rows, num_classes = logits.shape
+    logits, features = logits.astype(np.float64), features.astype(np.float64)
+    probs = softmax(logits)
+    known = np.flatnonzero(labelled)
+    before = risk(probs[targets], loss)
+    scores = []
+    for n in range(num_rows):
+        hessian = laplace_precision(logits, features, [*known, n], prior_precision)
+        expected = 0.0
+        for y in range(num_classes):
+            layer = np.zeros((num_classes, features.shape[1]))
+            answers = [(m, labels[m]) for m in known] + [(n, y)]
+            for _ in range(num_steps):
+                now = softmax(logits + features @ layer.T)
+                gradient = prior_precision * layer
+                for m, label in answers:
+                    error = now[m] - np.eye(num_classes)[label]
+                    gradient = gradient + np.outer(error, features[m])
+                step = np.linalg.solve(hessian, gradient.ravel())
+                layer = layer - step.reshape(layer.shape)
+            after = softmax(logits + features @ layer.T)[targets]
+            expected += probs[n, y] * risk(after, loss)
+        scores.append(before - expected)
+    return np.array(scores)
