@@ -1,6 +1,11 @@
-"""How many programs XLA has compiled, so that a round can show it compiled none."""
+"""Compiled programs: counted, to show that a round compiled none, and kept."""
 
+import contextlib
 import functools
+import hashlib
+import os
+import platform
+from pathlib import Path
 
 import jax
 
@@ -22,6 +27,26 @@ def count() -> int:
     """
     _listen()
     return _count
+
+
+def remember() -> None:
+    """Keeps compiled programs on disk, unless JAX has been told where or not to.
+
+    Half a minute of compiling on a laptop is then paid once, not by every strategy and
+    every continued run.
+    """
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
+        return
+    # Programs for one processor may not run on another that shares the home folder.
+    processor = platform.machine() + platform.processor()
+    with contextlib.suppress(OSError):
+        processor += Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
+    lines = [line for line in processor.splitlines() if "MHz" not in line]
+    kind = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = Path(home).expanduser() / "jaxal" / f"compiled-{kind}"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 @functools.cache

@@ -75,54 +75,68 @@ def fingerprint(dataset_fingerprint: str, rows: np.ndarray) -> str:
     return digest.hexdigest()[:16]
 
 
-def build(
-    settings: Record,
+def build_loop(
     recipe: Recipe,
     strategy: Strategy,
     network: Model,
-    train: tuple[np.ndarray, np.ndarray, np.ndarray],
+    row_shape: tuple[int, ...],
     test: tuple[np.ndarray, np.ndarray],
-    num_classes: int,
-    *,
-    mesh: Mesh | None = None,
-) -> Experiment:
-    """Returns the experiment that settings describe.
+) -> ActiveLearner:
+    """Returns the loop of a recipe; runs that share it compile nothing twice.
 
     Args:
-      settings: see `config.settings`.
       recipe: resolved and fitted to the pool.
       strategy: how to choose.
       network: takes the inputs as they are.
-      train: inputs `[N, ...]`, true labels `[N]` and ids `[N]` of the pool's rows.
+      row_shape: of one input.
       test: inputs and labels to measure on.
-      num_classes: C.
-      mesh: over which the pool is spread, by default all devices.
+
+    Raises:
+      RunError: dropout masks are asked of a network without dropout.
     """
-    seed = settings["seed"]
-    inputs, labels, ids = train
-    plan = label_plan(recipe)
-    pool = make_pool(inputs, mesh=mesh)
     posterior = _posterior(recipe, network, strategy)
-    learner = _learner(recipe, network, posterior.members, plan[-1], inputs)
-    loop = active_learner(
+    return active_learner(
         network,
-        learner,
+        _learner(recipe, network, posterior.members, row_shape),
         strategy,
         batch_size=recipe.query_size,
         posterior=posterior,
         test=(jnp.asarray(test[0]), jnp.asarray(test[1])),
         chunk_size=recipe.chunk_size,
     )
+
+
+def build(
+    settings: Record,
+    recipe: Recipe,
+    loop: ActiveLearner,
+    train: tuple[np.ndarray, np.ndarray, np.ndarray],
+    num_classes: int,
+    *,
+    mesh: Mesh | None = None,
+) -> Experiment:
+    """Returns the experiment of one seed.
+
+    Args:
+      settings: see `config.settings`.
+      recipe: resolved and fitted to the pool.
+      loop: from `build_loop`.
+      train: inputs `[N, ...]`, true labels `[N]` and ids `[N]` of the pool's rows.
+      num_classes: C.
+      mesh: over which the pool is spread, by default all devices.
+    """
+    seed = settings["seed"]
+    inputs, labels, ids = train
+    plan = label_plan(recipe)
+    most = int(np.diff(plan, prepend=0).max())
     oracle, oracle_name = _oracle(recipe, labels, num_classes)
     return Experiment(
         settings=settings,
         loop=loop,
-        pool=pool,
+        pool=make_pool(inputs, mesh=mesh),
         ids=ids,
         initial_rows=_initial_rows(recipe, seed, labels, num_classes),
-        answer=_answering(
-            oracle, stream(seed, "oracle"), int(np.diff(plan, prepend=0).max())
-        ),
+        answer=_answering(oracle, stream(seed, "oracle"), most),
         oracle=oracle_name,
         num_classes=num_classes,
         plan=plan,
@@ -177,11 +191,7 @@ def _require_dropout(recipe: Recipe, strategy: Strategy) -> None:
 
 
 def _learner(
-    recipe: Recipe,
-    network: Model,
-    members: int | None,
-    capacity: int,
-    inputs: np.ndarray,
+    recipe: Recipe, network: Model, members: int | None, row_shape: tuple[int, ...]
 ) -> Learner:
     refit = {
         "retrain": weights.retrain,
@@ -195,8 +205,8 @@ def _learner(
         epochs=recipe.epochs,
         batch_size=recipe.train_batch,
         min_steps=recipe.min_steps,
-        capacity=capacity,
-        augment=_augmentation(recipe.augment, inputs),
+        capacity=label_plan(recipe)[-1],
+        augment=_augmentation(recipe.augment, row_shape),
         label_smoothing=recipe.label_smoothing,
         refit=refit[recipe.refit],
         averaging=averaging[recipe.averaging],
@@ -209,10 +219,10 @@ def _optimizer(recipe: Recipe) -> Optimizer:
     return make(recipe.learning_rate, weight_decay=recipe.weight_decay)
 
 
-def _augmentation(kind: str, inputs: np.ndarray) -> augment.Augmentation | None:
-    if kind == "none" or inputs.ndim != 4:
+def _augmentation(kind: str, row_shape: tuple[int, ...]) -> augment.Augmentation | None:
+    if kind == "none" or len(row_shape) != 3:
         return None
-    side = min(inputs.shape[1:3])
+    side = min(row_shape[:2])
     steps = {
         "crop": augment.pad_crop(max(side // 8, 1)),
         "flip": augment.flip(),

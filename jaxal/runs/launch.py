@@ -5,13 +5,16 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxal.runs import config, experiment, presets, runner, store
+from jaxal.loop import ActiveLearner
+from jaxal.runs import compiles, config, experiment, presets, runner, store
 from jaxal.runs.config import Options
 from jaxal.runs.experiment import Experiment
 from jaxal.runs.presets import Recipe
 from jaxal.runs.progress import Terminal, duration
 from jaxal.runs.store import Record, RunFiles
 from jaxal.types import Model
+
+Loops = dict[tuple[str, Recipe], ActiveLearner]
 
 
 def launch(options: Options, command: str = "") -> list[Path]:
@@ -31,9 +34,11 @@ def launch(options: Options, command: str = "") -> list[Path]:
     from jaxal.runs.cli import load_plugins
 
     load_plugins(options.plugin)
-    folders = []
+    compiles.remember()
+    folders: list[Path] = []
+    loops: Loops = {}
     for position, seed in enumerate(options.seeds):
-        made, recipe = prepare(options, seed)
+        made, recipe = prepare(options, seed, loops)
         files = RunFiles(_folder(options, made.settings, seed))
         later = len(options.seeds) - 1 - position
         display = Terminal(made.plan, runs_after=later)
@@ -46,12 +51,15 @@ def launch(options: Options, command: str = "") -> list[Path]:
     return folders
 
 
-def prepare(options: Options, seed: int) -> tuple[Experiment, Recipe]:
+def prepare(
+    options: Options, seed: int, loops: Loops | None = None
+) -> tuple[Experiment, Recipe]:
     """Returns the experiment of one seed, and its recipe.
 
     Args:
       options: what the command line says.
       seed: of this run.
+      loops: those of seeds before this one, to be used again and added to.
 
     Raises:
       RunError: numbers that do not go together.
@@ -78,7 +86,7 @@ def prepare(options: Options, seed: int) -> tuple[Experiment, Recipe]:
     recipe = config.resolve_recipe(options.recipe, preset, presets.kind_of(inputs))
     recipe = presets.fit_to_pool(recipe, len(inputs))
     rows = experiment.pool_rows(seed, len(inputs), recipe.pool_size or len(inputs))
-    train = tuple(np.asarray(array[rows]) for array in loaded.train)
+    train = (inputs[rows], loaded.train.labels[rows], loaded.train.ids[rows])
     settings = config.settings(
         options,
         recipe,
@@ -89,18 +97,15 @@ def prepare(options: Options, seed: int) -> tuple[Experiment, Recipe]:
         preset=preset,
     )
     num_classes = len(loaded.class_names)
-    made = experiment.build(
-        settings,
-        recipe,
-        chosen,
-        _network(recipe, num_classes, train[0]),
-        (train[0], train[1], train[2]),
-        (
-            loaded.test.inputs[: recipe.test_size],
-            loaded.test.labels[: recipe.test_size],
-        ),
-        num_classes,
-    )
+    loops = {} if loops is None else loops
+    if (same := (loaded.fingerprint, recipe)) not in loops:
+        network = _network(recipe, num_classes, inputs)
+        size = recipe.test_size
+        test = loaded.test.inputs[:size], loaded.test.labels[:size]
+        loops[same] = experiment.build_loop(
+            recipe, chosen, network, inputs.shape[1:], test
+        )
+    made = experiment.build(settings, recipe, loops[same], train, num_classes)
     return made, recipe
 
 

@@ -71,7 +71,7 @@ _BASE = Recipe(
 
 _SMALL_IMAGES = dataclasses.replace(
     _BASE,
-    model="bayesian_cnn",
+    model="gal_cnn",
     epochs=50,
     min_steps=200,
     train_batch=32,
