@@ -1,20 +1,99 @@
-"""Convolution, in the formulation that is fast where the program runs."""
+"""Convolution, in the formulation that is fast where the program runs.
 
+XLA's CPU backend runs a convolution inside a loop on a slow path, and its weight
+gradient on a slower one. There a convolution is written as matrix products; on every
+other platform it is `lax.conv_general_dilated`. Which of the two is decided when the
+program is lowered, so it holds under jit, grad, vmap and in loops.
+"""
+
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
+
+from jaxal.models import patches, winograd
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def conv2d(
-    inputs: Array, kernel: Array, *, stride: int = 1, padding: str = "SAME"
+    inputs: Array, kernel: Array, stride: int = 1, padding: str = "SAME"
 ) -> Array:
+    """Convolves images: what `nn.Conv` computes, without its bias.
+
+    `y[b, p, q] = sum_ij x[b, stride p + i, stride q + j] @ kernel[i, j]` on inputs
+    padded with zeros as XLA pads them.
+
+    The gradient is written out by hand, so only reverse-mode differentiation is
+    possible. Where `jax.jvp` is needed, use `nn.Conv`: its kernel is the same.
+
+    Args:
+      inputs: `[B, H, W, channels]`.
+      kernel: `[height, width, channels, features]`, of the same dtype.
+      stride: in both directions.
+      padding: "SAME" or "VALID".
+
+    Returns:
+      `[B, ceil(H / stride), ceil(W / stride), features]` for "SAME".
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> conv2d(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)))[0, :2, :2, 0]
+      Array([[4., 6.],
+             [6., 9.]], dtype=float32)
+    """
+    return _forward(inputs, kernel, stride, padding)
+
+
+def _conv2d_fwd(
+    inputs: Array, kernel: Array, stride: int, padding: str
+) -> tuple[Array, tuple[Array, Array]]:
+    return _forward(inputs, kernel, stride, padding), (inputs, kernel)
+
+
+def _conv2d_bwd(
+    stride: int, padding: str, saved: tuple[Array, Array], cotangent: Array
+) -> tuple[Array, Array]:
+    def native(inputs: Array, kernel: Array, cotangent: Array) -> tuple[Array, Array]:
+        convolve = partial(_native, stride=stride, padding=padding)
+        return jax.vjp(convolve, inputs, kernel)[1](cotangent)
+
     return lax.platform_dependent(
-        inputs,
-        kernel,
-        cpu=lambda x, w: _shifted(x, w, stride, padding),
-        default=lambda x, w: _native(x, w, stride, padding),
+        *saved,
+        cotangent,
+        cpu=partial(_products_vjp, stride=stride, padding=padding),
+        default=native,
     )
+
+
+conv2d.defvjp(_conv2d_fwd, _conv2d_bwd)
+
+
+def _forward(inputs: Array, kernel: Array, stride: int, padding: str) -> Array:
+    def choose(inputs: Array, kernel: Array) -> Array:
+        return lax.platform_dependent(
+            inputs,
+            kernel,
+            cpu=partial(_products, stride=stride, padding=padding),
+            default=partial(_native, stride=stride, padding=padding),
+        )
+
+    merged = jax.custom_batching.custom_vmap(choose)
+
+    @merged.def_vmap
+    def merge(
+        size: int, is_batched: list[bool], inputs: Array, kernel: Array
+    ) -> tuple[Array, bool]:
+        # Rows mapped one by one are one batch again, so that blocks have a good size.
+        if is_batched == [True, False]:
+            outputs = merged(inputs.reshape(-1, *inputs.shape[2:]), kernel)
+            return outputs.reshape(size, -1, *outputs.shape[1:]), True
+        axes = tuple(0 if batched else None for batched in is_batched)
+        return jax.vmap(choose, axes)(inputs, kernel), True
+
+    return merged(inputs, kernel)
 
 
 def _native(inputs: Array, kernel: Array, stride: int, padding: str) -> Array:
@@ -23,19 +102,23 @@ def _native(inputs: Array, kernel: Array, stride: int, padding: str) -> Array:
     )
 
 
-def _shifted(inputs: Array, kernel: Array, stride: int, padding: str) -> Array:
-    size = kernel.shape[:2]
-    pads = lax.padtype_to_pads(inputs.shape[1:3], size, (stride, stride), padding)
-    padded = jnp.pad(inputs, ((0, 0), *pads, (0, 0)))
-    out_h = (padded.shape[1] - size[0]) // stride + 1
-    out_w = (padded.shape[2] - size[1]) // stride + 1
+def _products(inputs: Array, kernel: Array, stride: int, padding: str) -> Array:
+    if inputs.dtype in (jnp.bfloat16, jnp.float16):
+        # CPUs multiply these in float32 anyway; Winograd's sums need the precision.
+        wide = (inputs.astype(jnp.float32), kernel.astype(jnp.float32))
+        return _products(*wide, stride, padding).astype(inputs.dtype)
+    if winograd.applies(inputs, kernel, stride, padding):
+        return winograd.convolve(inputs, kernel)
+    return patches.convolve(inputs, kernel, stride, padding)
 
-    def shifted(i: int, j: int) -> Array:
-        rows = slice(i, i + stride * (out_h - 1) + 1, stride)
-        columns = slice(j, j + stride * (out_w - 1) + 1, stride)
-        return padded[:, rows, columns] @ kernel[i, j]
 
-    return sum(
-        (shifted(i, j) for i in range(size[0]) for j in range(size[1])),
-        start=jnp.zeros((), inputs.dtype),
-    )
+def _products_vjp(
+    inputs: Array, kernel: Array, cotangent: Array, stride: int, padding: str
+) -> tuple[Array, Array]:
+    if inputs.dtype in (jnp.bfloat16, jnp.float16):
+        x, k, dy = (a.astype(jnp.float32) for a in (inputs, kernel, cotangent))
+        d_inputs, d_kernel = _products_vjp(x, k, dy, stride, padding)
+        return d_inputs.astype(inputs.dtype), d_kernel.astype(kernel.dtype)
+    if winograd.applies(inputs, kernel, stride, padding):
+        return winograd.vjp(inputs, kernel, cotangent)
+    return patches.vjp(inputs, kernel, cotangent, stride, padding)

@@ -27,8 +27,8 @@ class Conv(nn.Module):
         outputs = conv2d(
             inputs.astype(self.dtype),
             kernel.astype(self.dtype),
-            stride=self.stride,
-            padding=self.padding,
+            self.stride,
+            self.padding,
         )
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
