@@ -26,17 +26,16 @@ def row_gumbel(key: Array, shard: Shard) -> Array:
     return lax.dynamic_slice_in_dim(noise.reshape(-1), start, shard.num_rows)
 
 
-def draw_rows(key: Array, shard: Shard, weights: Array, num_draws: int) -> Array:
+def draw_rows(uniform: Array, shard: Shard, weights: Array) -> Array:
     """Draws rows of the pool with replacement, in proportion to `weights`.
 
     An inverse CDF in three steps (a run of blocks, a block, a row), each with its own
     uniform number: one number for ten million rows would leave most of them out.
 
     Args:
-      key: a typed key, consumed.
+      uniform: `[3, M]` numbers in [0, 1), for `M` draws.
       shard: which rows this device holds.
       weights: `[L]`, those of this device's rows, not negative.
-      num_draws: draws `M`.
 
     Returns:
       `[M]` int32 rows of the pool, the same on every device; of no meaning where all
@@ -45,7 +44,6 @@ def draw_rows(key: Array, shard: Shard, weights: Array, num_draws: int) -> Array
     blocks, block_numbers = _owned_blocks(shard, weights)
     sums = _gather_sums(shard, jnp.sum(blocks, axis=-1))
     runs = sums.reshape(-1, ROW_BLOCK)
-    uniform = jax.random.uniform(key, (3, num_draws), weights.dtype)
     run = _invert(uniform[0], jnp.sum(runs, axis=-1)[None])
     block = run * ROW_BLOCK + _invert(uniform[1], runs[run])
 
@@ -79,11 +77,8 @@ def _following(shard: Shard, weights: Array) -> Array:
 
 
 def _gather_sums(shard: Shard, sums: Array) -> Array:
-    """Returns the sums of all blocks, with zeros up to a power of two of runs."""
-    # A power of two: partial sums are added pairwise, so that zeros appended because
-    # a mesh pads the pool do not change how the others are rounded.
-    num_runs = max(1, -(-_num_blocks(shard) // ROW_BLOCK))
-    size = ROW_BLOCK * (1 << (num_runs - 1).bit_length())
+    """Returns the sums of all blocks in order, with zeros up to a whole run."""
+    size = -(-_num_blocks(shard) // ROW_BLOCK) * ROW_BLOCK
     table = jnp.asarray(_block_table(shard, absent=size))
     return jnp.zeros(size, sums.dtype).at[table].set(shard.gather(sums), mode="drop")
 
@@ -104,6 +99,10 @@ def _block_table(shard: Shard, absent: int | None = None) -> np.ndarray:
 
 def _invert(uniform: Array, weights: Array) -> Array:
     """Returns where the CDF of `weights` [M, W] passes `uniform` [M]."""
-    cdf = lax.associative_scan(jnp.add, weights, axis=-1)
+    size = weights.shape[-1]
+    # A product adds up every prefix in the same order, so the CDF never decreases and
+    # stays put where a weight is zero: such a row cannot be drawn.
+    is_before = jnp.triu(jnp.ones((size, size), weights.dtype))
+    cdf = jnp.matmul(weights, is_before, precision=lax.Precision.HIGHEST)
     is_passed = cdf <= uniform[:, None] * cdf[:, -1:]
-    return jnp.minimum(jnp.sum(is_passed, -1, dtype=jnp.int32), weights.shape[-1] - 1)
+    return jnp.minimum(jnp.sum(is_passed, axis=-1, dtype=jnp.int32), size - 1)

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from jaxal import checks
 from jaxal.embeddings import Embedding, as_embedding
+from jaxal.selection.blocks import draw_rows
 from jaxal.selection.distances import (
     Centres,
     Space,
@@ -53,9 +54,14 @@ class Decision(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What one greedy algorithm does with a block."""
+    """What one greedy algorithm does with a block, given numbers uniform in [0, 1).
 
-    propose: Callable[[Array, Shard, Array, int], tuple[Array, tuple[Array, Array]]]
+    `propose(uniform [3, M], shard, values [L])` returns `M` rows of the pool and the
+    value and row of the best row left out. `decide(uniform [M], candidates, budget)`
+    picks at most `budget` of them; picking none says that nothing is left to pick.
+    """
+
+    propose: Callable[[Array, Shard, Array], tuple[Array, tuple[Array, Array]]]
     decide: Callable[[Array, Candidates, Array], Decision]
 
 
@@ -198,10 +204,7 @@ def _add_first(
     """Picks the first centre where there is none."""
 
     def pick(state: _State) -> _State:
-        values = _first_values(key, shard, space, rows, first)
-        lowest = jnp.finfo(values.dtype).min
-        values = jnp.where(state.is_open, jnp.maximum(values, lowest), -jnp.inf)
-        _, chosen = highest(shard, values, 1)
+        chosen = _first_row(key, shard, space, rows, first)
         block = shard.fetch(space.embedding, chosen)
         decision = Decision(jnp.zeros(1, int), block.sqnorm(), jnp.int32(1))
         pending = jax.tree.map(
@@ -217,15 +220,18 @@ def _add_first(
     return lax.cond(has_centre | (target == 0), lambda state: state, pick, state)
 
 
-def _first_values(
+def _first_row(
     key: Array, shard: Shard, space: Space, rows: _Rows, first: First
 ) -> Array:
+    """Returns the row of the pool, `[1]`, to begin with."""
+    weights = rows.is_available.astype(space.norms.dtype)
+    if rows.weights is not None:
+        weighted = weights * rows.weights
+        weights = jnp.where(shard.sum(jnp.sum(weighted)) > 0, weighted, weights)
     if first == "drawn":
-        weights = 1 if rows.weights is None else rows.weights
-        log_weights = jnp.log(jnp.broadcast_to(weights, space.norms.shape))
-        return perturb(key, shard, log_weights)
+        return draw_rows(jax.random.uniform(key, (3, 1), weights.dtype), shard, weights)
     norms = map_chunks(space.embedding, lambda rows: rows.sqnorm())
-    return norms if rows.weights is None else norms * rows.weights
+    return highest(shard, jnp.where(rows.is_available, norms * weights, -1), 1)[1]
 
 
 def _advance(
@@ -241,9 +247,10 @@ def _advance(
     nearest = refresh(space, state.nearest, state.pending)
     values = jnp.where(state.is_open, nearest, 0)
     values = values if weights is None else values * weights
-    key_propose, key_decide = jax.random.split(jax.random.fold_in(key, state.passes))
     num_candidates = state.pending.rows.num_rows
-    rows, bound = rule.propose(key_propose, shard, values, num_candidates)
+    key = jax.random.fold_in(key, state.passes)
+    uniform = jax.random.uniform(key, (4, num_candidates), values.dtype)
+    rows, bound = rule.propose(uniform[:3], shard, values)
     block, found, found_weights = shard.fetch((space.embedding, values, weights), rows)
     block = block.relative_to(space.origin)
     between = squared_distances(block, block.sqnorm(), block)
@@ -255,7 +262,7 @@ def _advance(
         distances=jnp.where(rows[:, None] == rows[None], 0, between),
         bound=bound,
     )
-    decision = rule.decide(key_decide, candidates, target - state.num)
+    decision = rule.decide(uniform[3], candidates, target - state.num)
     state = state._replace(
         nearest=nearest, passes=state.passes + 1, is_stuck=decision.num == 0
     )

@@ -88,21 +88,21 @@ def k_center(
 
 
 def _propose(
-    key: Array, shard: Shard, values: Array, num: int
+    uniform: Array, shard: Shard, values: Array
 ) -> tuple[Array, tuple[Array, Array]]:
     """Returns the rows of the largest values, and the best of those left out."""
-    del key
+    num = uniform.shape[-1]
     num_rows = shard.num_rows * shard.num_devices
     found, rows = highest(shard, values, min(num + 1, num_rows))
     if num == num_rows:  # all rows are candidates
-        return rows, (jnp.full((), -1, values.dtype), jnp.int32(num_rows))
+        return jnp.sort(rows), (jnp.full((), -1, values.dtype), jnp.int32(num_rows))
     # In the order of rows, so that the first of several maxima is the lowest row.
     return jnp.sort(rows[:num]), (found[num], rows[num])
 
 
-def _decide(key: Array, candidates: Candidates, budget: Array) -> Decision:
+def _decide(uniform: Array, candidates: Candidates, budget: Array) -> Decision:
     """Picks the farthest candidate while no row elsewhere can be farther."""
-    del key
+    del uniform
     bound, bound_row = candidates.bound
     size = candidates.rows.size
 

@@ -1,6 +1,5 @@
 """k-means++ seeding: rows drawn in proportion to their squared distance."""
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
@@ -92,16 +91,16 @@ def k_means_plus_plus(
 
 
 def _propose(
-    key: Array, shard: Shard, values: Array, num: int
+    uniform: Array, shard: Shard, values: Array
 ) -> tuple[Array, tuple[Array, Array]]:
-    rows = draw_rows(key, shard, values, num)
+    rows = draw_rows(uniform, shard, values)
     return rows, (jnp.zeros((), values.dtype), jnp.int32(0))  # a draw needs no bound
 
 
-def _decide(key: Array, candidates: Candidates, budget: Array) -> Decision:
+def _decide(uniform: Array, candidates: Candidates, budget: Array) -> Decision:
     """Keeps each candidate in turn with probability `d_now / d_stale`."""
     stale, size = candidates.values, candidates.rows.size
-    thresholds = jax.random.uniform(key, (size,), stale.dtype) * stale
+    thresholds = uniform * stale
 
     def walk(index: Array, carry: tuple[Array, Array, Array]) -> tuple:
         now, is_kept, scores = carry
