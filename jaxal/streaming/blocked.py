@@ -99,8 +99,8 @@ def _select(
     step, is_stuck = 0, False
     while state.indices.size < target and not is_stuck:
         before = state.indices.size
-        key_step = jax.random.fold_in(key_loop, step)
-        state = _advance(rule, key_step, pool, state, target - before, block)
+        uniform = steps.uniform(key_loop, step, block, state.nearest)
+        state = _advance(rule, uniform, pool, state, target - before)
         step, is_stuck = step + 1, state.indices.size == before
     if state.indices.size < target:
         state = _fill(key_fill, pool, state, target - state.indices.size)
@@ -132,7 +132,7 @@ def _add_first(
 ) -> _State:
     """Picks the first centre where there is none."""
     norms = _all_norms(pool) if first == "largest_norm" else None
-    row = steps.first_row(pool.shard, key, norms, pool.weights, state.is_open)
+    row = steps.first_row(pool.shard, key, norms, pool.weights, pool.is_available)
     rows = np.asarray(row)
     norm = steps.norms(pool.embed, pool.reader.take(rows))
     pending = _read_centres(pool, state.origin, rows, block)
@@ -140,18 +140,17 @@ def _add_first(
 
 
 def _advance(
-    rule: Rule, key: Array, pool: _Pool, state: _State, budget: int, block: int
+    rule: Rule, uniform: Array, pool: _Pool, state: _State, budget: int
 ) -> _State:
     """One pass: lower the distances, propose, decide, record."""
     if state.pending is not None:
         state = state._replace(nearest=_lower(pool, state, state.pending))
-    key_propose, key_decide = jax.random.split(key)
     rows, *known = steps.propose(
-        rule, pool.shard, block, key_propose, state.nearest, state.is_open, pool.weights
+        rule, pool.shard, uniform, state.nearest, state.is_open, pool.weights
     )
     found = pool.reader.take(np.asarray(rows))
     decision, pending = steps.decide(
-        rule, key_decide, pool.embed, found, state.origin, rows, *known, budget
+        rule, uniform, pool.embed, found, state.origin, rows, *known, budget
     )
     num = int(decision.num)
     picked = np.asarray(rows)[np.asarray(decision.order)[:num]]

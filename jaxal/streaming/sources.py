@@ -1,6 +1,7 @@
 """Sources: pools that are read in chunks because they are larger than memory."""
 
 import itertools
+import math
 import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -13,6 +14,8 @@ _REREADABLE = (
     "source with __getitem__ and __len__, or a function that returns a fresh generator "
     "at every call, such as `lambda: chunks(path)`."
 )
+
+_ROWS_AT_ONCE = 16
 
 
 @runtime_checkable
@@ -49,10 +52,16 @@ class Rows:
 
     def chunks(self, size: int) -> Iterator[Any]:
         for start in range(0, self.array.shape[0], size):
-            yield self._released(np.array(self.array[start : start + size]))
+            yield self._released(_copied(self.array[start : start + size]))
 
     def take(self, rows: np.ndarray) -> Any:
-        return self._released(np.asarray(self.array[rows]))
+        if self._mapping is None:
+            return np.asarray(self.array[rows])
+        # One row may bring megabytes of its surroundings into the process.
+        parts = np.split(rows, range(_ROWS_AT_ONCE, rows.size, _ROWS_AT_ONCE))
+        return np.concatenate(
+            [self._released(np.asarray(self.array[part])) for part in parts]
+        )
 
     def _released(self, copied: np.ndarray) -> np.ndarray:
         # Pages that were read stay in the process until memory runs out; giving them
@@ -297,6 +306,18 @@ def _joined(pieces: list[Any]) -> Any:
     if len(pieces) == 1:
         return pieces[0]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
+
+
+def _copied(array: Any) -> np.ndarray:
+    """Returns a copy in pages of its own, given back to the system when it goes.
+
+    What malloc hands out from a reading thread is kept for later, a chunk a pass.
+    """
+    shape, dtype = array.shape, np.dtype(array.dtype)
+    pages = mmap.mmap(-1, max(1, math.prod(shape) * dtype.itemsize))
+    copy: np.ndarray = np.ndarray(shape, dtype, buffer=pages)
+    copy[...] = array
+    return copy
 
 
 def _mapping_of(array: Any) -> mmap.mmap | None:

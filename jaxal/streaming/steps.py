@@ -9,6 +9,7 @@ from jax import Array, lax
 from jax.tree_util import Partial
 
 from jaxal.embeddings import Embedding, as_embedding
+from jaxal.selection.blocks import draw_rows
 from jaxal.selection.distances import Centres, Space, refresh, squared_distances
 from jaxal.selection.greedy import Candidates, Decision, Rule
 from jaxal.selection.ranked import highest, perturb
@@ -39,12 +40,17 @@ def lower_chunk(
     return lax.dynamic_update_slice_in_dim(nearest, after, first, 0), num_bad
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jax.jit, static_argnums=2)
+def uniform(key: Array, step: Array, num: int, like: Array) -> Array:
+    """Returns the chance of one block of `num` candidates, `[4, num]`."""
+    return jax.random.uniform(jax.random.fold_in(key, step), (4, num), like.dtype)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
 def propose(
     rule: Rule,
     shard: Shard,
-    block: int,
-    key: Array,
+    uniform: Array,
     nearest: Array,
     is_open: Array,
     weights: Array | None,
@@ -52,7 +58,7 @@ def propose(
     """Returns candidates: rows, distances, weights, and a bound on the others."""
     values = jnp.where(is_open, nearest[: shard.num_rows], 0)
     values = values if weights is None else values * weights
-    rows, bound = rule.propose(key, shard, values, block)
+    rows, bound = rule.propose(uniform[:3], shard, values)
     ones = jnp.ones(rows.size, values.dtype)
     return rows, values[rows], ones if weights is None else weights[rows], bound
 
@@ -60,7 +66,7 @@ def propose(
 @partial(jax.jit, static_argnums=0)
 def decide(
     rule: Rule,
-    key: Array,
+    uniform: Array,
     embed: Partial,
     found: Any,
     origin: Any,
@@ -76,7 +82,7 @@ def decide(
     # The same row twice is the same place, whatever rounding says.
     distances = jnp.where(rows[:, None] == rows[None], 0, between)
     candidates = Candidates(rows, values, weights, distances, bound)
-    decision = rule.decide(key, candidates, budget)
+    decision = rule.decide(uniform[3], candidates, budget)
     return decision, Centres(block.take(decision.order), decision.num)
 
 
@@ -113,13 +119,16 @@ def first_row(
     key: Array,
     norms: Array | None,
     weights: Array | None,
-    is_open: Array,
+    is_available: Array,
 ) -> Array:
-    """Returns the first centre: drawn, or of the largest of `norms`."""
-    weights = jnp.ones(shard.num_rows) if weights is None else weights
-    values = perturb(key, shard, jnp.log(weights)) if norms is None else norms * weights
-    values = jnp.maximum(values, jnp.finfo(values.dtype).min)
-    return highest(shard, jnp.where(is_open, values, -jnp.inf), 1)[1]
+    """Returns the first centre, `[1]`: drawn, or of the largest of `norms`."""
+    chances = is_available.astype(jnp.float32 if norms is None else norms.dtype)
+    if weights is not None:
+        weighted = chances * weights
+        chances = jnp.where(jnp.sum(weighted) > 0, weighted, chances)
+    if norms is None:
+        return draw_rows(jax.random.uniform(key, (3, 1), chances.dtype), shard, chances)
+    return highest(shard, jnp.where(is_available, norms * chances, -1), 1)[1]
 
 
 @partial(jax.jit, static_argnums=(0, 1))
