@@ -3,9 +3,11 @@
 import json
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
@@ -37,7 +39,7 @@ def free_port() -> int:
     raise OSError("no free port")
 
 
-def start(job, folder, num_rows, count, **extra) -> list[subprocess.Popen]:
+def start(script, arguments, count, **extra) -> list[subprocess.Popen]:
     """Starts processes with the variables that srun would give them."""
     port = free_port()
     shared = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -50,10 +52,9 @@ def start(job, folder, num_rows, count, **extra) -> list[subprocess.Popen]:
         "SLURM_STEP_NUM_NODES": "1",
         "XLA_FLAGS": FAST_COMPILE,
     }
-    command = [sys.executable, worker.__file__, job, str(folder), str(num_rows)]
     return [
         subprocess.Popen(
-            command,
+            [sys.executable, str(script), *map(str, arguments)],
             env=shared | extra | {"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -76,11 +77,17 @@ def finish(processes, seconds=240) -> list[tuple[int, str, str]]:
     ]
 
 
-def answers(processes) -> list:
-    """The last line each process printed."""
+def outputs(processes) -> list[str]:
+    """What each process printed, all having succeeded."""
     results = finish(processes)
     assert [status for status, _, _ in results] == [0] * len(results), results
-    return [json.loads(output.splitlines()[-1]) for _, output, _ in results]
+    return [output for _, output, _ in results]
+
+
+def picks(folder, count, **extra) -> list[dict[str, list[int]]]:
+    """What each process says that the selectors pick."""
+    found = outputs(start(worker.__file__, (folder, NUM_ROWS), count, **extra))
+    return [json.loads(output.splitlines()[-1]) for output in found]
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +107,7 @@ def rows(tmp_path_factory):
     }
     for name, values in found.items():
         np.save(folder / f"{name}.npy", values)
-    return folder, answers(start("select", folder, NUM_ROWS, 1))[0]
+    return folder, picks(folder, 1)[0]
 
 
 @pytest.mark.sharded
@@ -111,28 +118,54 @@ def rows(tmp_path_factory):
 )
 def test_several_processes_pick_what_one_does(rows, count, left_out):
     folder, expected = rows
-    found = answers(start("select", folder, NUM_ROWS, count, LEFT_OUT=left_out))
-    expected = {name: picks for name, picks in expected.items() if name != left_out}
-    assert found == [expected] * count
+    expected = {name: rows for name, rows in expected.items() if name != left_out}
+    assert picks(folder, count, LEFT_OUT=left_out) == [expected] * count
+
+
+@pytest.fixture
+def program(tmp_path):
+    """The program of docs/clusters.md, and data for it."""
+    text = (ROOT / "docs" / "clusters.md").read_text()
+    (tmp_path / "rounds.py").write_text(
+        re.findall(r"```python\n(.*?)```", text, re.S)[0]
+    )
+    inputs, labels = blobs(80)
+    np.save(tmp_path / "features.npy", inputs)
+    np.save(tmp_path / "labels.npy", labels)
+    return tmp_path
+
+
+def labels_of(folder) -> list[int]:
+    with np.load(folder / "saved.npz") as saved:
+        return saved["labels"].tolist()
+
+
+def wait_for_round(folder, process) -> None:
+    """Returns once something has been saved, while the program is still running."""
+    while not (folder / "saved.npz").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
 
 
 @pytest.mark.slow
-def test_the_others_say_so_when_one_dies_and_the_run_resumes(tmp_path):
-    inputs, labels = blobs(80)
-    np.save(tmp_path / "features.npy", inputs)
-    np.save(tmp_path / "classes.npy", labels)
-    limits = {"HEARTBEAT_TIMEOUT": "10"}
-    results = finish(start("rounds", tmp_path, 80, 2, DIES_IN="2", **limits))
-    (status, _, errors), (killed, _, _) = results
-    assert killed == -9
-    assert status != 0
-    assert "start the same command again" in errors
-    assert int(np.load(tmp_path / "state.npz")["round"]) == 2
-    resumed = answers(start("rounds", tmp_path, 80, 2, **limits))
+def test_the_documented_program_survives_the_death_of_a_process(program):
+    command, short = (program / "rounds.py", [program]), {"TIMEOUT": "10"}
+    processes = start(*command, 2, **short)
+    wait_for_round(program, processes[0])
+    processes[1].kill()
+    (status, first, errors), (killed, _, _) = finish(processes)
+    assert (status != 0, killed) == (True, -9)
+    assert "start the same command again" in " ".join(errors.split())
 
-    (tmp_path / "state.npz").unlink()
-    assert resumed == answers(start("rounds", tmp_path, 80, 1, **limits)) * 2
-    assert sum(label >= 0 for label in resumed[0]["labels"]) == 5 * worker.ROUNDS
+    again, _ = outputs(start(*command, 2, **short))
+    shown = re.findall(r"round \d+", first + again)
+    assert shown == [f"round {index}" for index in range(12)]
+    resumed = labels_of(program)
+
+    (program / "saved.npz").unlink()
+    outputs(start(*command, 1))
+    assert resumed == labels_of(program)
+    assert sum(label >= 0 for label in resumed) == 12 * 5
 
 
 def test_one_process_makes_the_pool_that_make_pool_makes():
