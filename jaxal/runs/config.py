@@ -45,18 +45,38 @@ _Ints = Annotated[
 _Str = Annotated[str | None, _Preset, tyro.conf.arg(metavar="NAME")]
 
 
-_Drawn = Annotated[Literal["random", "balanced"] | None, _Preset]
-_Dtype = Annotated[Literal["float32", "bfloat16"] | None, _Preset]
-_Optimizer = Annotated[Literal["sgd", "adamw"] | None, _Preset]
-_Augment = Annotated[
-    Literal["none", "crop", "crop_flip", "crop_flip_cutout"] | None, _Preset
+_Drawn = Annotated[
+    Literal["random", "balanced"] | None,
+    _Preset,
+    tyro.conf.arg(metavar="{random,balanced}"),
 ]
-_Averaging = Annotated[Literal["none", "ema", "swa"] | None, _Preset]
+_Dtype = Annotated[
+    Literal["float32", "bfloat16"] | None,
+    _Preset,
+    tyro.conf.arg(metavar="{float32,bfloat16}"),
+]
+_Optimizer = Annotated[
+    Literal["sgd", "adamw"] | None, _Preset, tyro.conf.arg(metavar="{sgd,adamw}")
+]
+_Augment = Annotated[
+    Literal["none", "crop", "crop_flip", "crop_flip_cutout"] | None,
+    _Preset,
+    tyro.conf.arg(metavar="{none,crop,crop_flip,crop_flip_cutout}"),
+]
+_Averaging = Annotated[
+    Literal["none", "ema", "swa"] | None,
+    _Preset,
+    tyro.conf.arg(metavar="{none,ema,swa}"),
+]
 _Refit = Annotated[
-    Literal["retrain", "warm_start", "shrink_and_perturb"] | None, _Preset
+    Literal["retrain", "warm_start", "shrink_and_perturb"] | None,
+    _Preset,
+    tyro.conf.arg(metavar="{retrain,warm_start,shrink_and_perturb}"),
 ]
 _Posterior = Annotated[
-    Literal["auto", "deterministic", "mc_dropout", "ensemble"] | None, _Preset
+    Literal["auto", "deterministic", "mc_dropout", "ensemble"] | None,
+    _Preset,
+    tyro.conf.arg(metavar="{auto,deterministic,mc_dropout,ensemble}"),
 ]
 
 

@@ -89,6 +89,7 @@ _TABLE = dataclasses.replace(
     _SMALL_IMAGES,
     model="mlp",
     width=64,
+    learning_rate=5e-3,
     augment="none",
     initial=10,
     query_size=(10,),
@@ -114,7 +115,6 @@ _STANDARD_PHOTO = dataclasses.replace(
 def _smoke(recipe: Recipe) -> Recipe:
     return dataclasses.replace(
         recipe,
-        width=min(recipe.width, 16),
         epochs=1,
         min_steps=60,
         initial=20,
@@ -129,7 +129,15 @@ def _smoke(recipe: Recipe) -> Recipe:
 PRESETS: dict[str, dict[str, Recipe]] = {
     "smoke": {
         "photo": dataclasses.replace(_smoke(_BASE), width=4, min_steps=10),
-        "small": _smoke(_SMALL_IMAGES),
+        # A network that compiles in a moment.
+        "small": dataclasses.replace(
+            _smoke(_SMALL_IMAGES),
+            model="mlp",
+            width=128,
+            min_steps=300,
+            learning_rate=5e-3,
+            augment="none",
+        ),
         "table": _smoke(_TABLE),
     },
     "cpu": {"photo": _BASE, "small": _SMALL_IMAGES, "table": _TABLE},
