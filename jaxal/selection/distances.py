@@ -1,6 +1,7 @@
 """Squared distances to the nearest centre, kept up to date in chunks of rows."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +32,23 @@ class Space(NamedTuple):
     embedding: Embedding  # [L], as given
     origin: Any
     norms: Array  # [L] squared, as seen from the origin
+
+
+class Chunk(NamedTuple):
+    """Some rows in a row, as seen from the origin."""
+
+    start: Array
+    rows: Embedding  # [B]
+    norms: Array  # [B]
+    is_new: Array  # [B] bool, False for rows that the chunk before had already
+
+    def cut(self, values: Array) -> Array:
+        """Returns these rows of `values` [L]."""
+        return lax.dynamic_slice_in_dim(values, self.start, self.norms.size)
+
+    def put(self, values: Array, some: Array) -> Array:
+        """Returns `values` [L] with these rows replaced."""
+        return lax.dynamic_update_slice_in_dim(values, some, self.start, 0)
 
 
 def make_space(shard: Shard, embedding: Embedding, is_used: Array) -> Space:
@@ -71,32 +89,43 @@ def squared_distances(rows: Embedding, norms: Array, others: Embedding) -> Array
     return jnp.where(distances <= tolerance * scale, 0, distances)
 
 
-def refresh(space: Space, nearest: Array, centres: Centres) -> Array:
-    """Returns `nearest` [L], lowered to the distance from the closest new centre."""
+def fold_chunks(space: Space, fn: Callable[[Chunk, Any], Any], carry: Any) -> Any:
+    """Returns `carry` after `fn(chunk, carry)` of every chunk of rows in turn."""
     num_rows = space.embedding.num_rows
     size = chunk_size(num_rows)
-    group = min(_GROUP, centres.rows.num_rows)
-    num_groups = -(-centres.num // group)
 
-    def chunk(index: Array, nearest: Array) -> Array:
+    def step(index: Array, carry: Any) -> Any:
         start = _chunk_start(index, num_rows)
         rows = take_chunk(space.embedding, start, size).relative_to(space.origin)
         norms = lax.dynamic_slice_in_dim(space.norms, start, size)
+        is_new = start + jnp.arange(size) >= index * size
+        return fn(Chunk(start, rows, norms, is_new), carry)
 
+    return lax.fori_loop(0, -(-num_rows // size), step, carry)
+
+
+def refresh(space: Space, nearest: Array, centres: Centres) -> Array:
+    """Returns `nearest` [L], lowered to the distance from the closest new centre."""
+    num_centres = centres.rows.num_rows
+    group = min(_GROUP, num_centres)
+    num_groups = -(-centres.num // group)
+
+    def lower(chunk: Chunk, nearest: Array) -> Array:
         def step(index: Array, nearest: Array) -> Array:
-            first = _group_start(index, group, centres.rows.num_rows)
+            # The last group overlaps the one before it, too.
+            first = jnp.minimum(index * group, num_centres - group)
             others = take_chunk(centres.rows, first, group)
-            distances = squared_distances(rows, norms, others)
+            distances = squared_distances(chunk.rows, chunk.norms, others)
             is_centre = first + jnp.arange(group) < centres.num
             found = jnp.min(jnp.where(is_centre[None], distances, jnp.inf), axis=-1)
             return jnp.minimum(nearest, found)
 
-        before = lax.dynamic_slice_in_dim(nearest, start, size)
-        after = lax.fori_loop(0, num_groups, step, before)
-        return lax.dynamic_update_slice_in_dim(nearest, after, start, 0)
+        before = chunk.cut(nearest)
+        return chunk.put(nearest, lax.fori_loop(0, num_groups, step, before))
 
-    num_chunks = jnp.where(centres.num > 0, -(-num_rows // size), 0)
-    return lax.fori_loop(0, num_chunks, chunk, nearest)
+    return lax.cond(
+        centres.num > 0, lambda: fold_chunks(space, lower, nearest), lambda: nearest
+    )
 
 
 def take_chunk(embedding: Embedding, start: Array | int, size: int) -> Embedding:
@@ -116,7 +145,3 @@ def _chunk_start(index: Array, num_rows: int) -> Array:
     # The last chunk overlaps the one before it instead of running past the end.
     size = chunk_size(num_rows)
     return jnp.minimum(index * size, num_rows - size)
-
-
-def _group_start(index: Array, group: int, num_centres: int) -> Array:
-    return jnp.minimum(index * group, num_centres - group)

@@ -322,13 +322,20 @@ def _checked(
     checks.check_mask("is_available", is_available, embedding.num_rows)
     if is_labelled is not None:
         checks.check_mask("is_labelled", is_labelled, embedding.num_rows)
-    if weights is not None:
-        weights = jnp.asarray(weights)
-        checks.check_floating("weights", weights, "Cast them, to float32 for example.")
-        if weights.shape != (embedding.num_rows,):
-            raise ValueError(
-                f"weights have shape {list(weights.shape)}, expected "
-                f"[{embedding.num_rows}]: one number for each row of the pool."
-            )
+    weights = check_weights(weights, embedding.num_rows)
     checks.check_batch_size(batch_size, embedding.num_rows)
     return _Rows(embedding, is_available, is_labelled, weights)
+
+
+def check_weights(weights: Array | None, num_rows: int) -> Array | None:
+    """Returns `weights` as an array, refused unless floating point and `[N]`."""
+    if weights is None:
+        return None
+    weights = jnp.asarray(weights)
+    checks.check_floating("weights", weights, "Cast them, to float32 for example.")
+    if weights.shape != (num_rows,):
+        raise ValueError(
+            f"weights have shape {list(weights.shape)}, expected [{num_rows}]: "
+            "one number for each row of the pool."
+        )
+    return weights
