@@ -17,6 +17,7 @@ import workloads
 from workloads import Workload
 
 _WORKER = pathlib.Path(__file__).parent / "peers" / "worker.py"
+_PATIENCE = 600.0  # seconds for what is ours, and no library's to exceed
 
 
 class StoppedError(Exception):
@@ -108,14 +109,14 @@ def race(
         results = {label: {"seconds": []} for label in labels}
         machine: dict = {}
         turns: list[dict] = []
-        rates = _start("rates", workload, folder, limit, machine, say)
+        rates = _start("rates", workload, folder, _PATIENCE, machine, say)
         runners = {
             label: runner
             for label in labels
             if (runner := _start(label, workload, folder, limit, results[label], say))
         }
         for turn in range(repeats):
-            turns.append(rates.ask("measure", limit))
+            turns.append(rates.ask("measure", _PATIENCE))
             for label, runner in list(runners.items()):
                 result = results[label]
                 if sum(result["seconds"]) > limit:
