@@ -124,6 +124,12 @@ def test_other_data_or_settings_are_another_table(folder, tmp_path, capsys):
     assert len(list(figure.parent.glob("*.png"))) == 3
 
 
+def test_the_same_data_may_lie_in_another_folder(folder, tmp_path):
+    make_run(tmp_path / "more", "badge", 2, [0.2, 0.6, 0.7], source="elsewhere")
+    (group,) = gather([folder, tmp_path / "more"])
+    assert len(group.curves["badge"]) == 3
+
+
 def test_settings_of_a_strategy_tell_its_curves_apart(folder, tmp_path):
     for samples in (10, 50):
         make_run(tmp_path / f"s{samples}", "bald", 0, [0.1] * 3, num_samples=samples)

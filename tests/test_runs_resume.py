@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import re
+import shutil
+import subprocess
 
 import jax
 import jax.numpy as jnp
@@ -238,6 +240,37 @@ def test_after_a_kill_only_missing_labels_are_asked_for(made, undisturbed, tmp_p
     run(made._replace(answer=answer), folder)
     assert asked == [3]
     assert results(folder) == expected
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system of 100 KiB, and a function that makes room on it."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount).returncode != 0:
+        pytest.skip("needs the right to mount a file system")
+    grow = ["mount", "-o", "remount,size=20m", str(place)]
+    try:
+        yield place, lambda: subprocess.run(grow, check=True)
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("slack", [0, 4 << 20])  # noticed while writing, and before
+def test_a_full_disk_costs_nothing_that_is_there(
+    made, undisturbed, tiny_disk, monkeypatch, slack
+):
+    disk, make_room = tiny_disk
+    monkeypatch.setattr(checkpoint, "_SLACK", slack)
+    for _ in range(2):
+        with pytest.raises(
+            RunError, match=r"Could not write .*/run/.*are intact: free"
+        ):
+            run(made, disk / "run")
+    make_room()
+    run(made, disk / "run")
+    assert results(disk / "run") == undisturbed[1]
 
 
 def test_a_damaged_checkpoint_costs_a_round_and_is_named(made, undisturbed, tmp_path):

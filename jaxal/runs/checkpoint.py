@@ -50,8 +50,10 @@ def save(
         _write_state(temporary / STATE, leaves)
         _write_manifest(temporary, number, state, facts)
         _publish(temporary, folder / f"{_PREFIX}{number:05d}")
-    except OSError as error:
+    except (OSError, RunError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, RunError):
+            raise
         raise RunError(store.explain(error, folder)) from error
     kept = range(number - keep + 1, number + 1)  # later ones are of an abandoned past
     for other in set(rounds(folder)) - set(kept):

@@ -13,8 +13,7 @@ from jaxal.runs.store import Record, RunError, RunFiles
 # Settings that belong to a strategy or a seed; runs that differ in others are never
 # put into one table.
 STRATEGY_SIDE = ("strategy", "strategy_options", "plugins", "posterior", "num_samples")
-SEED_SIDE = ("seed", "pool", "platform", "chunk_size", "rounds")
-_LONG = ("source",)  # said in the heading anyway
+SEED_SIDE = ("seed", "pool", "source", "platform", "chunk_size", "rounds")
 
 
 class Run(NamedTuple):
@@ -130,7 +129,8 @@ def _group(shared: Record, runs: list[Run], differing: set[str]) -> Group:
         for run in runs
         if not run.is_finished
     ]
-    return Group(shared, _title(shared, differing), dict(sorted(curves.items())), notes)
+    said = {**shared, "source": runs[0].settings["source"]}
+    return Group(said, _title(shared, differing), dict(sorted(curves.items())), notes)
 
 
 def _title(shared: Record, differing: set[str]) -> str:
@@ -138,7 +138,7 @@ def _title(shared: Record, differing: set[str]) -> str:
     if network in ("resnet18", "mlp"):
         network += f" of width {shared['width']}"
     parts = [shared["dataset"], f"preset {shared['preset']}", network]
-    told = {"dataset", "preset", "model", "width", *_LONG}
+    told = {"dataset", "preset", "model", "width"}
     extra = sorted(differing - told)
     return ", ".join(parts + [f"{name} {shared.get(name)}" for name in extra])
 

@@ -106,7 +106,9 @@ def _claim(
         store.write_json(files.config, begun)
         return
     found = store.read_json(files.config)
-    changed = config.differences(found["settings"], experiment.settings)
+    # The same data may have moved; its fingerprint, part of "pool", says if it is.
+    aside = {"source": experiment.settings["source"]}
+    changed = config.differences(found["settings"] | aside, experiment.settings)
     if changed:
         raise RunError(
             f"{files.folder} was made with other settings:\n  "
