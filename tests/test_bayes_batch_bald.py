@@ -18,7 +18,7 @@ def make(seed, num_samples=5, num_rows=12, num_classes=3):
     return (mean + noise).astype(np.float32), rng.random(num_rows) < 0.8
 
 
-@pytest.mark.parametrize(("num_classes", "batch_size"), [(3, 4), (2, 6), (3, 1)])
+@pytest.mark.parametrize(("num_classes", "batch_size"), [(3, 4), (2, 5), (3, 1)])
 def test_picks_equal_enumeration(num_classes, batch_size):
     for seed in range(12):
         logits, available = make(seed, num_classes=num_classes)
@@ -31,7 +31,7 @@ def test_picks_equal_enumeration(num_classes, batch_size):
 def test_fewer_available_than_asked_for():
     logits, _ = make(3)
     available = np.arange(12) % 4 == 1
-    picks = batch_bald(KEY, logits, available, batch_size=6, num_configurations=9)
+    picks = batch_bald(KEY, logits, available, batch_size=6, num_configurations=1)
     assert picks.is_valid.tolist() == [True] * 3 + [False] * 3
     assert sorted(picks.indices[:3].tolist()) == [1, 5, 9]
     assert picks.indices[3:].tolist() == [12] * 3
@@ -40,7 +40,7 @@ def test_fewer_available_than_asked_for():
 
 def test_everything_available_is_picked_once():
     logits, available = make(4)
-    picks = batch_bald(KEY, logits, available, batch_size=12, num_draws=10)
+    picks = batch_bald(KEY, logits, available, batch_size=12, num_configurations=3)
     count = int(available.sum())
     assert picks.indices[:count].tolist() != sorted(picks.indices[:count].tolist())
     assert sorted(picks.indices[:count].tolist()) == np.flatnonzero(available).tolist()
@@ -48,13 +48,13 @@ def test_everything_available_is_picked_once():
 
 def test_drawn_answers_agree_with_enumerated_ones():
     logits, available = make(5, num_samples=20, num_rows=40)
-    sizes = {"batch_size": 6, "num_configurations": 1, "num_draws": 20_000}
-    drawn = batch_bald(KEY, logits, available, **sizes)
+    sizes = {"num_configurations": 1, "num_draws": 20_000}
+    drawn = batch_bald(KEY, logits, available, batch_size=5, **sizes)
     probs = reference.softmax(logits)
     rows = drawn.indices.tolist()
     exact = reference.batch_mutual_information(probs, rows)
     assert abs(float(drawn.scores.sum()) - exact) < 0.02
-    exact_picks = batch_bald(KEY, logits, available, batch_size=6)
+    exact_picks = batch_bald(KEY, logits, available, batch_size=5)
     best = reference.batch_mutual_information(probs, exact_picks.indices.tolist())
     assert exact > best - 0.02
     np.testing.assert_allclose(exact_picks.scores.sum(), best, atol=1e-5)
@@ -83,7 +83,7 @@ def test_saturated_and_minus_infinite_logits():
     available = np.ones(9, bool)
     for logits in (one_hot, np.where(one_hot == 0, 1e4, -1e4)):
         logits = logits.astype(np.float32)
-        picks = batch_bald(KEY, logits, available, batch_size=9, num_configurations=27)
+        picks = batch_bald(KEY, logits, available, batch_size=9, num_configurations=9)
         assert np.isfinite(picks.scores).all()
         assert sorted(picks.indices.tolist()) == list(range(9))
         # Six deterministic networks: no more than log 6 nats to learn.
@@ -103,22 +103,22 @@ def test_a_duplicate_adds_less_than_a_new_question():
 def test_permuting_the_pool_permutes_the_picks():
     logits, available = make(7, num_rows=30)
     order = np.random.default_rng(1).permutation(30)
-    sizes = {"batch_size": 8, "num_configurations": 27, "num_draws": 50}
+    sizes = {"batch_size": 8, "num_configurations": 3, "num_draws": 50}
     whole = batch_bald(KEY, logits, available, **sizes)
     moved = batch_bald(KEY, logits[:, order], available[order], **sizes)
     assert order[moved.indices].tolist() == whole.indices.tolist()
 
 
 def test_vmap_equals_a_loop():
-    pools = [make(seed) for seed in range(3)]
+    pools = [make(seed) for seed in range(2)]
     logits, available = (jnp.stack(column) for column in zip(*pools, strict=True))
-    keys = jax.random.split(KEY, 3)
+    keys = jax.random.split(KEY, 2)
 
     def select(key, logits, available):
-        return batch_bald(key, logits, available, batch_size=5, num_configurations=9)
+        return batch_bald(key, logits, available, batch_size=3, num_configurations=3)
 
     together = jax.vmap(select)(keys, logits, available)
-    for i in range(3):
+    for i in range(2):
         alone = select(keys[i], logits[i], available[i])
         assert together.indices[i].tolist() == alone.indices.tolist()
 

@@ -20,7 +20,7 @@ KEY = jax.random.key(0)
 NUM_DRAWS = 20_000
 
 
-@pytest.mark.parametrize("coldness", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("coldness", [1.0, 3.0])
 @pytest.mark.parametrize("name", CASES)
 def test_ordered_draws_have_the_papers_probabilities(name, coldness):
     select, weigh = CASES[name]

@@ -7,6 +7,7 @@ and `log_mean_prob` for logits of the mean. Each has a `..._stream` that takes t
 samples one at a time.
 """
 
+from jaxal.scores.density import information_density
 from jaxal.scores.disagreement import (
     bald,
     consensus_entropy,
@@ -15,6 +16,8 @@ from jaxal.scores.disagreement import (
     log_mean_prob,
     mean_std,
 )
+from jaxal.scores.epig import epig
+from jaxal.scores.error_reduction import expected_error_reduction
 from jaxal.scores.gradients import expected_gradient_length
 from jaxal.scores.streaming import (
     Stream,
@@ -37,9 +40,12 @@ __all__ = [
     "consensus_entropy_stream",
     "consensus_kl",
     "entropy",
+    "epig",
     "expected_entropy",
     "expected_entropy_stream",
+    "expected_error_reduction",
     "expected_gradient_length",
+    "information_density",
     "least_confidence",
     "log_mean_prob",
     "log_mean_prob_stream",

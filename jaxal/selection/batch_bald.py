@@ -267,9 +267,9 @@ def _pick(
     chunk = max(8, min(512, _CHUNK_ELEMENTS // (num_answers * num_classes)))
     chunk = min(chunk, num_rows)
     bounds = jnp.where(state.is_available, state.bounds, -jnp.inf)
-    order = jnp.argsort(-bounds, stable=True)
+    sorted_bounds, order = jax.lax.top_k(bounds, num_rows)
     # One entry more than there are rows: nothing is left to evaluate.
-    sorted_bounds = jnp.append(bounds[order], -jnp.inf)
+    sorted_bounds = jnp.append(sorted_bounds, -jnp.inf)
     mean_posterior = configurations.weights @ configurations.posterior
 
     def unsettled(carry: tuple[Array, Array, Array]) -> Array:
