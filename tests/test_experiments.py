@@ -15,30 +15,16 @@ DYING = [sys.executable, "-m", "tests.dying"]
 SMOKE = ["--preset=smoke", "--strategy=badge"]
 
 
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """Starts a process that shares compiled programs with the others of this file."""
-    cache = tmp_path_factory.mktemp("compiled")
-
-    def start(words, **kwargs):
-        environment = {
-            **os.environ,
-            "JAX_COMPILATION_CACHE_DIR": str(cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "XLA_FLAGS": "",
-            "PYTHONPATH": str(ROOT),
-        }
-        return subprocess.Popen(
-            words,
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **kwargs,
-        )
-
-    return start
+def start(words):
+    """Starts a process on one device, as a user would."""
+    return subprocess.Popen(
+        words,
+        cwd=ROOT,
+        env={**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def finish(process):
@@ -58,7 +44,7 @@ def results(folder):
 
 
 @pytest.fixture(scope="module")
-def digits(start, tmp_path_factory):
+def digits(tmp_path_factory):
     """An undisturbed run of the experiment on digits."""
     output = tmp_path_factory.mktemp("runs")
     words = [*CIFAR, "--dataset=digits", *SMOKE, f"--output={output}"]
@@ -101,9 +87,9 @@ def test_it_is_quiet_without_a_terminal(digits):
 
 @pytest.mark.parametrize(
     "moments",
-    [[20, 75], pytest.param([3, 9, 14, 31, 48, 60, 66, 100], marks=pytest.mark.slow)],
+    [[20, 75], pytest.param([3, 9, 14, 31, 20, 12], marks=pytest.mark.slow)],
 )
-def test_killed_for_real_it_ends_with_the_same_bits(start, digits, tmp_path, moments):
+def test_killed_for_real_it_ends_with_the_same_bits(digits, tmp_path, moments):
     words = ["run", "--dataset=digits", *SMOKE, f"--output={tmp_path}"]
     for at in moments:
         status, _, err = finish(start([*DYING, str(at), *words]))
@@ -113,7 +99,7 @@ def test_killed_for_real_it_ends_with_the_same_bits(start, digits, tmp_path, mom
     assert results(tmp_path / digits[0].name) == results(digits[0])
 
 
-def test_ctrl_c_says_how_to_continue(start, digits, tmp_path):
+def test_ctrl_c_says_how_to_continue(digits, tmp_path):
     words = [*CIFAR, "--dataset=digits", *SMOKE, f"--output={tmp_path}", "--overwrite"]
     process = start(words)
     for line in process.stderr:
@@ -133,7 +119,7 @@ def test_ctrl_c_says_how_to_continue(start, digits, tmp_path):
     assert results(tmp_path / digits[0].name) == results(digits[0])
 
 
-def test_a_report_on_both_seeds(start, digits, tmp_path):
+def test_a_report_on_both_seeds(digits, tmp_path):
     figure = tmp_path / "curves.png"
     report = [sys.executable, "-m", "jaxal.runs.report", str(digits[0].parent)]
     status, out, err = finish(start([*report, f"--figure={figure}"]))
