@@ -23,7 +23,7 @@ ALLOWED = {
     "cluster": BASE | {"pool"},
     "selection": BASE | {"embeddings", "pool"},
     "streaming": BASE | {"embeddings", "selection"},
-    "planning": BASE | {"pool", "strategies"},
+    "planning": BASE | {"selection", "strategies", "viewing"},
     "models": BASE,
     "data": set(),
     "statistics": set(),

@@ -1,0 +1,58 @@
+"""How fast a device is, measured in a moment."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+_REPEATS = 3
+
+
+class Rates(NamedTuple):
+    """What one device does in a second."""
+
+    flops: float  # of float32 matrix products
+    bytes: float  # read and written by a copy
+
+
+def measure_rates(size: int | None = None) -> Rates:
+    """Returns the rates of the default device, best of three.
+
+    Args:
+      size: side of the matrices, by default 1,024 on a CPU and 8,192 elsewhere. Some
+        times as many numbers are copied.
+
+    Returns:
+      `Rates`, a fraction of a second later.
+
+    Example:
+      >>> from jaxal.planning import measure_rates
+      >>> measure_rates(64).flops > 0
+      True
+    """
+    if size is None:
+        size = 1024 if jax.default_backend() == "cpu" else 8192
+    x = jnp.ones([size, size])
+    product = jax.jit(lambda x: jnp.matmul(x, x, precision=jax.lax.Precision.HIGHEST))
+    # Twice the same memory: what the system does for a new page is no copy.
+    add = jax.jit(lambda x: x + 1, donate_argnums=0)
+    wide = jnp.ones([16 if size < 4096 else 8, size, size])
+    num_bytes = 2 * wide.nbytes
+    times = []
+    for _ in range(1 + _REPEATS):
+        start = time.perf_counter()
+        wide = jax.block_until_ready(add(wide))
+        times.append(time.perf_counter() - start)
+    return Rates(2 * size**3 / _best_time(product, x), num_bytes / min(times[1:]))
+
+
+def _best_time(fn: Callable[[Any], Any], argument: Any) -> float:
+    jax.block_until_ready(fn(argument))
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        jax.block_until_ready(fn(argument))
+        times.append(time.perf_counter() - start)
+    return min(times)
