@@ -4,7 +4,17 @@ Which examples to label next, training on them, and whether the choice was worth
 pure functions over a pool of fixed size.
 """
 
-from jaxal.embeddings import Dense, Embedding, Outer, as_embedding, gradient_embedding
+from jaxal.embeddings import (
+    Concatenated,
+    Dense,
+    Embedding,
+    Outer,
+    Scaled,
+    as_embedding,
+    gradient_embedding,
+    per_example_gradients,
+    random_projection,
+)
 from jaxal.initial import class_balanced_rows, random_rows
 from jaxal.learner import FitInfo, FitState, cross_entropy, supervised
 from jaxal.loop import (
@@ -17,6 +27,7 @@ from jaxal.loop import (
 )
 from jaxal.metrics import Metrics, classification_metrics, expected_calibration_error
 from jaxal.oracles import array_oracle, noisy_oracle, reluctant_oracle
+from jaxal.planning import Plan, plan
 from jaxal.pool import POOL_AXIS, make_pool, map_rows, pool_mesh, reveal
 from jaxal.posterior import deep_ensemble, deterministic, mc_dropout
 from jaxal.scores import (
@@ -24,8 +35,11 @@ from jaxal.scores import (
     consensus_entropy,
     consensus_kl,
     entropy,
+    epig,
     expected_entropy,
+    expected_error_reduction,
     expected_gradient_length,
+    information_density,
     least_confidence,
     log_mean_prob,
     margin,
@@ -33,7 +47,20 @@ from jaxal.scores import (
     variation_ratio,
     vote_entropy,
 )
-from jaxal.selection import gumbel_top_k, k_center, k_means_plus_plus, top_k
+from jaxal.selection import (
+    Clustering,
+    bait,
+    batch_bald,
+    fisher_embedding,
+    gumbel_top_k,
+    k_center,
+    k_means,
+    k_means_plus_plus,
+    power_top_k,
+    softmax_top_k,
+    softrank_top_k,
+    top_k,
+)
 from jaxal.statistics import (
     Interval,
     PairedTest,
@@ -44,6 +71,14 @@ from jaxal.statistics import (
     paired_difference,
 )
 from jaxal.strategies import by_score, by_selector, register, strategy, strategy_names
+from jaxal.streaming import (
+    stream_gumbel_top_k,
+    stream_k_center,
+    stream_k_means_plus_plus,
+    stream_reservoir,
+    stream_scores,
+    stream_top_k,
+)
 from jaxal.types import (
     Learner,
     Model,
@@ -60,6 +95,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ActiveLearner",
+    "Clustering",
+    "Concatenated",
     "Dense",
     "Embedding",
     "FitInfo",
@@ -74,9 +111,11 @@ __all__ = [
     "Output",
     "POOL_AXIS",
     "PairedTest",
+    "Plan",
     "Pool",
     "Posterior",
     "RoundInfo",
+    "Scaled",
     "Selection",
     "Strategy",
     "View",
@@ -84,7 +123,9 @@ __all__ = [
     "area_under_curve",
     "array_oracle",
     "as_embedding",
+    "bait",
     "bald",
+    "batch_bald",
     "by_score",
     "by_selector",
     "class_balanced_rows",
@@ -95,12 +136,17 @@ __all__ = [
     "deep_ensemble",
     "deterministic",
     "entropy",
+    "epig",
     "expected_calibration_error",
     "expected_entropy",
+    "expected_error_reduction",
     "expected_gradient_length",
+    "fisher_embedding",
     "gradient_embedding",
     "gumbel_top_k",
+    "information_density",
     "k_center",
+    "k_means",
     "k_means_plus_plus",
     "label_savings",
     "labels_to_target",
@@ -114,14 +160,26 @@ __all__ = [
     "mean_std",
     "noisy_oracle",
     "paired_difference",
+    "per_example_gradients",
+    "plan",
     "pool_mesh",
+    "power_top_k",
+    "random_projection",
     "random_rows",
     "register",
     "reluctant_oracle",
     "reveal",
     "seed_axes",
+    "softmax_top_k",
+    "softrank_top_k",
     "strategy",
     "strategy_names",
+    "stream_gumbel_top_k",
+    "stream_k_center",
+    "stream_k_means_plus_plus",
+    "stream_reservoir",
+    "stream_scores",
+    "stream_top_k",
     "supervised",
     "tell",
     "top_k",
