@@ -1,5 +1,6 @@
-"""On the CPU a convolution is matrix products: the same numbers as lax.conv's."""
+"""Layers written for speed compute what their plain counterparts compute."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +9,7 @@ from jax import lax
 
 from jaxal.models import patches, winograd
 from jaxal.models.convolution import conv2d
+from jaxal.models.normalization import BatchNorm, batch_normalize, relu
 
 
 def native(inputs, kernel, stride=1, padding="SAME"):
@@ -84,3 +86,55 @@ def test_the_first_cases_are_winograd_and_the_others_are_not():
         for shape, kernel_shape, stride, padding in CASES
     ]
     assert chosen == [True, True] + [False] * (len(CASES) - 2)
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6, 3), (7, 3)])
+def test_batch_normalisation_equals_its_definition(shape):
+    keys = jax.random.split(jax.random.key(5), 3)
+    x = 2 * jax.random.normal(keys[0], shape) + 1
+    scale, bias = jax.random.normal(keys[1], (2, 3))
+
+    def plain(x, scale, bias):
+        axes = tuple(range(x.ndim - 1))
+        centred = x - x.mean(axes, keepdims=True)
+        var = jnp.square(centred).mean(axes, keepdims=True)
+        expand = (1,) * (x.ndim - 1) + (-1,)
+        slope = scale.reshape(expand) / jnp.sqrt(var + 1e-5)
+        return slope * centred + bias.reshape(expand)
+
+    def loss(normalise):
+        def total(x, scale, bias):
+            return jnp.sum(jnp.sin(relu(normalise(x, scale, bias))))
+
+        return jax.value_and_grad(total, argnums=(0, 1, 2))
+
+    def ours(x, scale, bias):
+        return batch_normalize(x, scale, bias)[0]
+
+    actual = jax.jit(loss(ours))(x, scale, bias)
+    expected = jax.jit(loss(plain))(x, scale, bias)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        actual,
+        expected,
+    )
+    _, mean, var = batch_normalize(x, scale, bias)
+    rows = np.asarray(x, np.float64).reshape(-1, 3)
+    np.testing.assert_allclose(mean, rows.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(var, rows.var(0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_batch_norm_is_flax_batch_norm(train):
+    x = 2 * jax.random.normal(jax.random.key(6), (4, 5, 6, 3)) + 1
+    theirs = nn.BatchNorm(not train, momentum=0.9)
+    variables = theirs.init(jax.random.key(7), x)
+    variables = jax.tree.map(lambda leaf: leaf + 0.5, variables)
+    mutable = ["batch_stats"]
+    expected = theirs.apply(variables, x, mutable=mutable)
+    actual = BatchNorm().apply(variables, x, train, mutable=mutable)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
+        actual,
+        expected,
+    )

@@ -58,3 +58,12 @@ def _in_blocks(rows: Array, size: int) -> Array:
     if padding:
         rows = jnp.pad(rows, ((0, padding), *((0, 0),) * (rows.ndim - 1)))
     return rows.reshape(-1, size, *rows.shape[1:])
+
+
+def contract_rows(left: Array, right: Array) -> Array:
+    """Sum of outer products over all axes but the last: `[..., M], [..., N] -> [M, N]`.
+
+    Flattened first: a product that contracts several axes is given transposed copies.
+    """
+    rows = (left.reshape(-1, left.shape[-1]), right.reshape(-1, right.shape[-1]))
+    return lax.dot_general(*rows, (((0,), (0,)), ((), ())))

@@ -4,7 +4,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxal.models.blocks import block_rows, map_and_sum_blocks, map_blocks
+from jaxal.models.blocks import (
+    block_rows,
+    contract_rows,
+    map_and_sum_blocks,
+    map_blocks,
+)
 
 Pads = list[tuple[int, int]]
 
@@ -47,15 +52,9 @@ def _vjp_stride_one(
     dx = dy_patches @ turned.reshape(-1, channels)
     if channels < features:  # fewer numbers in the patches of x
         x_patches = _patches(x, (height, width), 1, pads)
-        return dx, _contract(x_patches, dy).reshape(kernel.shape)
-    product = _contract(x, dy_patches).reshape(channels, height, width, features)
+        return dx, contract_rows(x_patches, dy).reshape(kernel.shape)
+    product = contract_rows(x, dy_patches).reshape(channels, height, width, features)
     return dx, product[:, ::-1, ::-1].transpose(1, 2, 0, 3)
-
-
-def _contract(left: Array, right: Array) -> Array:
-    """Sum of outer products over all but the last axis."""
-    axes = tuple(range(left.ndim - 1))
-    return lax.dot_general(left, right, ((axes, axes), ((), ())))
 
 
 def _multiply(x: Array, kernel: Array, stride: int, pads: Pads) -> Array:

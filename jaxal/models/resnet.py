@@ -8,6 +8,7 @@ from jax import Array
 
 from jaxal.models.layers import Conv, as_images
 from jaxal.models.linen import from_linen
+from jaxal.models.normalization import BatchNorm, relu
 from jaxal.types import Model, Output
 
 BLOCKS = (2, 2, 2, 2)
@@ -60,16 +61,14 @@ class _Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        def norm(y: Array, **kwargs: Any) -> Array:
-            return _norm(y, train, self.dtype, **kwargs)
-
         y = Conv(self.channels, 3, self.stride, dtype=self.dtype)(x)
-        y = nn.relu(norm(y))
+        y = relu(BatchNorm()(y, train))
         y = Conv(self.channels, 3, dtype=self.dtype)(y)
-        y = norm(y, scale_init=nn.initializers.zeros_init())
+        y = BatchNorm(nn.initializers.zeros_init())(y, train)
         if x.shape != y.shape:
-            x = norm(Conv(self.channels, 1, self.stride, dtype=self.dtype)(x))
-        return nn.relu(x + y)
+            x = Conv(self.channels, 1, self.stride, dtype=self.dtype)(x)
+            x = BatchNorm()(x, train)
+        return relu(x + y)
 
 
 class _ResNet(nn.Module):
@@ -81,7 +80,7 @@ class _ResNet(nn.Module):
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Output:
         x = Conv(self.width, 3, dtype=self.dtype)(as_images(x))
-        x = nn.relu(_norm(x, train, self.dtype))
+        x = relu(BatchNorm()(x, train))
         for stage, blocks in enumerate(BLOCKS):
             for block in range(blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
@@ -89,8 +88,3 @@ class _ResNet(nn.Module):
         x = jnp.mean(x.astype(jnp.float32), axis=(1, 2))
         x = nn.Dropout(self.dropout)(x)
         return Output(nn.Dense(self.num_classes, name="head")(x), x)
-
-
-def _norm(x: Array, train: bool, dtype: Any, **kwargs: Any) -> Array:
-    norm = nn.BatchNorm(not train, momentum=0.9, dtype=dtype, **kwargs)
-    return norm(x)

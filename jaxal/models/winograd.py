@@ -16,7 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxal.models.blocks import block_rows, map_and_sum_blocks, map_blocks
+from jaxal.models.blocks import (
+    block_rows,
+    contract_rows,
+    map_and_sum_blocks,
+    map_blocks,
+)
 
 INPUTS = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])  # B'
 KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # G
@@ -54,10 +59,8 @@ def vjp(inputs: Array, kernel: Array, cotangent: Array) -> tuple[Array, Array]:
     def block(x: Array, dy: Array) -> tuple[Array, Array]:
         tiles, d_products = _transform_inputs(x), _transpose_outputs(dy)
         d_tiles = [d @ w.T for d, w in zip(d_products, weights, strict=True)]
-        axes = ((0, 1, 2), (0, 1, 2))
         d_weights = [
-            lax.dot_general(t, d, (axes, ((), ())))
-            for t, d in zip(tiles, d_products, strict=True)
+            contract_rows(t, d) for t, d in zip(tiles, d_products, strict=True)
         ]
         return _transpose_inputs(d_tiles), jnp.stack(d_weights)
 
