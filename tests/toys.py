@@ -6,7 +6,6 @@ import numpy as np
 
 from jaxal.types import Model, Output
 
-
 DEVICE_COUNTS = [n for n in (1, 2, 4, 8) if n <= jax.device_count()]
 
 

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from jax import Array
 
 from jaxal.embeddings import gradient_embedding
-from jaxal.selection import k_center, k_means_plus_plus
+from jaxal.selection.k_center import k_center
+from jaxal.selection.k_means_plus_plus import k_means_plus_plus
+from jaxal.strategies.fields import field
 from jaxal.types import Selection, Strategy, View
 
 
@@ -35,7 +37,7 @@ def badge(*, first: str = "largest_norm") -> Strategy:
     """
 
     def select(key: Array, view: View, batch_size: int) -> Selection:
-        embedding = gradient_embedding(view.logits, view.features)
+        embedding = gradient_embedding(field(view, "logits"), field(view, "features"))
         # Labelled rows are no centres: the method looks at the unlabelled only.
         return k_means_plus_plus(
             key, embedding, view.is_available, None, batch_size=batch_size, first=first
@@ -82,7 +84,7 @@ def by_selector(selector: Callable[..., Selection], of: str = "features") -> Str
     def select(key: Array, view: View, batch_size: int) -> Selection:
         return selector(
             key,
-            getattr(view, of),
+            field(view, of),
             view.is_available,
             view.is_labelled,
             batch_size=batch_size,

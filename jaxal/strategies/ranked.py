@@ -7,6 +7,7 @@ from jax import Array
 
 from jaxal import scores
 from jaxal.selection import top_k
+from jaxal.strategies.fields import field
 from jaxal.types import Selection, Strategy, View
 
 
@@ -32,7 +33,7 @@ def by_score(score: Callable[[Array], Array], of: str = "logits") -> Strategy:
     """
 
     def rowwise(view: View) -> Array:
-        return score(getattr(view, of))
+        return score(field(view, of))
 
     def select(key: Array, view: View, batch_size: int) -> Selection:
         worth = rowwise(view) if view.rows is None else view.rows
