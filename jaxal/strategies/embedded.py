@@ -5,13 +5,14 @@ from collections.abc import Callable
 from jax import Array
 
 from jaxal.embeddings import gradient_embedding
+from jaxal.selection.greedy import First
 from jaxal.selection.k_center import k_center
 from jaxal.selection.k_means_plus_plus import k_means_plus_plus
 from jaxal.strategies.fields import field
 from jaxal.types import Selection, Strategy, View
 
 
-def badge(*, first: str = "largest_norm") -> Strategy:
+def badge(*, first: First = "largest_norm") -> Strategy:
     r"""Returns BADGE: k-means++ on the gradients of the last layer.
 
     The embedding of row n is $(p_n - e_{\hat y_n}) \otimes h_n$, the gradient of the
