@@ -351,7 +351,9 @@ def test_step_without_an_oracle_says_what_to_do():
         active_learner(model, supervised(model), strategy("random"), batch_size=0)
 
 
-@pytest.mark.parametrize(("name", "missing"), [("badge", "logits"), ("bald", "samples")])
+@pytest.mark.parametrize(
+    ("name", "missing"), [("badge", "logits"), ("bald", "samples")]
+)
 def test_strategies_on_plain_arrays_say_what_is_missing(name, missing):
     nobody = jnp.zeros(5, bool)
     with pytest.raises(ValueError, match=f"no {missing}"):
