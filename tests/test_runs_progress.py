@@ -73,6 +73,7 @@ def test_on_a_terminal_bars_have_rates_and_the_time_left():
     stream = io.StringIO()
     display = Terminal([20, 40], stream=stream, is_terminal=True, runs_after=1)
     progress = display.phase("train", 0)
+    assert "round 0/1 train ..." in stream.getvalue()  # while it compiles
     for done in (0, 1, 30, 60):
         progress(done, 60)
     progress = display.phase("score", 0)

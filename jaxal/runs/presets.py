@@ -116,7 +116,7 @@ def _smoke(recipe: Recipe) -> Recipe:
     return dataclasses.replace(
         recipe,
         epochs=1,
-        min_steps=60,
+        min_steps=300,
         initial=20,
         query_size=(20,),
         rounds=2,
@@ -134,7 +134,6 @@ PRESETS: dict[str, dict[str, Recipe]] = {
             _smoke(_SMALL_IMAGES),
             model="mlp",
             width=128,
-            min_steps=300,
             learning_rate=5e-3,
             augment="none",
         ),

@@ -45,7 +45,8 @@ class Estimate:
         self._index, self._done, self._total = index, done, total
         self._trained_at = now
         start, steps = self._first
-        if done > steps:
+        # One step says little, unless it is all there is to go by.
+        if done > steps and (done > 1 or self._step_seconds is None):
             self._step_seconds = (now - start) / (done - steps)
         if steps == 0 and done > 0 and done < total:
             # The first piece may have compiled: measure from its end on.
@@ -111,11 +112,14 @@ class Terminal:
     def phase(self, name: str, index: int) -> Callable[[int, int], None]:
         """Begins a bar; what is returned moves it."""
         self._close()
+        # Before the first step there is compiling to wait for, so say what it is for.
+        waiting = self._wait(name, index) if self._has_bars else None
 
         def progress(done: int, total: int) -> None:
             if name == "train":
                 self._estimate.training(index, done, total)
-            if self._has_bars:
+            if waiting is not None:
+                waiting.close()
                 self._draw(name, index, done, total)
 
         return progress
@@ -133,13 +137,24 @@ class Terminal:
         left += self._runs_after * whole
         return f"about {duration(left)} left" if left > 0 else ""
 
+    def _wait(self, name: str, index: int) -> Any:
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            desc=self._description(name, index),
+            bar_format="{desc} ...",
+            file=self._stream,
+            leave=False,
+        )
+        return self._bar
+
     def _draw(self, name: str, index: int, done: int, total: int) -> None:
         from tqdm import tqdm
 
-        if self._bar is None:
+        if self._bar is None or self._bar.disable:
             self._bar = tqdm(
                 total=total,
-                desc=f"round {index}/{len(self._plan) - 1} {name}",
+                desc=self._description(name, index),
                 unit=_UNITS.get(name, "it"),
                 file=self._stream,
                 leave=False,
@@ -148,6 +163,9 @@ class Terminal:
         self._bar.set_postfix_str(self.time_left(), refresh=False)
         self._bar.update(done - self._bar.n)
         self._bar.refresh()
+
+    def _description(self, name: str, index: int) -> str:
+        return f"round {index}/{len(self._plan) - 1} {name}"
 
     def _close(self) -> None:
         if self._bar is not None:
