@@ -149,6 +149,22 @@ def test_chunks_may_be_embedded_on_the_way(pool):
     assert len(shapes) == count
 
 
+def test_the_next_round_compiles_nothing(pool):
+    traced = []
+
+    def embed(chunk):
+        traced.append(chunk.shape)
+        return chunk * 1.0
+
+    for num_labelled in (20, 60):
+        is_labelled = np.arange(N) < num_labelled
+        args = {"batch_size": K, "embed": embed, "chunk_size": 400}
+        stream_k_center(KEY, pool["features"], ~is_labelled, is_labelled, **args)
+        if num_labelled == 20:
+            first = len(traced)
+    assert first > 0 and len(traced) == first
+
+
 def test_every_pass_reports_its_progress(pool):
     reported = []
     found = stream_k_center(

@@ -22,7 +22,7 @@ from jaxal.selection.greedy import First, Rule, default_candidates
 from jaxal.selection.sharding import Shard
 from jaxal.streaming import steps
 from jaxal.streaming.folding import as_partial
-from jaxal.streaming.reading import Progress, Reader
+from jaxal.streaming.reading import Progress, Reader, padded
 from jaxal.streaming.sources import as_source, check_rereadable
 from jaxal.types import Selection
 
@@ -114,14 +114,15 @@ def _start(pool: _Pool) -> _State:
     sample = reader.take(np.asarray(rows))
     origin = steps.origin(pool.embed, sample, is_there)
     dtype = jax.eval_shape(steps.norms, pool.embed, sample).dtype
-    padded = -(-is_used.size // reader.chunk_size) * reader.chunk_size
-    nearest = jnp.full(padded, jnp.inf, dtype)
+    whole = -(-is_used.size // reader.chunk_size) * reader.chunk_size
+    nearest = jnp.full(whole, jnp.inf, dtype)
     nothing = (np.zeros(0, np.int32), np.zeros(0, dtype))
     is_open = np.asarray(pool.is_available)
     state = _State(nearest, origin, is_open, None, *nothing)
     labelled = _labelled_rows(pool)
-    size = min(reader.chunk_size, labelled.size)
-    for start in range(0, labelled.size, max(size, 1)):
+    # A power of two: the next round has more of them, and mostly the same program.
+    size = min(reader.chunk_size, max(128, 1 << (labelled.size - 1).bit_length()))
+    for start in range(0, labelled.size, size):
         centres = _read_centres(pool, origin, labelled[start : start + size], size)
         state = state._replace(nearest=_lower(pool, state, centres))
     return state
@@ -207,8 +208,7 @@ def _all_norms(pool: _Pool) -> Array:
 
 def _read_centres(pool: _Pool, origin: Any, rows: np.ndarray, size: int) -> Centres:
     """Returns `rows` as the first of `size` centres: one shape for any number."""
-    padded = np.pad(rows, (0, size - rows.size), mode="edge")
-    found = pool.reader.take(padded)
+    found = jax.tree.map(lambda leaf: padded(leaf, size), pool.reader.take(rows))
     return Centres(steps.relative(pool.embed, found, origin), jnp.int32(rows.size))
 
 

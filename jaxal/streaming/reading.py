@@ -66,8 +66,8 @@ class Reader:
         self._report(index, first)
         for rows in prefetched(self.source.chunks(self.chunk_size)):
             size = len(jax.tree.leaves(rows)[0])
-            padded = jax.tree.map(lambda leaf: _padded(leaf, self.chunk_size), rows)
-            yield Chunk(padded, first, size)
+            whole = jax.tree.map(lambda leaf: padded(leaf, self.chunk_size), rows)
+            yield Chunk(whole, first, size)
             first += size
             self._report(index, first)
         self._check_end(first)
@@ -189,7 +189,8 @@ def _default_chunk(source: Source) -> int:
     return max(1, 1 << int(math.log2(max(rows, 1))))
 
 
-def _padded(leaf: np.ndarray, size: int) -> np.ndarray:
+def padded(leaf: np.ndarray, size: int) -> np.ndarray:
+    """Returns an array with zeros after its rows, until there are `size`."""
     if len(leaf) == size:
         return leaf
     missing = np.zeros((size - len(leaf), *leaf.shape[1:]), leaf.dtype)
