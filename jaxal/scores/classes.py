@@ -101,7 +101,11 @@ def largest(terms: Sequence[Array]) -> Array:
 
 def exponentials(x: Array) -> Exponentials:
     """Returns the shifted exponentials of `[..., C]` logits: all a softmax needs."""
-    columns = blocks(x)
+    return exponentials_of(blocks(x))
+
+
+def exponentials_of(columns: Sequence[Array]) -> Exponentials:
+    """The same of logits that are blocks already."""
     top = largest(columns)
     shifted = [jnp.maximum(column - top, FLOOR) for column in columns]
     values = [jnp.exp(z) for z in shifted]
@@ -143,9 +147,14 @@ def _merge_two(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, A
 
 def winner(x: Array) -> Array:
     """Index `[..., 1]` int32 of the largest of `[..., C]`; the lowest one on a tie."""
-    columns = blocks(x)
+    return winner_of(blocks(x))
+
+
+def winner_of(columns: Sequence[Array]) -> Array:
+    """The same of logits that are blocks already."""
     top = largest(columns)
     if len(columns) == 1:
+        (x,) = columns
         index = lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1)
         hits = jnp.where(x == top, index, x.shape[-1])
         return jnp.min(hits, axis=-1, keepdims=True)

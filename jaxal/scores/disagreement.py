@@ -1,16 +1,15 @@
-"""How much posterior samples disagree: `[S, ..., C]` logits to one number a row.
-
-A few samples of a few classes are unrolled into a single loop over rows that keeps its
-sums in registers; anything larger is folded sample by sample in constant memory.
-"""
+"""How much posterior samples disagree: `[S, ..., C]` logits to one number a row."""
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal.scores import streaming
-from jaxal.scores.classes import check_sample_logits
-from jaxal.scores.uncertainty import entropy
+from jaxal.scores import samples
+from jaxal.scores.classes import (
+    accumulated,
+    check_sample_logits,
+    entropy_of_probabilities,
+)
 
 
 def bald(sample_logits: Array) -> Array:
@@ -198,26 +197,30 @@ def log_mean_prob(sample_logits: Array) -> Array:
 
 @jax.jit
 def _bald(sample_logits: Array) -> Array:
-    return streaming.fold_samples(streaming.bald_stream, sample_logits)
+    mean, expected = samples.consensus(accumulated(sample_logits))
+    # Mutual information is never negative; rounding is.
+    score = jnp.maximum(entropy_of_probabilities(mean) - expected, 0)
+    return score[..., 0].astype(sample_logits.dtype)
 
 
 @jax.jit
 def _expected_entropy(sample_logits: Array) -> Array:
-    wide = jnp.promote_types(sample_logits.dtype, jnp.float32)
-    entropies = entropy(sample_logits.astype(wide))
-    return jnp.mean(entropies, axis=0).astype(sample_logits.dtype)
+    _, expected = samples.consensus(accumulated(sample_logits))
+    return expected[..., 0].astype(sample_logits.dtype)
 
 
 @jax.jit
 def _consensus_entropy(sample_logits: Array) -> Array:
-    return streaming.fold_samples(streaming.consensus_entropy_stream, sample_logits)
+    mean, _ = samples.consensus(accumulated(sample_logits))
+    return entropy_of_probabilities(mean)[..., 0].astype(sample_logits.dtype)
 
 
 @jax.jit
 def _mean_std(sample_logits: Array) -> Array:
-    return streaming.fold_samples(streaming.mean_std_stream, sample_logits)
+    deviation = samples.mean_deviation(accumulated(sample_logits))
+    return deviation.astype(sample_logits.dtype)
 
 
 @jax.jit
 def _log_mean_prob(sample_logits: Array) -> Array:
-    return streaming.fold_samples(streaming.log_mean_prob_stream, sample_logits)
+    return samples.log_mean(accumulated(sample_logits)).astype(sample_logits.dtype)

@@ -227,14 +227,3 @@ vote_entropy_stream = Stream(_init_votes, _checked(_add_votes), _finish_vote_ent
 variation_ratio_stream = Stream(
     _init_votes, _checked(_add_votes), _finish_variation_ratio
 )
-
-
-def fold_samples(stream: Stream, sample_logits: Array) -> Array:
-    """Runs a stream over `[S, ..., C]` samples held in one array."""
-    carry = stream.init(sample_logits.shape[1:], sample_logits.dtype)
-
-    def step(carry: Any, logits: Array) -> tuple[Any, None]:
-        return stream.update(carry, logits), None
-
-    carry, _ = jax.lax.scan(step, carry, sample_logits)
-    return stream.finish(carry)

@@ -3,8 +3,13 @@
 import jax
 from jax import Array
 
-from jaxal.scores import streaming
-from jaxal.scores.classes import check_sample_logits
+from jaxal.scores import samples
+from jaxal.scores.classes import (
+    accumulated,
+    check_sample_logits,
+    entropy_of_probabilities,
+    largest,
+)
 
 
 def vote_entropy(sample_logits: Array) -> Array:
@@ -71,9 +76,13 @@ def variation_ratio(sample_logits: Array) -> Array:
 
 @jax.jit
 def _vote_entropy(sample_logits: Array) -> Array:
-    return streaming.fold_samples(streaming.vote_entropy_stream, sample_logits)
+    counts = samples.vote_counts(accumulated(sample_logits))
+    shares = [count / sample_logits.shape[0] for count in counts]
+    return entropy_of_probabilities(shares)[..., 0].astype(sample_logits.dtype)
 
 
 @jax.jit
 def _variation_ratio(sample_logits: Array) -> Array:
-    return streaming.fold_samples(streaming.variation_ratio_stream, sample_logits)
+    counts = samples.vote_counts(accumulated(sample_logits))
+    minority = sample_logits.shape[0] - largest(counts)[..., 0]
+    return (minority / sample_logits.shape[0]).astype(sample_logits.dtype)
