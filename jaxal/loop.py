@@ -1,12 +1,13 @@
 """The loop: train, look at the pool, choose, ask, write down, as pure functions."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from jaxal import checks
 from jaxal.initial import random_rows
@@ -172,7 +173,10 @@ def active_learner(
 
     def choose(key: Array, state: LoopState, looked: Looked) -> Selection:
         _refuse_bad_rows(looked.num_bad_rows)
-        selection = select(round_keys(key).selection, looked.view, state.round)
+        # Under jit a selector cannot see how rows are spread, unless it is told so;
+        # without, XLA would gather the features of all rows on every device.
+        with _mesh_of(state.pool, mesh):
+            selection = select(round_keys(key).selection, looked.view, state.round)
         # Traced code cannot raise: with bad rows about, nothing is bought.
         is_valid = selection.is_valid & (looked.num_bad_rows == 0)
         return selection._replace(is_valid=is_valid)
@@ -328,6 +332,16 @@ def _init(
     state = learner.init(key_learner, pool.inputs[:1])
     state, zero = replicate((state, jnp.zeros([], jnp.int32)), pool)
     return LoopState(pool, state, zero)
+
+
+def _mesh_of(pool: Pool, mesh: Mesh | None) -> Any:
+    """A context in which the pool's mesh is known, also to code that is traced."""
+    if isinstance(pool.labels, jax.core.Tracer):
+        return contextlib.nullcontext()
+    sharding = pool.labels.sharding
+    if mesh is None and isinstance(sharding, NamedSharding):
+        mesh = sharding.mesh  # type: ignore[assignment]
+    return contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh)
 
 
 def _segmented(learner: Learner) -> Callable[..., tuple[Any, Any]] | None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 POOL_AXIS = "pool"
 REPLICATED = PartitionSpec()
@@ -75,7 +75,8 @@ def find_mesh(mesh: Mesh | None, rows: Any) -> Mesh | None:
     """Returns the mesh rows are spread over, None where one device has them all.
 
     Args:
-      mesh: a mesh with an axis "pool", or None to ask the arrays.
+      mesh: a mesh with an axis "pool", or None to ask the arrays; traced ones do not
+        know, for them it is the mesh of `jax.set_mesh`, if any.
       rows: a pytree of `[N, ...]` arrays.
 
     Returns:
@@ -132,13 +133,22 @@ def over_rows(
 
 
 def _mesh_of(leaf: Any) -> Mesh | None:
-    if isinstance(leaf, jax.core.Tracer) or not isinstance(leaf, jax.Array):
+    if isinstance(leaf, jax.core.Tracer):
+        return _mesh_in_force()
+    if not isinstance(leaf, jax.Array):
         return None
     sharding: Any = leaf.sharding
     is_spread = isinstance(sharding, NamedSharding) and sharding.spec[:1] == (
         POOL_AXIS,
     )
     return sharding.mesh if is_spread else None
+
+
+def _mesh_in_force() -> Any:
+    mesh = jax.sharding.get_abstract_mesh()
+    kinds = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
+    # Inside shard_map the axis is manual: there the rows are one device's own.
+    return mesh if kinds.get(POOL_AXIS) == AxisType.Auto else None
 
 
 def _pad(leaf: Array, multiple: int) -> Array:
