@@ -106,7 +106,7 @@ def race(
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         workloads.write(workload, folder)
-        results = {label: {"seconds": []} for label in labels}
+        results = {label: {"seconds": [], "cpu_seconds": []} for label in labels}
         machine: dict = {}
         turns: list[dict] = []
         rates = _start("rates", workload, folder, _PATIENCE, machine, say)
@@ -132,8 +132,7 @@ def race(
         for runner in [rates, *runners.values()]:
             runner.stop()
     machine_rates = {
-        rate: statistics.median(found[rate] for found in turns)
-        for rate in ("flops", "bytes")
+        rate: statistics.median(found[rate] for found in turns) for rate in turns[0]
     }
     return {
         "machine": machine,
@@ -141,6 +140,7 @@ def race(
         "rates": machine_rates,
         "rates_of_turns": turns,
         "floor_seconds": workload.flops / machine_rates["flops"],
+        "floor_cpu_seconds": workload.flops / machine_rates["flops_per_cpu_second"],
         "copy_seconds": workload.bytes / machine_rates["bytes"],
         "results": results,
     }
@@ -174,7 +174,8 @@ def _turn(
         result["status"], result["why"] = stopped.args
         result["seconds_until_stopped"] = time.perf_counter() - start
         return False
-    result["seconds"].append(found.pop("seconds"))
+    for clock in ("seconds", "cpu_seconds"):
+        result[clock].append(found.pop(clock))
     peak = max(result.get("bytes_peak", 0), found.pop("bytes_peak"))
     result.update(found, bytes_peak=peak)
     return True
