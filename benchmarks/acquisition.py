@@ -240,7 +240,7 @@ def main() -> None:
         if options.only and name not in options.only:
             continue
         rows = measure(name, size, function, options, header, torch_functions)
-        print_table(rows)
+        print_table(rows, heading=not results, widths={"name": 24, "size": 13})
         results += rows
         if options.json:  # after each, so that an interrupted run leaves its part
             write_json(options.json, header, results)

@@ -215,15 +215,28 @@ def print_header(header: Mapping[str, Any]) -> None:
         print(f"# {name}: {value}")
 
 
-def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Prints rows of equal keys as an aligned table."""
+def print_table(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    heading: bool = True,
+    widths: Mapping[str, int] | None = None,
+) -> None:
+    """Prints rows of equal keys in columns.
+
+    Args:
+      rows: what to print.
+      heading: whether the keys come first.
+      widths: least width of a column, so that rows printed later line up.
+    """
     if not rows:
         return
     names = list(rows[0])
     cells = [names] + [[_cell(row[name]) for name in names] for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
-    for line in cells:
-        padded = [text.rjust(width) for text, width in zip(line, widths, strict=True)]
+    least = [(widths or {}).get(name, 10) for name in names]
+    for i in range(len(names)):
+        least[i] = max(least[i], *(len(line[i]) for line in cells))
+    for line in cells if heading else cells[1:]:
+        padded = [text.rjust(width) for text, width in zip(line, least, strict=True)]
         print("  ".join(padded).rstrip(), flush=True)
 
 

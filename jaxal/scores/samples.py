@@ -14,12 +14,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxal.scores.classes import (
-    MAX_COLUMNS,
     Exponentials,
     blocks,
     entropy_of,
     exponentials,
     exponentials_of,
+    has_columns,
     tree,
     winner,
     winner_of,
@@ -37,7 +37,7 @@ class Consensus(NamedTuple):
 
 def is_small(x: Array) -> bool:
     """Whether the samples are few enough to be written out."""
-    return x.shape[0] * x.shape[-1] <= MAX_TERMS and x.shape[-1] <= MAX_COLUMNS
+    return x.shape[0] * x.shape[-1] <= MAX_TERMS and has_columns(x.shape[-1])
 
 
 def consensus(x: Array) -> Consensus:
@@ -118,6 +118,10 @@ def _deviation(values: list[Array]) -> Array:
 
 def _normalisers(x: Array) -> tuple[Array, Array]:
     """Logarithms of the samples' partition functions, and entropies: `[S, ...]`."""
+    if not has_columns(x.shape[-1]):
+        terms = exponentials(x)
+        normalisers = terms.largest + jnp.log(terms.total)
+        return normalisers[..., 0], entropy_of(terms)[..., 0]
 
     def both(s: Array) -> Array:
         terms = exponentials_of(_sample_blocks(x, s))
@@ -148,7 +152,7 @@ def _sample_blocks(x: Array, s: Array) -> list[Array]:
     Slicing the sample first and its columns then would compile to scalar code.
     """
     zeros = (0,) * (x.ndim - 2)
-    if x.shape[-1] > MAX_COLUMNS:
+    if not has_columns(x.shape[-1]):
         return [lax.dynamic_slice(x, (s, *zeros, 0), (1, *x.shape[1:]))]
     shape = (1, *x.shape[1:-1], 1)
     return [lax.dynamic_slice(x, (s, *zeros, c), shape) for c in range(x.shape[-1])]
