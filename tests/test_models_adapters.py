@@ -197,6 +197,17 @@ def test_linen_module_without_a_flag():
     assert np.count_nonzero(noisy.features == 0) > np.count_nonzero(still.features == 0)
 
 
+def test_linen_parameters_may_depend_on_the_inputs():
+    class Centred(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return x - self.param("mean", lambda _: x.mean(0))[None]
+
+    model = from_linen(Centred())
+    variables = model.init(jax.random.key(0), INPUTS)
+    np.testing.assert_allclose(variables["params"]["mean"], INPUTS.mean(0), rtol=1e-5)
+
+
 def test_linen_output_and_missing_features():
     class Whole(nn.Module):
         @nn.compact

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import flax.errors
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -62,11 +63,13 @@ def from_linen(module: nn.Module) -> Model:
     def flag(train: bool) -> dict[str, Any]:
         return {} if name is None else {name: train == TRAIN_FLAGS[name]}
 
-    # Compiled so that only the parameters are computed, not the forward pass.
-    @jax.jit
     def init(key: Array, inputs: Array) -> Variables:
+        shapes = jax.ShapeDtypeStruct(inputs.shape, inputs.dtype)
         with nn.intercept_methods(_Calls(dropout=False)):
-            return module.init(key, inputs, **flag(False))
+            try:  # without the forward pass, which takes long to compile
+                return module.lazy_init(key, shapes, **flag(False))
+            except flax.errors.LazyInitError:  # parameters that depend on the inputs
+                return module.init(key, inputs, **flag(False))
 
     def apply(
         variables: Variables,
