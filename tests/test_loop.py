@@ -27,7 +27,8 @@ from jaxal import (
     tell,
     top_k,
 )
-from tests.toys import blobs, linear
+from jaxal.selection.sharding import find_mesh
+from tests.toys import DEVICE_COUNTS, blobs, linear
 
 KEY = jax.random.key(0)
 INPUTS, LABELS = blobs(40, 3)
@@ -358,3 +359,24 @@ def test_strategies_on_plain_arrays_say_what_is_missing(name, missing):
     nobody = jnp.zeros(5, bool)
     with pytest.raises(ValueError, match=f"no {missing}"):
         strategy(name).select(KEY, View(~nobody, nobody), 2)
+
+
+@pytest.mark.sharded
+def test_a_strategy_is_traced_knowing_the_mesh_of_the_pool():
+    seen = []
+
+    def select(key, view, batch_size):
+        seen.append(find_mesh(None, view.features))
+        return top_k(key, view.features[:, 0], view.is_available, batch_size=batch_size)
+
+    inputs, labels = blobs()
+    model, chosen = linear(3), Strategy(frozenset({"features"}), select)
+    loop = active_learner(
+        model, supervised(model, epochs=1), chosen, array_oracle(labels), batch_size=2
+    )
+    for count in DEVICE_COUNTS:
+        seen.clear()
+        mesh = pool_mesh(jax.devices()[:count])
+        state = loop.init(jax.random.key(0), make_pool(inputs, mesh=mesh), initial=6)
+        loop.ask(jax.random.key(1), state)
+        assert [1 if mesh is None else mesh.size for mesh in seen] == [count]

@@ -83,3 +83,27 @@ def test_a_mesh_without_the_axis_is_refused():
         top_k(
             jax.random.key(0), jnp.ones(4), jnp.ones(4, bool), batch_size=1, mesh=mesh
         )
+
+
+def test_a_traced_selector_learns_the_mesh_from_its_context():
+    scores = jax.ShapeDtypeStruct((NUM_ROWS,), jnp.float32)
+    mask = jax.ShapeDtypeStruct((NUM_ROWS,), bool)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    select = jax.jit(lambda *args: top_k(*args, batch_size=64))
+    assert moved_shapes(select.lower(key, scores, mask)) == []
+    with jax.set_mesh(mesh_of(NUM_DEVICES)):
+        shapes = moved_shapes(select.lower(key, scores, mask))
+    assert shapes
+    assert all(np.prod(shape) <= NUM_DEVICES * 64 for shape in shapes)
+
+
+def test_inside_shard_map_rows_are_those_of_one_device():
+    mesh, rows = mesh_of(2), PartitionSpec("pool")
+    scores = jnp.asarray([1.0, 9.0, 5.0, 3.0, 8.0, 2.0])
+
+    def best(scores):
+        free = jnp.ones(3, bool)
+        return top_k(jax.random.key(0), scores, free, batch_size=1).indices
+
+    each = jax.shard_map(best, mesh=mesh, in_specs=rows, out_specs=rows)
+    assert each(scores).tolist() == [1, 1]
