@@ -17,7 +17,8 @@ def prepare(task: Task) -> Run:
     features, logits = placed["features"], placed["logits"]
     num_rows, is_labelled = len(task.arrays["features"]), placed["is_labelled"]
     is_free = _place(~np.asarray(task.arrays["is_labelled"]))
-    size = {"batch_size": task.batch_size}
+    work, size = task.work, {"batch_size": task.batch_size}
+    del task  # `run` must not keep the arrays on disk mapped: they would count twice
 
     def badge(key: jax.Array) -> tuple:
         embedding = jaxal.gradient_embedding(logits, features)
@@ -34,11 +35,11 @@ def prepare(task: Task) -> Run:
         return jaxal.top_k(key, scores, is_free, **size), jnp.int32(1)
 
     works = {"badge": badge, "coreset": coreset, "ranked": ranked}
-    if task.work not in works:
-        raise NotOfferedError(task.work)
+    if work not in works:
+        raise NotOfferedError(work)
 
     def run(seed: int) -> np.ndarray:
-        selection, passes = works[task.work](jax.random.key(seed))
+        selection, passes = works[work](jax.random.key(seed))
         picks = np.asarray(selection.indices)
         run.facts = {"passes": int(passes)}
         assert picks.max() < num_rows
