@@ -12,7 +12,6 @@ from jaxal.embeddings import Embedding
 from jaxal.selection.sharding import Shard
 
 _SAMPLE = 127  # rows the origin is taken from
-_GROUP = 128  # centres of one product
 
 
 class Centres(NamedTuple):
@@ -107,7 +106,7 @@ def fold_chunks(space: Space, fn: Callable[[Chunk, Any], Any], carry: Any) -> An
 def refresh(space: Space, nearest: Array, centres: Centres) -> Array:
     """Returns `nearest` [L], lowered to the distance from the closest new centre."""
     num_centres = centres.rows.num_rows
-    group = min(_GROUP, num_centres)
+    group = min(group_size(), num_centres)
     num_groups = -(-centres.num // group)
 
     def lower(chunk: Chunk, nearest: Array) -> Array:
@@ -139,6 +138,11 @@ def chunk_size(num_rows: int) -> int:
     """Returns how many rows are looked at together: a cache full, or a GPU full."""
     most = 1024 if jax.default_backend() == "cpu" else 16384
     return min(most, num_rows)
+
+
+def group_size() -> int:
+    """Returns how many centres one product takes: no more than it must, on a CPU."""
+    return 32 if jax.default_backend() == "cpu" else 256
 
 
 def _chunk_start(index: Array, num_rows: int) -> Array:

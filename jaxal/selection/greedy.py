@@ -113,8 +113,12 @@ def blocked_selection(
 
 
 def default_candidates(batch_size: int) -> int:
-    """Returns how many candidates a block has: an eighth of the picks, 32 to 1024."""
-    return min(max(32, -(-batch_size // 8)), 1024)
+    """Returns how many candidates a block has: half the picks, 64 to 1024.
+
+    Candidates cost little next to a pass, and only picks enter the next refresh; what
+    bounds their number is the square of distances between them.
+    """
+    return min(max(64, -(-batch_size // 2)), 1024)
 
 
 @partial(jax.jit, static_argnums=(0, 3, 4, 5, 6))
