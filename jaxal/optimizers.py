@@ -49,7 +49,7 @@ def cosine(peak: float, *, warmup: float = 0.05) -> Schedule:
 
     Example:
       >>> from jaxal.optimizers import cosine
-      >>> float(cosine(0.1, warmup=0.0)(0.5).round(4))
+      >>> round(float(cosine(0.1, warmup=0.0)(0.5)), 4)
       0.05
 
     Reference:
@@ -82,7 +82,7 @@ def one_cycle(peak: float, *, warmup: float = 0.2, start: float = 0.1) -> Schedu
 
     Example:
       >>> from jaxal.optimizers import one_cycle
-      >>> float(one_cycle(0.1)(0.6).round(4))
+      >>> round(float(one_cycle(0.1)(0.6)), 4)
       0.05
 
     Reference:

@@ -28,8 +28,8 @@ def pool_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     Example:
       >>> import jax
       >>> from jaxal import pool_mesh
-      >>> pool_mesh(jax.devices()[:1]).shape
-      OrderedDict({'pool': 1})
+      >>> dict(pool_mesh(jax.devices()[:1]).shape)
+      {'pool': 1}
     """
     chosen = jax.devices() if devices is None else devices
     # Auto axes: with Explicit ones, lax.top_k on a sharded vector is refused.
@@ -107,8 +107,9 @@ def replicate(tree: Any, pool: Pool) -> Any:
       >>> import jax.numpy as jnp
       >>> from jaxal import make_pool
       >>> from jaxal.pool import replicate
-      >>> replicate(jnp.ones(2), make_pool(jnp.zeros([4, 1]))).sharding.spec
-      PartitionSpec()
+      >>> pool = make_pool(jnp.zeros([4, 1]))
+      >>> replicate(jnp.ones(2), pool).sharding.is_fully_replicated
+      True
     """
     if isinstance(pool.labels, jax.core.Tracer):
         return tree

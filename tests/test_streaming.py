@@ -12,6 +12,7 @@ from jaxal.selection import (
     blocked_selection,
     k_center,
 )
+from jaxal.selection.greedy import default_candidates
 from jaxal.streaming import (
     Records,
     stream_k_center,
@@ -143,7 +144,8 @@ def test_chunks_may_be_embedded_on_the_way(pool):
     args = {"batch_size": K, "embed": badge, "chunk_size": 400}
     found = stream_k_means_plus_plus(KEY, source, pool["is_available"], **args)
     assert found.selection.indices.tolist() == expected.indices.tolist()
-    assert set(shapes) == {400, 127, 1, 32}  # the last chunk is padded
+    # A chunk (the last one is padded), a sample for the origin, the first row, a block.
+    assert set(shapes) == {400, 127, 1, default_candidates(K)}
     count = len(shapes)
     stream_k_means_plus_plus(jax.random.key(8), source, **args)
     assert len(shapes) == count

@@ -67,7 +67,7 @@ def pseudo_label_loss(logits: Array) -> Array:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxal import pseudo_label_loss
+      >>> from jaxal.embeddings import pseudo_label_loss
       >>> pseudo_label_loss(jnp.array([0.0, 0.0]))
       Array(0.6931472, dtype=float32)
     """
