@@ -26,6 +26,7 @@ from jaxal.scores.classes import (
 )
 
 MAX_TERMS = 256  # samples x classes written out; beyond it compiling takes seconds
+MAX_WRITTEN = 32  # samples written out where the class axis is not
 
 
 class Consensus(NamedTuple):
@@ -75,10 +76,15 @@ def log_mean(x: Array) -> Array:
     num_samples = x.shape[0]
     normalisers, _ = _normalisers(x)
 
-    def log_probabilities(s: Array) -> Array:
+    def log_probabilities(s: Array | int) -> Array:
         return x[s] - normalisers[s][..., None]
 
     low = jnp.full(x.shape[1:], jnp.finfo(x.dtype).min, x.dtype)
+    if num_samples <= MAX_WRITTEN:
+        logs = [log_probabilities(s) for s in range(num_samples)]
+        top = tree(jnp.maximum, [*logs, low])
+        total = tree(jnp.add, [jnp.exp(log - top) for log in logs])
+        return top + jnp.log(total / num_samples)
     top = _fold(lambda top, s: jnp.maximum(top, log_probabilities(s)), low, num_samples)
     total = _fold(
         lambda total, s: total + jnp.exp(log_probabilities(s) - top),
@@ -111,9 +117,19 @@ def _columns(terms: list[Exponentials]) -> list[tuple[Array, ...]]:
 
 
 def _deviation(values: list[Array]) -> Array:
-    mean = tree(jnp.add, values) / len(values)
-    squares = tree(jnp.add, [(value - mean) ** 2 for value in values])
-    return jnp.sqrt(squares / len(values))
+    """Standard deviation from sums of differences to the first value.
+
+    Unlike sums of squares of the values these do not cancel where all nearly agree, and
+    unlike differences to the mean they let each value be forgotten at once.
+    """
+    steps = [value - values[0] for value in values[1:]]
+    if not steps:
+        return jnp.zeros_like(values[0])
+    first, second = steps[0], steps[0] ** 2
+    for step in steps[1:]:
+        first, second = first + step, second + step**2
+    num = len(values)
+    return jnp.sqrt(jnp.maximum(second - first**2 / num, 0) / num)
 
 
 def _normalisers(x: Array) -> tuple[Array, Array]:
