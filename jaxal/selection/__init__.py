@@ -1,5 +1,6 @@
 """Selection: which K of N rows, given scores or embeddings, and masks."""
 
+from jaxal.selection.active_ft import active_ft
 from jaxal.selection.bait import bait
 from jaxal.selection.batch_bald import batch_bald
 from jaxal.selection.dcom import dcom
@@ -17,6 +18,7 @@ from jaxal.selection.prob_cover import prob_cover, purity_radius
 from jaxal.selection.ranked import gumbel_top_k, top_k
 from jaxal.selection.representatives import k_means_selection
 from jaxal.selection.stochastic import power_top_k, softmax_top_k, softrank_top_k
+from jaxal.selection.typiclust import typiclust
 
 __all__ = [
     "Clustering",
@@ -24,6 +26,7 @@ __all__ = [
     "K_CENTER",
     "K_MEANS_PLUS_PLUS",
     "Neighbours",
+    "active_ft",
     "bait",
     "batch_bald",
     "blocked_selection",
@@ -42,4 +45,5 @@ __all__ = [
     "softmax_top_k",
     "softrank_top_k",
     "top_k",
+    "typiclust",
 ]

@@ -188,8 +188,8 @@ def _steps(
 
 def _loss(points: Array, pull: Array, options: _Options) -> Array:
     """The loss, given the sum of each point's rows over the number of all, `[K, D]`."""
-    norms = jnp.linalg.norm(points, axis=-1, keepdims=True)
-    points = points / jnp.where(norms > 0, norms, 1)
+    squares = jnp.sum(jnp.square(points), axis=-1, keepdims=True)
+    points = points / jnp.sqrt(jnp.where(squares > 0, squares, 1))
     attraction = jnp.sum(points * pull) / options.temperature
     if points.shape[0] == 1:  # nothing to repel
         return -attraction

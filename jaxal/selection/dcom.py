@@ -76,8 +76,8 @@ def dcom(
       uncertainty: `[N]`, higher is more uncertain; the paper's is the margin.
       labels: `[N]` integers, read where labelled.
       predictions: `[N]` integers, the classes the model predicts.
-      initial_radius: of the balls while nothing is labelled; the default is the authors'
-        for CIFAR-10, see `purity_radius`.
+      initial_radius: of the balls while nothing is labelled; the default is what the
+        authors take for CIFAR-10, see `purity_radius`.
       max_radius: no ball is larger. The authors'.
       num_halvings: steps of bisection, static. By default radii are found to
         `1.1 / 2^6`, which is what the authors' resolution of 0.02 takes.

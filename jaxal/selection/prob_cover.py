@@ -144,7 +144,7 @@ def purity_radius(
     key_clusters, key_queries = jax.random.split(key)
     clusters = k_means(
         key_clusters,
-        rows,  # type: ignore[arg-type]  # k_means refuses what is not Dense
+        embedding,
         is_used,
         num_clusters=min(num_classes, num_rows),
         mesh=mesh,

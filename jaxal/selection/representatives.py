@@ -81,14 +81,15 @@ def k_means_selection(
     mesh = find_mesh(mesh, (rows, is_available))
     clusters = k_means(
         key,
-        rows,  # type: ignore[arg-type]  # k_means refuses what is not Dense
+        embedding,
         is_available,
         num_clusters=batch_size,
         weights=weights,
         num_steps=num_steps,
         mesh=mesh,
     )
-    return represent(rows, is_available, clusters.centroids, mesh)  # type: ignore[arg-type]
+    assert isinstance(rows, Dense)  # k_means has seen to it
+    return represent(rows, is_available, clusters.centroids, mesh)
 
 
 @partial(jax.jit, static_argnums=3)

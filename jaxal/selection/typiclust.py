@@ -94,7 +94,7 @@ def typiclust(
     wanted = jnp.minimum(jnp.sum(is_labelled) + batch_size, jnp.sum(is_used))
     clusters = k_means(
         key,
-        rows,  # type: ignore[arg-type]  # k_means refuses what is not Dense
+        embedding,
         is_used,
         num_clusters=num_clusters,
         num_live=jnp.maximum(wanted, 1),

@@ -145,3 +145,93 @@ def dcom(
         is_open[pick] = False
         uncovered &= ~near[pick]
     return picks, worths, leads
+
+
+def typiclust(
+    x,
+    clusters,
+    is_available,
+    is_labelled,
+    batch_size,
+    *,
+    min_cluster_size,
+    num_neighbours,
+):
+    """Clusters in turn give their most typical row; returns picks and typicalities."""
+    between, is_used = distances(x), is_available | is_labelled
+    typicality = np.zeros(len(x))
+    for row in np.flatnonzero(is_used):
+        mates = np.flatnonzero(is_used & (clusters == clusters[row]))
+        near = np.sort(between[row, mates[mates != row]])[:num_neighbours]
+        if len(near):
+            typicality[row] = 1 / near.mean()
+    ids = sorted(set(clusters[is_used]))
+    size = {i: int(np.sum(is_used & (clusters == i))) for i in ids}
+    seen = {i: int(np.sum(is_labelled & (clusters == i))) for i in ids}
+    ids.sort(key=lambda i: (seen[i], -size[i], i))
+    picks, is_open = [], is_available.copy()
+    for chosen in (
+        [i for i in ids if size[i] >= min_cluster_size],
+        [i for i in ids if size[i] < min_cluster_size],
+    ):
+        while any((is_open & (clusters == i)).any() for i in chosen):
+            for i in chosen:
+                rows = np.flatnonzero(is_open & (clusters == i))
+                if len(rows):
+                    pick = int(rows[np.argmax(typicality[rows])])
+                    picks.append(pick)
+                    is_open[pick] = False
+    picks = picks[:batch_size]
+    return picks, typicality[picks]
+
+
+def nearest_rows(x, is_available, points):
+    """Returns the nearest row of each point in turn, no row twice."""
+    is_open, picks = is_available.copy(), []
+    for point in np.asarray(points, np.float64):
+        if not is_open.any():
+            break
+        squares = np.sum(np.square(np.asarray(x, np.float64) - point), axis=-1)
+        pick = int(np.argmin(np.where(is_open, squares, np.inf)))
+        picks.append(pick)
+        is_open[pick] = False
+    return picks
+
+
+def unit(x) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def active_ft_gradient(points, rows, nearest, temperature, balance) -> np.ndarray:
+    """Returns the gradient of the loss by the points as they are, not of unit norm."""
+    tips, num = unit(points), len(points)
+    slope = np.zeros_like(points)
+    for row, c in zip(rows, nearest, strict=True):
+        slope[c] -= row / temperature / len(rows)
+    for j in range(num):
+        others = [k for k in range(num) if k != j]
+        share = np.exp(tips[others] @ tips[j] / temperature)
+        share /= share.sum()
+        for k, part in zip(others, share, strict=True):
+            slope[j] += balance / num * part * tips[k] / temperature
+            slope[k] += balance / num * part * tips[j] / temperature
+    along = np.sum(slope * tips, axis=-1, keepdims=True) * tips
+    return (slope - along) / np.linalg.norm(points, axis=-1, keepdims=True)
+
+
+def active_ft(
+    x, is_available, start, *, temperature, balance, rate, num_steps, assign_every
+):
+    """Adam on points, from rows `start`; returns where the points end."""
+    x = unit(np.asarray(x, np.float64))
+    rows, points = x[is_available], x[start].copy()
+    mean, square = np.zeros_like(points), np.zeros_like(points)
+    for step in range(num_steps):
+        if step % assign_every == 0:
+            nearest = np.argmax(rows @ unit(points).T, axis=-1)
+        slope = active_ft_gradient(points, rows, nearest, temperature, balance)
+        mean = 0.9 * mean + 0.1 * slope
+        square = 0.999 * square + 0.001 * slope**2
+        size = np.sqrt(square / (1 - 0.999 ** (step + 1))) + 1e-8
+        points = points - rate * mean / (1 - 0.9 ** (step + 1)) / size
+    return unit(points)
