@@ -31,4 +31,9 @@ STRATEGIES = (
     StrategyCase("variation_ratio", is_deterministic=True),
     StrategyCase("badge"),
     StrategyCase("coreset"),
+    StrategyCase("typiclust"),
+    StrategyCase("prob_cover", {"radius": 0.5}, is_deterministic=True),
+    StrategyCase("dcom", {"initial_radius": 0.5}, is_deterministic=True),
+    StrategyCase("active_ft", {"num_steps": 20}),
+    StrategyCase("k_means"),
 )

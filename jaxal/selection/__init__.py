@@ -1,30 +1,49 @@
 """Selection: which K of N rows, given scores or embeddings, and masks."""
 
+from jaxal.selection.active_ft import active_ft
 from jaxal.selection.bait import bait
 from jaxal.selection.batch_bald import batch_bald
+from jaxal.selection.dcom import dcom
 from jaxal.selection.fisher import FisherEmbedding, fisher_embedding
 from jaxal.selection.greedy import blocked_selection
 from jaxal.selection.k_center import K_CENTER, k_center
 from jaxal.selection.k_means import Clustering, k_means
 from jaxal.selection.k_means_plus_plus import K_MEANS_PLUS_PLUS, k_means_plus_plus
+from jaxal.selection.neighbours import (
+    Neighbours,
+    nearest_neighbours,
+    radius_degrees,
+)
+from jaxal.selection.prob_cover import prob_cover, purity_radius
 from jaxal.selection.ranked import gumbel_top_k, top_k
+from jaxal.selection.representatives import k_means_selection
 from jaxal.selection.stochastic import power_top_k, softmax_top_k, softrank_top_k
+from jaxal.selection.typiclust import typiclust
 
 __all__ = [
     "Clustering",
     "FisherEmbedding",
     "K_CENTER",
     "K_MEANS_PLUS_PLUS",
+    "Neighbours",
+    "active_ft",
     "bait",
     "batch_bald",
     "blocked_selection",
+    "dcom",
     "fisher_embedding",
     "gumbel_top_k",
     "k_center",
     "k_means",
     "k_means_plus_plus",
+    "k_means_selection",
+    "nearest_neighbours",
     "power_top_k",
+    "prob_cover",
+    "purity_radius",
+    "radius_degrees",
     "softmax_top_k",
     "softrank_top_k",
     "top_k",
+    "typiclust",
 ]

@@ -88,8 +88,17 @@ def squared_distances(rows: Embedding, norms: Array, others: Embedding) -> Array
     return jnp.where(distances <= tolerance * scale, 0, distances)
 
 
-def fold_chunks(space: Space, fn: Callable[[Chunk, Any], Any], carry: Any) -> Any:
-    """Returns `carry` after `fn(chunk, carry)` of every chunk of rows in turn."""
+def fold_chunks(
+    space: Space,
+    fn: Callable[[Chunk, Any], Any],
+    carry: Any,
+    *,
+    skip: Array | int = 0,
+) -> Any:
+    """Returns `carry` after `fn(chunk, carry)` of every chunk of rows in turn.
+
+    Chunks of nothing but the first `skip` rows are left out.
+    """
     num_rows = space.embedding.num_rows
     size = chunk_size(num_rows)
 
@@ -100,7 +109,7 @@ def fold_chunks(space: Space, fn: Callable[[Chunk, Any], Any], carry: Any) -> An
         is_new = start + jnp.arange(size) >= index * size
         return fn(Chunk(start, rows, norms, is_new), carry)
 
-    return lax.fori_loop(0, -(-num_rows // size), step, carry)
+    return lax.fori_loop(skip // size, -(-num_rows // size), step, carry)
 
 
 def refresh(space: Space, nearest: Array, centres: Centres) -> Array:

@@ -59,6 +59,7 @@ def k_means(
     is_used: Array | None = None,
     *,
     num_clusters: int,
+    num_live: Array | None = None,
     weights: Array | None = None,
     num_steps: int = 100,
     tolerance: float = 1e-4,
@@ -79,6 +80,8 @@ def k_means(
       is_used: `[N]` bool, rows to cluster; all by default.
       num_clusters: clusters `M`, static. Where there are fewer different rows, some
         stay empty, on top of others.
+      num_live: clusters that may have rows, `[]` and not static, for a number that
+        changes from round to round; the rest stay empty. All by default.
       weights: `[N]`, not negative.
       num_steps: the most steps to take, static.
       tolerance: steps end when one lowers the inertia by less than this part of it,
@@ -117,31 +120,34 @@ def k_means(
         mesh=mesh,
     )
     options = _Options(num_clusters, num_steps, tolerance, minibatch_size)
-    return _cluster(key_steps, rows, seeds.indices, seeds.is_valid, options, mesh)
+    is_live = None if num_live is None else jnp.arange(num_clusters) < num_live
+    is_seed = seeds.is_valid if is_live is None else seeds.is_valid & is_live
+    return _cluster(key_steps, rows, seeds.indices, is_seed, is_live, options, mesh)
 
 
-@partial(jax.jit, static_argnums=(4, 5))
+@partial(jax.jit, static_argnums=(5, 6))
 def _cluster(
     key: Array,
     rows: _Rows,
     seeds: Array,
     is_seed: Array,
+    is_live: Array | None,
     options: _Options,
     mesh: Mesh | None,
 ) -> Clustering:
     num_rows = rows.is_used.size
 
     def run(shard: Shard, shared: tuple, rows: _Rows) -> Clustering:
-        key, seeds = shared
+        key, seeds, is_live = shared
         space = make_space(shard, rows.embedding, rows.is_used)
         first = shard.fetch(rows.embedding, seeds).relative_to(space.origin)
         first = _coordinates(first)
         if options.minibatch_size is None:
-            centroids, steps = _lloyd(shard, space, rows, first, options)
+            centroids, steps = _lloyd(shard, space, rows, first, is_live, options)
         else:
             steps, size = jnp.int32(options.num_steps), options.minibatch_size
-            centroids = _on_draws(key, shard, space, rows, first, steps, size)
-        found = _assign(shard, space, rows, centroids)
+            centroids = _on_draws(key, shard, space, rows, first, is_live, steps, size)
+        found = assign_rows(shard, space, rows.weights, centroids, is_live)
         return Clustering(
             centroids=centroids + space.origin[None],
             assignment=jnp.where(rows.is_used, found.assignment, -1),
@@ -155,14 +161,16 @@ def _cluster(
     same: Any = REPLICATED
     spread: Any = PartitionSpec(POOL_AXIS)
     specs = Clustering(same, spread, spread, same, same)
-    clusters = over_rows(run, (key, seeds), rows, mesh=mesh, out_specs=specs)
+    clusters = over_rows(run, (key, seeds, is_live), rows, mesh=mesh, out_specs=specs)
     return clusters._replace(
         assignment=clusters.assignment[:num_rows],
         distances=clusters.distances[:num_rows],
     )
 
 
-class _Assigned(NamedTuple):
+class Assigned(NamedTuple):
+    """Rows with their nearest centroids, and what the means of these need."""
+
     assignment: Array  # [L]
     distances: Array  # [L]
     sums: Array  # [M, D] of weighted rows
@@ -170,31 +178,41 @@ class _Assigned(NamedTuple):
     inertia: Array
 
 
-def _assign(shard: Shard, space: Space, rows: _Rows, centroids: Array) -> _Assigned:
-    """Returns the nearest centroids, and what their means need, in one pass."""
+def assign_rows(
+    shard: Shard,
+    space: Space,
+    weights: Array,
+    centroids: Array,
+    is_live: Array | None = None,
+) -> Assigned:
+    """Returns the nearest centroids, and what their means need, in one pass.
+
+    Centroids and sums are as seen from the origin of `space`.
+    """
     num_clusters, num_rows = centroids.shape[0], shard.num_rows
 
-    def add(chunk: Chunk, found: _Assigned) -> _Assigned:
+    def add(chunk: Chunk, found: Assigned) -> Assigned:
         distances = squared_distances(chunk.rows, chunk.norms, Dense(centroids))
+        distances = _to_live(distances, is_live)
         nearest = jnp.argmin(distances, axis=-1).astype(jnp.int32)
         closest = jnp.min(distances, axis=-1)
-        weights = jnp.where(chunk.is_new, chunk.cut(rows.weights), 0)
+        here = jnp.where(chunk.is_new, chunk.cut(weights), 0)
         # A product with one-hot rows: sums in a fixed order, on a GPU too.
         members = jax.nn.one_hot(nearest, num_clusters, dtype=closest.dtype)
-        members *= weights[:, None]
+        members *= here[:, None]
         sums = jnp.matmul(
             members.T, _coordinates(chunk.rows), precision=lax.Precision.HIGHEST
         )
-        return _Assigned(
+        return Assigned(
             assignment=chunk.put(found.assignment, nearest),
             distances=chunk.put(found.distances, closest),
             sums=found.sums + sums,
             mass=found.mass + jnp.sum(members, axis=0),
-            inertia=found.inertia + jnp.sum(weights * closest),
+            inertia=found.inertia + jnp.sum(here * closest),
         )
 
     dtype = space.norms.dtype
-    nothing = _Assigned(
+    nothing = Assigned(
         assignment=jnp.zeros(num_rows, jnp.int32),
         distances=jnp.zeros(num_rows, dtype),
         sums=jnp.zeros_like(centroids),
@@ -206,8 +224,19 @@ def _assign(shard: Shard, space: Space, rows: _Rows, centroids: Array) -> _Assig
     return found._replace(sums=sums, mass=mass, inertia=inertia)
 
 
+def _to_live(distances: Array, is_live: Array | None) -> Array:
+    return (
+        distances if is_live is None else jnp.where(is_live[None], distances, jnp.inf)
+    )
+
+
 def _lloyd(
-    shard: Shard, space: Space, rows: _Rows, centroids: Array, options: _Options
+    shard: Shard,
+    space: Space,
+    rows: _Rows,
+    centroids: Array,
+    is_live: Array | None,
+    options: _Options,
 ) -> tuple[Array, Array]:
     def is_open(carry: tuple[Array, Array, Array, Array]) -> Array:
         _, step, before, now = carry
@@ -216,7 +245,7 @@ def _lloyd(
 
     def step(carry: tuple[Array, Array, Array, Array]) -> tuple:
         centroids, num, _, before = carry
-        found = _assign(shard, space, rows, centroids)
+        found = assign_rows(shard, space, rows.weights, centroids, is_live)
         mass = found.mass[:, None]
         means = found.sums / jnp.where(mass > 0, mass, 1)
         moved = jnp.where(mass > 0, means, _farthest(shard, space, rows, found))
@@ -228,7 +257,7 @@ def _lloyd(
     return centroids, num_steps
 
 
-def _farthest(shard: Shard, space: Space, rows: _Rows, found: _Assigned) -> Array:
+def _farthest(shard: Shard, space: Space, rows: _Rows, found: Assigned) -> Array:
     """Returns where centroids without rows move: to rows far from their own."""
     num_clusters = found.mass.size
     _, far = highest(shard, rows.weights * found.distances, num_clusters)
@@ -244,6 +273,7 @@ def _on_draws(
     space: Space,
     rows: _Rows,
     centroids: Array,
+    is_live: Array | None,
     num_steps: Array,
     size: int,
 ) -> Array:
@@ -257,7 +287,7 @@ def _on_draws(
         drawn = draw_rows(uniform, shard, rows.weights)
         block = shard.fetch(space.embedding, drawn).relative_to(space.origin)
         distances = squared_distances(block, block.sqnorm(), Dense(centroids))
-        nearest = jnp.argmin(distances, axis=-1)
+        nearest = jnp.argmin(_to_live(distances, is_live), axis=-1)
         members = jax.nn.one_hot(nearest, num_clusters, dtype=centroids.dtype)
         sums = jnp.matmul(
             members.T, _coordinates(block), precision=lax.Precision.HIGHEST

@@ -112,6 +112,14 @@ def highest(shard: Shard, values: Array, num: int) -> tuple[Array, Array]:
     return found, rows[order]
 
 
+def best_of(shard: Shard, values: Array) -> tuple[Array, Array]:
+    """Returns the largest value of the pool and its row, the lowest of several."""
+    local = jnp.argmax(values).astype(jnp.int32)
+    found, rows = shard.gather((values[local], local + shard.first_row))
+    device = jnp.argmax(found)
+    return found[device], rows[device]
+
+
 def perturb(key: Array, shard: Shard, log_weights: Array) -> Array:
     """Returns `log_weights` [L] plus the rows' Gumbel noise; -inf stays lowest."""
     noise = row_gumbel(key, shard)

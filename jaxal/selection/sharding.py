@@ -51,8 +51,15 @@ class Shard(NamedTuple):
 
     def clear(self, mask: Array, rows: Array) -> Array:
         """Returns this device's `mask`, False at `rows` [M] of the pool."""
-        local, is_mine = self._locate(rows)
-        return mask.at[jnp.where(is_mine, local, self.num_rows)].set(False, mode="drop")
+        return mask.at[self._place(rows)].set(False, mode="drop")
+
+    def add(self, values: Array, rows: Array, more: Array) -> Array:
+        """Returns this device's `values`, with `more` [M] added at `rows`."""
+        return values.at[self._place(rows)].add(more, mode="drop")
+
+    def put(self, values: Array, rows: Array, new: Array) -> Array:
+        """Returns this device's `values`, with `new` [M] in place at `rows`."""
+        return values.at[self._place(rows)].set(new, mode="drop")
 
     def ranked_rows(self, mask: Array, ranks: Array) -> Array:
         """Returns the rows of the pool at which `mask` is True for the rank-th time."""
@@ -64,6 +71,11 @@ class Shard(NamedTuple):
         is_mine = (ranks >= before) & (ranks < before + counts[-1])
         found = jnp.searchsorted(counts, ranks - before + 1)
         return self.sum(jnp.where(is_mine, found + self.first_row, 0))
+
+    def _place(self, rows: Array) -> Array:
+        """Returns positions on this device, one past the end for rows elsewhere."""
+        local, is_mine = self._locate(rows)
+        return jnp.where(is_mine, local, self.num_rows)
 
     def _locate(self, rows: Array) -> tuple[Array, Array]:
         local = rows - self.first_row
