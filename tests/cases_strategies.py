@@ -31,4 +31,6 @@ STRATEGIES = (
     StrategyCase("variation_ratio", is_deterministic=True),
     StrategyCase("badge"),
     StrategyCase("coreset"),
+    StrategyCase("max_herding", is_deterministic=True),
+    StrategyCase("uherding", is_deterministic=True),
 )

@@ -3,12 +3,16 @@
 from jaxal.selection.bait import bait
 from jaxal.selection.batch_bald import batch_bald
 from jaxal.selection.fisher import FisherEmbedding, fisher_embedding
+from jaxal.selection.frank_wolfe import frank_wolfe
 from jaxal.selection.greedy import blocked_selection
 from jaxal.selection.k_center import K_CENTER, k_center
 from jaxal.selection.k_means import Clustering, k_means
 from jaxal.selection.k_means_plus_plus import K_MEANS_PLUS_PLUS, k_means_plus_plus
+from jaxal.selection.lcmd import lcmd
+from jaxal.selection.max_herding import max_herding
 from jaxal.selection.ranked import gumbel_top_k, top_k
 from jaxal.selection.stochastic import power_top_k, softmax_top_k, softrank_top_k
+from jaxal.selection.uherding import uherding
 
 __all__ = [
     "Clustering",
@@ -19,12 +23,16 @@ __all__ = [
     "batch_bald",
     "blocked_selection",
     "fisher_embedding",
+    "frank_wolfe",
     "gumbel_top_k",
     "k_center",
     "k_means",
     "k_means_plus_plus",
+    "lcmd",
+    "max_herding",
     "power_top_k",
     "softmax_top_k",
     "softrank_top_k",
     "top_k",
+    "uherding",
 ]

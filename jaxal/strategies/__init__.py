@@ -1,6 +1,7 @@
 """Strategies: compositions of posterior, score or embedding, and selector."""
 
 from jaxal.strategies.embedded import badge, by_selector, coreset
+from jaxal.strategies.herding import max_herding, uherding
 from jaxal.strategies.ranked import (
     bald,
     by_score,
@@ -22,11 +23,13 @@ __all__ = [
     "entropy",
     "least_confidence",
     "margin",
+    "max_herding",
     "mean_std",
     "random",
     "register",
     "strategy",
     "strategy_names",
+    "uherding",
     "variation_ratio",
 ]
 
@@ -37,8 +40,10 @@ for _factory in (
     entropy,
     least_confidence,
     margin,
+    max_herding,
     mean_std,
     random,
+    uherding,
     variation_ratio,
 ):
     register(_factory.__name__, _factory)
