@@ -9,9 +9,13 @@ from jaxal.selection.k_center import K_CENTER, k_center
 from jaxal.selection.k_means import Clustering, k_means
 from jaxal.selection.k_means_plus_plus import K_MEANS_PLUS_PLUS, k_means_plus_plus
 from jaxal.selection.lcmd import lcmd
+from jaxal.selection.max_det import max_det
 from jaxal.selection.max_herding import max_herding
 from jaxal.selection.ranked import gumbel_top_k, top_k
 from jaxal.selection.stochastic import power_top_k, softmax_top_k, softrank_top_k
+from jaxal.selection.submodular import facility_location
+from jaxal.selection.submodular_determinant import log_determinant
+from jaxal.selection.submodular_graph import graph_cut
 from jaxal.selection.uherding import uherding
 
 __all__ = [
@@ -22,13 +26,17 @@ __all__ = [
     "bait",
     "batch_bald",
     "blocked_selection",
+    "facility_location",
     "fisher_embedding",
     "frank_wolfe",
+    "graph_cut",
     "gumbel_top_k",
     "k_center",
     "k_means",
     "k_means_plus_plus",
     "lcmd",
+    "log_determinant",
+    "max_det",
     "max_herding",
     "power_top_k",
     "softmax_top_k",

@@ -161,21 +161,23 @@ def _start(
     return Factor(left, jnp.concatenate([known, empty]))
 
 
-def conditioned(
+def left_over(
     shard: Shard, rows: Dense, is_given: Array, ridge: float | Array
-) -> Dense:
-    """Returns rows whose inner products are those left, given the rows of `is_given`.
+) -> Array:
+    """Returns the matrix rows are multiplied by to know those of `is_given`, `[D, D]`.
 
     `<x, y> - k_x (K + ridge I)^-1 k_y = x (I + G / ridge)^-1 y` with `G` the sum of
-    `z z^T` over the given rows `z`: rows times a root of that matrix.
+    `z z^T` over the given rows `z`: the matrix is a root of that inverse.
     """
     gram = shard.sum(row_gram(rows, is_given))
-    dtype = gram.dtype
+    # Beyond that the inverse has no digits left.
     ridge = jnp.maximum(ridge, 1e-6 * jnp.maximum(jnp.trace(gram), 1e-30))
-    inner = jnp.eye(gram.shape[0], dtype=dtype) + gram / ridge
-    root = jnp.linalg.cholesky(inner)
-    eye = jnp.eye(gram.shape[0], dtype=dtype)
-    # inner = L L^T, so inner^-1 = R R^T with R = L^-T.
-    back = lax.linalg.triangular_solve(root, eye, left_side=True, lower=True).T
-    moved = jnp.matmul(rows.x.astype(dtype), back, precision=lax.Precision.HIGHEST)
-    return Dense(moved)
+    eye = jnp.eye(gram.shape[0], dtype=gram.dtype)
+    root = jnp.linalg.cholesky(eye + gram / ridge)
+    return lax.linalg.triangular_solve(root, eye, left_side=True, lower=True).T
+
+
+def moved(rows: Dense, matrix: Array) -> Dense:
+    """Returns rows times a matrix."""
+    x = rows.x.astype(matrix.dtype)
+    return Dense(jnp.matmul(x, matrix, precision=lax.Precision.HIGHEST))

@@ -84,6 +84,16 @@ def check_rows(
     return Rows(embedding, is_available, is_labelled)
 
 
+def check_written(rows: Embedding) -> Dense:
+    """Returns the rows, or raises TypeError unless they are written out."""
+    if not isinstance(rows, Dense):
+        raise TypeError(
+            f"embedding is {type(rows).__name__}, expected Dense where labelled rows "
+            "are known. Use random_projection to write down a few coordinates."
+        )
+    return rows
+
+
 def used_rows(rows: Rows) -> Array:
     """Returns which rows are available or labelled, `[N]` bool."""
     if rows.is_labelled is None:

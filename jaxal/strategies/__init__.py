@@ -2,6 +2,7 @@
 
 from jaxal.strategies.embedded import badge, by_selector, coreset
 from jaxal.strategies.herding import max_herding, uherding
+from jaxal.strategies.kernel import frank_wolfe, lcmd, max_det
 from jaxal.strategies.ranked import (
     bald,
     by_score,
@@ -13,6 +14,12 @@ from jaxal.strategies.ranked import (
     variation_ratio,
 )
 from jaxal.strategies.registry import register, strategy, strategy_names
+from jaxal.strategies.submodular import (
+    facility_location,
+    graph_cut,
+    log_determinant,
+    similar,
+)
 
 __all__ = [
     "badge",
@@ -21,12 +28,19 @@ __all__ = [
     "by_selector",
     "coreset",
     "entropy",
+    "facility_location",
+    "frank_wolfe",
+    "graph_cut",
+    "lcmd",
     "least_confidence",
+    "log_determinant",
     "margin",
+    "max_det",
     "max_herding",
     "mean_std",
     "random",
     "register",
+    "similar",
     "strategy",
     "strategy_names",
     "uherding",
@@ -38,11 +52,18 @@ for _factory in (
     bald,
     coreset,
     entropy,
+    facility_location,
+    frank_wolfe,
+    graph_cut,
+    lcmd,
     least_confidence,
+    log_determinant,
     margin,
+    max_det,
     max_herding,
     mean_std,
     random,
+    similar,
     uherding,
     variation_ratio,
 ):

@@ -95,3 +95,93 @@ def frank_wolfe(x, is_available, batch_size):
         line = vertex - part
         part = part + line * (line @ (whole - part)) / (line @ line)
     return picks
+
+
+def max_det(x, is_available, is_labelled, batch_size, noise):
+    """Rows of the largest variance given labelled rows and earlier picks."""
+    x = np.asarray(x, np.float64)
+    known, picks, variances = list(np.flatnonzero(is_labelled)), [], []
+    for _ in range(batch_size):
+        values = np.full(len(x), -np.inf)
+        for n in np.flatnonzero(is_available):
+            if n not in picks:
+                among = x[known] @ x[known].T + noise**2 * np.eye(len(known))
+                across = x[known] @ x[n]
+                left = across @ np.linalg.solve(among, across) if known else 0.0
+                values[n] = x[n] @ x[n] + noise**2 - left
+        picks.append(int(np.argmax(values)))
+        variances.append(values[picks[-1]])
+        known.append(picks[-1])
+    return picks, variances
+
+
+class Similarities:
+    """Similarities among pool, query and private rows, and functions of picks."""
+
+    def __init__(self, x, query, private, labelled, used, kernel="cosine"):
+        rows = [rows_of(some, kernel) for some in (x, query, private)]
+        self.pool = gram(rows[0], rows[0], kernel, 1.0)
+        self.to_query = gram(rows[0], rows[1], kernel, 1.0)
+        self.to_private = gram(rows[0], rows[2], kernel, 1.0)
+        self.query = gram(rows[1], rows[1], kernel, 1.0)
+        self.private = gram(rows[2], rows[2], kernel, 1.0)
+        self.labelled, self.used = list(labelled), list(used)
+
+    def facility(self, picks):
+        members = self.labelled + picks
+        return [max([0, *self.pool[n, members]]) for n in self.used]
+
+    def fl(self, picks):
+        return np.mean(self.facility(picks))
+
+    def flcg(self, picks, nu):
+        known = self.to_private[self.used].max(1)
+        return np.mean(np.maximum(self.facility(picks) - nu * known, 0))
+
+    def flvmi(self, picks, eta):
+        wanted = self.to_query[self.used].max(1)
+        return np.mean(np.minimum(self.facility(picks), eta * wanted))
+
+    def flcmi(self, picks, eta, nu):
+        wanted = self.to_query[self.used].max(1)
+        known = self.to_private[self.used].max(1)
+        both = np.minimum(self.facility(picks), eta * wanted) - nu * known
+        return np.mean(np.maximum(both, 0))
+
+    def flqmi(self, picks, eta):
+        members = self.labelled + picks
+        covered = self.to_query[members].max(0).sum() if members else 0.0
+        return covered + eta * sum(self.to_query[a].max() for a in picks)
+
+    def gc(self, picks, trade_off):
+        members = self.labelled + picks
+        whole = self.pool[np.ix_(self.used, members)].sum()
+        return whole - trade_off * self.pool[np.ix_(members, members)].sum()
+
+    def gccg(self, picks, trade_off, nu):
+        members = self.labelled + picks
+        known = self.to_private[members].sum()
+        return self.gc(picks, trade_off) - 2 * trade_off * nu * known
+
+    def gcmi(self, picks, trade_off):
+        return 2 * trade_off * self.to_query[picks].sum()
+
+    def logdet(self, picks, ridge, known=None, strength=1.0):
+        """Log-determinant given labelled rows, then given `known`, "query" say."""
+        ground = self.pool + ridge * np.eye(len(self.pool))
+        blocks = {"query": self.to_query, "private": self.to_private}
+        across = blocks[known] if known else np.zeros((len(ground), 0))
+        among = getattr(self, known) if known else np.zeros((0, 0))
+        among = among + ridge * np.eye(len(among))
+        if self.labelled:
+            inner = ground[np.ix_(self.labelled, self.labelled)]
+            rows, far = self.pool[:, self.labelled], across[self.labelled]
+            left = np.linalg.solve(inner, rows.T)
+            ground = ground - rows @ left
+            among = among - far.T @ np.linalg.solve(inner, far)
+            across = across - left.T @ far
+        inside = ground[np.ix_(picks, picks)]
+        if known:
+            some = across[picks]
+            inside = inside - strength**2 * some @ np.linalg.solve(among, some.T)
+        return np.linalg.slogdet(inside)[1] if picks else 0.0
