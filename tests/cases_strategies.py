@@ -36,4 +36,13 @@ STRATEGIES = (
     StrategyCase("dcom", {"initial_radius": 0.5}, is_deterministic=True),
     StrategyCase("active_ft", {"num_steps": 20}),
     StrategyCase("k_means"),
+    StrategyCase("max_herding", is_deterministic=True),
+    StrategyCase("uherding", is_deterministic=True),
+    StrategyCase("lcmd", is_deterministic=True),
+    StrategyCase("max_det"),  # gradients are projected at random
+    StrategyCase("frank_wolfe", is_deterministic=True),
+    StrategyCase("facility_location", is_deterministic=True),
+    StrategyCase("graph_cut", is_deterministic=True),
+    StrategyCase("log_determinant"),  # as max_det
+    StrategyCase("similar", {"classes": (0,)}),  # draws while no row is labelled 0
 )

@@ -5,6 +5,7 @@ from jaxal.selection.bait import bait
 from jaxal.selection.batch_bald import batch_bald
 from jaxal.selection.dcom import dcom
 from jaxal.selection.fisher import FisherEmbedding, fisher_embedding
+from jaxal.selection.frank_wolfe import frank_wolfe
 from jaxal.selection.greedy import blocked_selection
 from jaxal.selection.k_center import K_CENTER, k_center
 from jaxal.selection.k_means import Clustering, k_means
@@ -15,10 +16,17 @@ from jaxal.selection.neighbours import (
     radius_degrees,
 )
 from jaxal.selection.prob_cover import prob_cover, purity_radius
+from jaxal.selection.lcmd import lcmd
+from jaxal.selection.max_det import max_det
+from jaxal.selection.max_herding import max_herding
 from jaxal.selection.ranked import gumbel_top_k, top_k
 from jaxal.selection.representatives import k_means_selection
 from jaxal.selection.stochastic import power_top_k, softmax_top_k, softrank_top_k
 from jaxal.selection.typiclust import typiclust
+from jaxal.selection.submodular import facility_location
+from jaxal.selection.submodular_determinant import log_determinant
+from jaxal.selection.submodular_graph import graph_cut
+from jaxal.selection.uherding import uherding
 
 __all__ = [
     "Clustering",
@@ -31,13 +39,20 @@ __all__ = [
     "batch_bald",
     "blocked_selection",
     "dcom",
+    "facility_location",
     "fisher_embedding",
+    "frank_wolfe",
+    "graph_cut",
     "gumbel_top_k",
     "k_center",
     "k_means",
     "k_means_plus_plus",
     "k_means_selection",
     "nearest_neighbours",
+    "lcmd",
+    "log_determinant",
+    "max_det",
+    "max_herding",
     "power_top_k",
     "prob_cover",
     "purity_radius",
@@ -46,4 +61,5 @@ __all__ = [
     "softrank_top_k",
     "top_k",
     "typiclust",
+    "uherding",
 ]

@@ -82,8 +82,13 @@ def squared_distances(rows: Embedding, norms: Array, others: Embedding) -> Array
     squared norms, is taken for zero, as is anything as small.
     """
     scale = norms[:, None] + others.sqnorm()[None]
-    distances = scale - 2 * rows.inner(others)
-    units = 4 + math.sqrt(rows.num_products)
+    return distances_of(rows.inner(others), scale, rows.num_products)
+
+
+def distances_of(products: Array, scale: Array, num_products: int) -> Array:
+    """Returns squared distances, given inner products and sums of squared norms."""
+    distances = scale - 2 * products
+    units = 4 + math.sqrt(num_products)
     tolerance = units * float(jnp.finfo(distances.dtype).eps)
     return jnp.where(distances <= tolerance * scale, 0, distances)
 

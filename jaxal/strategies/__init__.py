@@ -8,6 +8,8 @@ from jaxal.strategies.coverage import (
     typiclust,
 )
 from jaxal.strategies.embedded import badge, by_selector, coreset
+from jaxal.strategies.herding import max_herding, uherding
+from jaxal.strategies.kernel import frank_wolfe, lcmd, max_det
 from jaxal.strategies.ranked import (
     bald,
     by_score,
@@ -19,6 +21,12 @@ from jaxal.strategies.ranked import (
     variation_ratio,
 )
 from jaxal.strategies.registry import register, strategy, strategy_names
+from jaxal.strategies.submodular import (
+    facility_location,
+    graph_cut,
+    log_determinant,
+    similar,
+)
 
 __all__ = [
     "active_ft",
@@ -30,15 +38,24 @@ __all__ = [
     "dcom",
     "entropy",
     "k_means",
+    "facility_location",
+    "frank_wolfe",
+    "graph_cut",
+    "lcmd",
     "least_confidence",
+    "log_determinant",
     "margin",
+    "max_det",
+    "max_herding",
     "mean_std",
     "prob_cover",
     "random",
     "register",
+    "similar",
     "strategy",
     "strategy_names",
     "typiclust",
+    "uherding",
     "variation_ratio",
 ]
 
@@ -50,12 +67,21 @@ for _factory in (
     dcom,
     entropy,
     k_means,
+    facility_location,
+    frank_wolfe,
+    graph_cut,
+    lcmd,
     least_confidence,
+    log_determinant,
     margin,
+    max_det,
+    max_herding,
     mean_std,
     prob_cover,
     random,
     typiclust,
+    similar,
+    uherding,
     variation_ratio,
 ):
     register(_factory.__name__, _factory)
