@@ -31,4 +31,10 @@ STRATEGIES = (
     StrategyCase("variation_ratio", is_deterministic=True),
     StrategyCase("badge"),
     StrategyCase("coreset"),
+    StrategyCase("clue"),
+    StrategyCase("cluster_margin"),
+    StrategyCase("cdal"),
+    StrategyCase("alfa_mix"),
+    StrategyCase("drop_query"),
+    StrategyCase("vessal"),
 )

@@ -130,9 +130,11 @@ def _reduced(blocks: list[Array]) -> Array:
 def _solve(factor: Array, num_inputs: int) -> tuple[Array, Array]:
     """Returns `[C, D]` weights and `[C]` bias, the shortest of those that fit best."""
     inputs = factor[:num_inputs, :num_inputs]
-    # Columns of one length: which of them is in small units says nothing of rank.
+    # Columns of one length: which of them is in small units says nothing of rank. Not
+    # of those that hardly vary, though: their weights would be fitted to rounding.
     scale = jnp.linalg.norm(inputs, axis=0)
-    scale = jnp.where(scale > 0, scale, 1)
+    least = float(jnp.finfo(scale.dtype).eps) ** 0.5 * jnp.max(scale)
+    scale = jnp.where(least > 0, jnp.maximum(scale, least), 1)
     found = jnp.linalg.lstsq(inputs / scale[None], factor[:num_inputs, num_inputs:])[0]
     found = (found / scale[:, None]).T
     return found[:, :-1], found[:, -1]

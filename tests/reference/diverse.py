@@ -68,7 +68,7 @@ def farthest_by_divergence(logits, is_available, is_labelled, num_picks) -> list
 
 
 def mixing_changes(weights, bias, features, labels, is_labelled, epsilon) -> np.ndarray:
-    """Returns which rows change class when mixed with some anchor by ALFA-Mix."""
+    """Returns which unlabelled rows change class when mixed with some anchor."""
     features = np.asarray(features, np.float64)
     anchors = [
         features[is_labelled & (labels == label)].mean(axis=0)
@@ -76,6 +76,8 @@ def mixing_changes(weights, bias, features, labels, is_labelled, epsilon) -> np.
     ]
     changes = np.zeros(len(features), bool)
     for row, h in enumerate(features):
+        if is_labelled[row]:
+            continue  # it may be an anchor itself, and is not asked about
         logits = weights @ h + bias
         label = int(np.argmax(logits))
         gradient = weights.T @ (softmax(logits) - np.eye(len(bias))[label])
