@@ -132,11 +132,13 @@ def _solve(factor: Array, num_inputs: int) -> tuple[Array, Array]:
     inputs = factor[:num_inputs, :num_inputs]
     # Columns of one length: which of them is in small units says nothing of rank. Not
     # of those that hardly vary, though: their weights would be fitted to rounding.
-    scale = jnp.linalg.norm(inputs, axis=0)
-    least = float(jnp.finfo(scale.dtype).eps) ** 0.5 * jnp.max(scale)
-    scale = jnp.where(least > 0, jnp.maximum(scale, least), 1)
+    length = jnp.linalg.norm(inputs, axis=0)
+    eps, most = float(jnp.finfo(length.dtype).eps), jnp.max(length[:-1])
+    scale = jnp.maximum(length, eps**0.5 * most)
+    scale = jnp.where(scale > 0, scale, 1)
     found = jnp.linalg.lstsq(inputs / scale[None], factor[:num_inputs, num_inputs:])[0]
-    found = (found / scale[:, None]).T
+    found = found / scale[:, None]
+    found = jnp.where((length > eps * most)[:, None], found, 0).T
     return found[:, :-1], found[:, -1]
 
 
