@@ -45,4 +45,10 @@ STRATEGIES = (
     StrategyCase("graph_cut", is_deterministic=True),
     StrategyCase("log_determinant"),  # as max_det
     StrategyCase("similar", {"classes": (0,)}),  # draws while no row is labelled 0
+    StrategyCase("clue"),
+    StrategyCase("cluster_margin"),
+    StrategyCase("cdal"),
+    StrategyCase("alfa_mix"),
+    StrategyCase("drop_query"),
+    StrategyCase("vessal"),
 )

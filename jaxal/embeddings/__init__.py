@@ -2,6 +2,7 @@
 
 from jaxal.embeddings.base import Dense, Embedding, Outer, as_embedding
 from jaxal.embeddings.compositions import Concatenated, Scaled, random_projection
+from jaxal.embeddings.divergence import SymmetricKL, kl_embedding
 from jaxal.embeddings.gradients import (
     gradient_embedding,
     per_example_gradients,
@@ -14,8 +15,10 @@ __all__ = [
     "Embedding",
     "Outer",
     "Scaled",
+    "SymmetricKL",
     "as_embedding",
     "gradient_embedding",
+    "kl_embedding",
     "per_example_gradients",
     "pseudo_label_loss",
     "random_projection",

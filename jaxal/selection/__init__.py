@@ -4,11 +4,18 @@ from jaxal.selection.active_ft import active_ft
 from jaxal.selection.bait import bait
 from jaxal.selection.batch_bald import batch_bald
 from jaxal.selection.dcom import dcom
+from jaxal.selection.alfa_mix import alfa_mix
+from jaxal.selection.bait import bait
+from jaxal.selection.batch_bald import batch_bald
+from jaxal.selection.cluster_margin import cluster_margin
+from jaxal.selection.drop_query import drop_query
 from jaxal.selection.fisher import FisherEmbedding, fisher_embedding
 from jaxal.selection.frank_wolfe import frank_wolfe
 from jaxal.selection.greedy import blocked_selection
+from jaxal.selection.head import LinearHead, linear_head
 from jaxal.selection.k_center import K_CENTER, k_center
 from jaxal.selection.k_means import Clustering, k_means
+from jaxal.selection.k_means_nearest import k_means_nearest
 from jaxal.selection.k_means_plus_plus import K_MEANS_PLUS_PLUS, k_means_plus_plus
 from jaxal.selection.neighbours import (
     Neighbours,
@@ -27,6 +34,7 @@ from jaxal.selection.submodular import facility_location
 from jaxal.selection.submodular_determinant import log_determinant
 from jaxal.selection.submodular_graph import graph_cut
 from jaxal.selection.uherding import uherding
+from jaxal.selection.vessal import vessal
 
 __all__ = [
     "Clustering",
@@ -40,12 +48,20 @@ __all__ = [
     "blocked_selection",
     "dcom",
     "facility_location",
+    "LinearHead",
+    "alfa_mix",
+    "bait",
+    "batch_bald",
+    "blocked_selection",
+    "cluster_margin",
+    "drop_query",
     "fisher_embedding",
     "frank_wolfe",
     "graph_cut",
     "gumbel_top_k",
     "k_center",
     "k_means",
+    "k_means_nearest",
     "k_means_plus_plus",
     "k_means_selection",
     "nearest_neighbours",
@@ -53,6 +69,7 @@ __all__ = [
     "log_determinant",
     "max_det",
     "max_herding",
+    "linear_head",
     "power_top_k",
     "prob_cover",
     "purity_radius",
@@ -62,4 +79,5 @@ __all__ = [
     "top_k",
     "typiclust",
     "uherding",
+    "vessal",
 ]

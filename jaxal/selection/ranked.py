@@ -143,7 +143,7 @@ def _ranked(
     def select(shard: Shard, key: Array, rows: tuple[Array, Array]) -> Selection:
         scores, is_available = rows
         scores = perturb(key, shard, scores) if is_noisy else scores
-        _, chosen = highest(shard, _rankable(scores, is_available), batch_size)
+        _, chosen = highest(shard, rankable(scores, is_available), batch_size)
         num_available = shard.sum(jnp.sum(is_available))
         is_valid = jnp.arange(batch_size) < num_available
         found = shard.fetch(scores, chosen)
@@ -156,7 +156,8 @@ def _ranked(
     return over_rows(select, key, (scores, is_available), mesh=mesh)
 
 
-def _rankable(scores: Array, is_available: Array) -> Array:
+def rankable(scores: Array, is_available: Array) -> Array:
+    """Returns scores that `lax.top_k` ranks as `top_k` does: NaN low, others last."""
     # lax.top_k ranks NaN first; and -inf must still beat rows that cannot be had.
     lowest = jnp.finfo(scores.dtype).min
     finite = jnp.maximum(jnp.where(jnp.isnan(scores), lowest, scores), lowest)

@@ -7,6 +7,8 @@ from jaxal.strategies.coverage import (
     prob_cover,
     typiclust,
 )
+from jaxal.strategies.disturbed import alfa_mix, drop_query, vessal
+from jaxal.strategies.diverse import cdal, clue, cluster_margin
 from jaxal.strategies.embedded import badge, by_selector, coreset
 from jaxal.strategies.herding import max_herding, uherding
 from jaxal.strategies.kernel import frank_wolfe, lcmd, max_det
@@ -30,12 +32,17 @@ from jaxal.strategies.submodular import (
 
 __all__ = [
     "active_ft",
+    "alfa_mix",
     "badge",
     "bald",
     "by_score",
     "by_selector",
+    "cdal",
+    "clue",
+    "cluster_margin",
     "coreset",
     "dcom",
+    "drop_query",
     "entropy",
     "k_means",
     "facility_location",
@@ -57,14 +64,20 @@ __all__ = [
     "typiclust",
     "uherding",
     "variation_ratio",
+    "vessal",
 ]
 
 for _factory in (
     active_ft,
+    alfa_mix,
     badge,
     bald,
+    cdal,
+    clue,
+    cluster_margin,
     coreset,
     dcom,
+    drop_query,
     entropy,
     k_means,
     facility_location,
@@ -83,5 +96,6 @@ for _factory in (
     similar,
     uherding,
     variation_ratio,
+    vessal,
 ):
     register(_factory.__name__, _factory)
