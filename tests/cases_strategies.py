@@ -31,4 +31,11 @@ STRATEGIES = (
     StrategyCase("variation_ratio", is_deterministic=True),
     StrategyCase("badge"),
     StrategyCase("coreset"),
+    StrategyCase("power_bald"),
+    StrategyCase("softmax_bald"),
+    StrategyCase("softrank_bald"),
+    StrategyCase("badge_partitioned", MappingProxyType({"parts": 3})),
+    StrategyCase("uncertain_coreset", MappingProxyType({"factor": 2})),
+    StrategyCase("galaxy"),
+    StrategyCase("tcm", MappingProxyType({"transition": 10})),
 )

@@ -3,6 +3,7 @@
 from jaxal.selection.bait import bait
 from jaxal.selection.batch_bald import batch_bald
 from jaxal.selection.fisher import FisherEmbedding, fisher_embedding
+from jaxal.selection.galaxy import galaxy
 from jaxal.selection.greedy import blocked_selection
 from jaxal.selection.k_center import K_CENTER, k_center
 from jaxal.selection.k_means import Clustering, k_means
@@ -19,6 +20,7 @@ __all__ = [
     "batch_bald",
     "blocked_selection",
     "fisher_embedding",
+    "galaxy",
     "gumbel_top_k",
     "k_center",
     "k_means",
