@@ -37,5 +37,7 @@ STRATEGIES = (
     StrategyCase("badge_partitioned", MappingProxyType({"parts": 3})),
     StrategyCase("uncertain_coreset", MappingProxyType({"factor": 2})),
     StrategyCase("galaxy"),
+    StrategyCase("albl"),
+    StrategyCase("select_al"),
     StrategyCase("tcm", MappingProxyType({"transition": 10})),
 )

@@ -1,6 +1,8 @@
 """Strategies: compositions of posterior, score or embedding, and selector."""
 
 from jaxal.strategies.adaptive import galaxy
+from jaxal.strategies.adaptive_bandit import albl
+from jaxal.strategies.adaptive_regime import select_al
 from jaxal.strategies.combinators import (
     class_balanced,
     mixture,
@@ -35,6 +37,7 @@ from jaxal.strategies.ranked import (
 from jaxal.strategies.registry import register, strategy, strategy_names
 
 __all__ = [
+    "albl",
     "badge",
     "badge_partitioned",
     "bald",
@@ -53,6 +56,7 @@ __all__ = [
     "random",
     "register",
     "schedule",
+    "select_al",
     "softmax_bald",
     "softrank_bald",
     "stochastic",
@@ -67,6 +71,7 @@ __all__ = [
 ]
 
 for _factory in (
+    albl,
     badge,
     badge_partitioned,
     bald,
@@ -78,6 +83,7 @@ for _factory in (
     mean_std,
     power_bald,
     random,
+    select_al,
     softmax_bald,
     softrank_bald,
     tcm,

@@ -45,7 +45,7 @@ def combine(
 
 def refuse_memory(part: Strategy) -> None:
     """Raises ValueError for a strategy that remembers earlier rounds."""
-    if getattr(part, "init", None) is not None:
+    if part.init is not None:
         raise ValueError(
             f"Strategy {part.name!r} remembers earlier rounds and cannot be part of "
             "another. Use it by itself, and combine the strategies it is given."
