@@ -1,5 +1,6 @@
 """ALBL: its rewards, its weights, and a memory that survives scan and the loop."""
 
+import json
 import math
 
 import chex
@@ -21,7 +22,9 @@ from jaxal import (
     supervised,
 )
 from tests.cases_picks import MASKS, POOLS, masks
+from tests.dying import Death
 from tests.reference import combinators as reference
+from tests.test_runs_resume import make_experiment, results, run, run_until_killed
 from tests.test_selection_laws import check_laws
 from tests.toys import blobs, linear
 
@@ -157,3 +160,20 @@ def test_a_strategy_with_memory_is_no_part_of_another():
         mixture([ALBL, FIRST])
     with pytest.raises(ValueError, match="expected at least one strategy"):
         strategy("albl", strategies=())
+
+
+def scores_in(folder):
+    lines = (folder / "queries.jsonl").read_text().splitlines()
+    return [json.loads(line)["score"] for line in lines]
+
+
+def test_memory_survives_a_run_that_is_killed(tmp_path):
+    made = make_experiment(strategy=ALBL)
+    whole, death = tmp_path / "whole", Death(None)
+    run(made, whole, death)
+    assert len(set(scores_in(whole))) > 3  # memory has changed the chances
+    last = max(i for i, name in enumerate(death.names) if name == "score")
+    run_until_killed(made, tmp_path / "killed", last)  # two batches are in memory
+    run(made, tmp_path / "killed")
+    # Scores in queries.jsonl are chances, which memory decides.
+    assert results(tmp_path / "killed") == results(whole)

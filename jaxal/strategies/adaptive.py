@@ -2,7 +2,7 @@
 
 from jax import Array
 
-from jaxal.selection import galaxy as bisect
+from jaxal.selection.galaxy import galaxy as bisect
 from jaxal.strategies.fields import field
 from jaxal.types import Selection, Strategy, View
 
