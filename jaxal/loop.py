@@ -36,6 +36,7 @@ class LoopState(NamedTuple):
     pool: Pool
     learner: Any  # what the learner trained last
     round: Array  # [] int32, rounds told so far
+    memory: Any = ()  # what the strategy remembers, () for one that does not
 
 
 class RoundInfo(NamedTuple):
@@ -60,12 +61,14 @@ class Phases(NamedTuple):
     """The parts of `ask`, for callers that time or show them one by one.
 
     Each takes the round's own key; `progress(done, total)` is called on the host.
+    `choose` is `decide` for a strategy that remembers nothing.
     """
 
     train: Callable[..., tuple[LoopState, Any]]  # (key, state, progress=None)
     evaluate: Callable[[LoopState], Metrics | None]
     look: Callable[..., Looked]  # (key, state, progress=None)
     choose: Callable[[Array, LoopState, Looked], Selection]
+    decide: Callable[[Array, LoopState, Looked], tuple[LoopState, Selection]]
 
 
 class ActiveLearner(NamedTuple):
@@ -153,7 +156,7 @@ def active_learner(
     )
 
     def init(key: Array, pool: Pool, initial: int | Array | None = None) -> LoopState:
-        return _init(learner, oracle, key, pool, initial)
+        return _init(learner, strategy, oracle, key, pool, initial)
 
     def train(
         key: Array, state: LoopState, progress: Progress | None = None
@@ -171,22 +174,32 @@ def active_learner(
     ) -> Looked:
         return look(round_keys(key).posterior, state.learner, state.pool, progress)
 
-    def choose(key: Array, state: LoopState, looked: Looked) -> Selection:
+    def decide(
+        key: Array, state: LoopState, looked: Looked
+    ) -> tuple[LoopState, Selection]:
         _refuse_bad_rows(looked.num_bad_rows)
+        view = looked.view._replace(memory=state.memory if strategy.init else None)
         # Under jit a selector cannot see how rows are spread, unless it is told so;
         # without, XLA would gather the features of all rows on every device.
         with _mesh_of(state.pool, mesh):
-            selection = select(round_keys(key).selection, looked.view, state.round)
-        # Traced code cannot raise: with bad rows about, nothing is bought.
-        is_valid = selection.is_valid & (looked.num_bad_rows == 0)
-        return selection._replace(is_valid=is_valid)
+            picks, memory = select(round_keys(key).selection, view, state.round)
+        # Traced code cannot raise: with bad rows about, nothing is bought or learnt.
+        is_sound = looked.num_bad_rows == 0
+        memory = jax.tree.map(
+            lambda new, old: jnp.where(is_sound, new, old), memory, state.memory
+        )
+        picks = picks._replace(is_valid=picks.is_valid & is_sound)
+        return state._replace(memory=memory), picks
+
+    def choose(key: Array, state: LoopState, looked: Looked) -> Selection:
+        return decide(key, state, looked)[1]
 
     def ask(key: Array, state: LoopState) -> tuple[LoopState, Selection, RoundInfo]:
         num_labelled = state.pool.is_labelled.sum(dtype=jnp.int32)
         state, info = train(key, state)
         metrics = measure(state)
         looked = look_at(key, state)
-        selection = choose(key, state, looked)
+        state, selection = decide(key, state, looked)
         bad = looked.num_bad_rows
         return state, selection, RoundInfo(metrics, info, num_labelled, bad)
 
@@ -211,7 +224,7 @@ def active_learner(
         labels = oracle(round_keys(key).oracle, selection.indices)
         return tell_checked(state, selection, labels), info
 
-    phases = Phases(train, measure, look_at, choose)
+    phases = Phases(train, measure, look_at, choose, decide)
     return ActiveLearner(init, ask, tell_checked, step, phases)
 
 
@@ -301,17 +314,21 @@ def _select(
     key: Array,
     view: View,
     index: Array,
-) -> Selection:
-    selection = strategy.select(key, view, max(sizes))
+) -> tuple[Selection, Any]:
+    if strategy.step is None:
+        selection, memory = strategy.select(key, view, max(sizes)), ()
+    else:
+        selection, memory = strategy.step(key, view, max(sizes))
     limit = jnp.asarray(sizes)[jnp.minimum(index, len(sizes) - 1)]
     if learner.capacity is not None:  # never buy a label that cannot be trained on
         limit = jnp.minimum(limit, learner.capacity - view.is_labelled.sum())
     is_due = jnp.cumsum(selection.is_valid) <= limit
-    return selection._replace(is_valid=selection.is_valid & is_due)
+    return selection._replace(is_valid=selection.is_valid & is_due), memory
 
 
 def _init(
     learner: Learner,
+    strategy: Strategy,
     oracle: Oracle | None,
     key: Array,
     pool: Pool,
@@ -330,8 +347,9 @@ def _init(
         answers = oracle(key_oracle, rows)
         pool = reveal(pool, rows, answers, pool.is_available[rows])
     state = learner.init(key_learner, pool.inputs[:1])
-    state, zero = replicate((state, jnp.zeros([], jnp.int32)), pool)
-    return LoopState(pool, state, zero)
+    memory = () if strategy.init is None else strategy.init(pool.labels.shape[0])
+    zero = jnp.zeros([], jnp.int32)
+    return LoopState(pool, *replicate((state, zero, memory), pool))
 
 
 def _mesh_of(pool: Pool, mesh: Mesh | None) -> Any:

@@ -88,6 +88,7 @@ class View(NamedTuple):
     features: Array | None = None  # [N, D]
     inputs: Array | None = None  # [N, ...]
     rows: Any = None  # pytree of [N, ...], what `Strategy.rowwise` computed
+    memory: Any = None  # pytree, what `Strategy.step` returned in the round before
 
 
 class SelectFn(Protocol):
@@ -103,6 +104,10 @@ class Strategy(NamedTuple):
     to a pytree of `[B, ...]` arrays while the pool streams past, so that quantities
     as large as `[S, N, C]` never exist. `select` finds the result in `view.rows`
     and computes it itself when handed a view in which `rows` is None.
+
+    A strategy that learns from round to round gives `init` and `step` as well: `step`
+    is `select` that also returns what to remember, which the loop carries in its state
+    and hands back in `view.memory`. Handed a view without, it begins anew.
     """
 
     needs: frozenset[str]  # of View's fields, kept whole for `select`
@@ -110,6 +115,8 @@ class Strategy(NamedTuple):
     streams: frozenset[str] = frozenset()  # of View's fields, seen by `rowwise` only
     rowwise: Callable[[View], Any] | None = None
     name: str = "custom"
+    init: Callable[[int], Any] | None = None  # (number of rows) -> memory
+    step: Callable[[Array, View, int], tuple[Selection, Any]] | None = None
 
 
 class Posterior(NamedTuple):

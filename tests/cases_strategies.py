@@ -51,4 +51,13 @@ STRATEGIES = (
     StrategyCase("alfa_mix"),
     StrategyCase("drop_query"),
     StrategyCase("vessal"),
+    StrategyCase("power_bald"),
+    StrategyCase("softmax_bald"),
+    StrategyCase("softrank_bald"),
+    StrategyCase("badge_partitioned", MappingProxyType({"parts": 3})),
+    StrategyCase("uncertain_coreset", MappingProxyType({"factor": 2})),
+    StrategyCase("galaxy"),
+    StrategyCase("albl"),
+    StrategyCase("select_al"),
+    StrategyCase("tcm", MappingProxyType({"transition": 10})),
 )

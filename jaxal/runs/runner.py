@@ -44,6 +44,7 @@ class Saved(NamedTuple):
     is_labelled: Array  # [N] bool
     learner: Any
     round: Array  # [] int32
+    memory: Any  # what the strategy remembers
 
 
 def run(
@@ -179,7 +180,7 @@ def _round(
         metrics = jax.device_get(loop.phases.evaluate(state))
     selection = None
     if not is_last:
-        selection = _choose(experiment, display, index, key, state, seconds)
+        state, selection = _choose(experiment, display, index, key, state, seconds)
     _refuse_nan(metrics, files)
     bought = 0
     if selection is not None:
@@ -216,7 +217,7 @@ def _choose(
     key: Array,
     state: LoopState,
     seconds: dict[str, float],
-) -> Selection:
+) -> tuple[LoopState, Selection]:
     phases = experiment.loop.phases
     with _timed(seconds, "score"):
         looked = phases.look(key, state, display.phase("score", index))
@@ -224,7 +225,7 @@ def _choose(
     with _timed(seconds, "select"):
         display.phase("select", index)
         try:
-            return jax.block_until_ready(phases.choose(key, state, looked))
+            return jax.block_until_ready(phases.decide(key, state, looked))
         except FloatingPointError as error:
             raise RunError(
                 f"Round {index} was stopped, no label was bought. {error}"
@@ -240,12 +241,13 @@ def _refuse_nan(metrics: Metrics, files: RunFiles) -> None:
 
 
 def _saved(state: LoopState) -> Saved:
-    return Saved(state.pool.labels, state.pool.is_labelled, state.learner, state.round)
+    pool, learner, index, memory = state
+    return Saved(pool.labels, pool.is_labelled, learner, index, memory)
 
 
 def _restored(saved: Saved, pool: Pool) -> LoopState:
     pool = pool._replace(labels=saved.labels, is_labelled=saved.is_labelled)
-    return LoopState(pool, saved.learner, saved.round)
+    return LoopState(pool, saved.learner, saved.round, saved.memory)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from jaxal.selection.cluster_margin import cluster_margin
 from jaxal.selection.drop_query import drop_query
 from jaxal.selection.fisher import FisherEmbedding, fisher_embedding
 from jaxal.selection.frank_wolfe import frank_wolfe
+from jaxal.selection.galaxy import galaxy
 from jaxal.selection.greedy import blocked_selection
 from jaxal.selection.head import LinearHead, linear_head
 from jaxal.selection.k_center import K_CENTER, k_center
@@ -58,6 +59,7 @@ __all__ = [
     "fisher_embedding",
     "frank_wolfe",
     "graph_cut",
+    "galaxy",
     "gumbel_top_k",
     "k_center",
     "k_means",

@@ -9,6 +9,29 @@ from jaxal.strategies.coverage import (
 )
 from jaxal.strategies.disturbed import alfa_mix, drop_query, vessal
 from jaxal.strategies.diverse import cdal, clue, cluster_margin
+from jaxal.strategies.adaptive import galaxy
+from jaxal.strategies.adaptive_bandit import albl
+from jaxal.strategies.adaptive_regime import select_al
+from jaxal.strategies.combinators import (
+    class_balanced,
+    mixture,
+    schedule,
+    stochastic,
+    warm_up,
+)
+from jaxal.strategies.combinators_named import (
+    badge_partitioned,
+    power_bald,
+    softmax_bald,
+    softrank_bald,
+    tcm,
+    uncertain_coreset,
+)
+from jaxal.strategies.combinators_pools import (
+    partition,
+    subsample,
+    uncertain_then_diverse,
+)
 from jaxal.strategies.embedded import badge, by_selector, coreset
 from jaxal.strategies.herding import max_herding, uherding
 from jaxal.strategies.kernel import frank_wolfe, lcmd, max_det
@@ -33,13 +56,16 @@ from jaxal.strategies.submodular import (
 __all__ = [
     "active_ft",
     "alfa_mix",
+    "albl",
     "badge",
+    "badge_partitioned",
     "bald",
     "by_score",
     "by_selector",
     "cdal",
     "clue",
     "cluster_margin",
+    "class_balanced",
     "coreset",
     "dcom",
     "drop_query",
@@ -49,6 +75,7 @@ __all__ = [
     "frank_wolfe",
     "graph_cut",
     "lcmd",
+    "galaxy",
     "least_confidence",
     "log_determinant",
     "margin",
@@ -70,7 +97,30 @@ __all__ = [
 for _factory in (
     active_ft,
     alfa_mix,
+    "mixture",
+    "partition",
+    "power_bald",
+    "random",
+    "register",
+    "schedule",
+    "select_al",
+    "softmax_bald",
+    "softrank_bald",
+    "stochastic",
+    "strategy",
+    "strategy_names",
+    "subsample",
+    "tcm",
+    "uncertain_coreset",
+    "uncertain_then_diverse",
+    "variation_ratio",
+    "warm_up",
+]
+
+for _factory in (
+    albl,
     badge,
+    badge_partitioned,
     bald,
     cdal,
     clue,
@@ -84,6 +134,7 @@ for _factory in (
     frank_wolfe,
     graph_cut,
     lcmd,
+    galaxy,
     least_confidence,
     log_determinant,
     margin,
@@ -95,6 +146,13 @@ for _factory in (
     typiclust,
     similar,
     uherding,
+    power_bald,
+    random,
+    select_al,
+    softmax_bald,
+    softrank_bald,
+    tcm,
+    uncertain_coreset,
     variation_ratio,
     vessal,
 ):

@@ -1,0 +1,140 @@
+"""Combinations that have a name in the field, with their papers' settings."""
+
+from jaxal.strategies.combinators import schedule, stochastic
+from jaxal.strategies.combinators_pools import partition, uncertain_then_diverse
+from jaxal.strategies.embedded import badge, coreset
+from jaxal.strategies.ranked import bald, margin
+from jaxal.types import Strategy
+
+TCM_FIRST = coreset  # a factory; TypiClust in the paper
+
+
+def tcm(*, transition: int = 100, first: Strategy | None = None) -> Strategy:
+    """Returns TCM: diversity until there are some labels, margin from then on.
+
+    Args:
+      transition: labelled rows from which margin chooses. The paper changes over after
+        the first few small steps; 100 is ten a class of ten classes, a choice made
+        here.
+      first: who chooses before that. The paper's is TypiClust.
+
+    Returns:
+      A `Strategy` that streams logits and needs what `first` needs.
+
+    Example:
+      >>> from jaxal import strategy
+      >>> "logits" in strategy("tcm").streams
+      True
+
+    Reference:
+      Doucet et al., "Bridging Diversity and Uncertainty in Active Learning with
+      Self-Supervised Pre-Training", 2024. https://arxiv.org/abs/2403.03728
+    """
+    return schedule([TCM_FIRST() if first is None else first, margin()], [transition])
+
+
+def power_bald(*, coldness: float = 1.0) -> Strategy:
+    """Returns PowerBALD: rows drawn in proportion to a power of their BALD score.
+
+    Args:
+      coldness: the power; the default is the paper's.
+
+    Returns:
+      A `Strategy` that streams samples.
+
+    Example:
+      >>> from jaxal import strategy
+      >>> sorted(strategy("power_bald").streams)
+      ['samples']
+
+    Reference:
+      Kirsch et al., "Stochastic Batch Acquisition: A Simple Baseline for Deep Active
+      Learning", TMLR 2023. https://arxiv.org/abs/2106.12059
+    """
+    return stochastic(bald(), "power", coldness)
+
+
+def softmax_bald(*, coldness: float = 1.0) -> Strategy:
+    """Returns SoftmaxBALD: rows drawn in proportion to `exp(coldness * BALD)`.
+
+    Args:
+      coldness: the default is the paper's.
+
+    Returns:
+      A `Strategy` that streams samples.
+
+    Example:
+      >>> from jaxal import strategy
+      >>> sorted(strategy("softmax_bald").streams)
+      ['samples']
+
+    Reference:
+      Kirsch et al., "Stochastic Batch Acquisition: A Simple Baseline for Deep Active
+      Learning", TMLR 2023. https://arxiv.org/abs/2106.12059
+    """
+    return stochastic(bald(), "softmax", coldness)
+
+
+def softrank_bald(*, coldness: float = 1.0) -> Strategy:
+    """Returns SoftrankBALD: rows drawn in proportion to a power of 1 / BALD rank.
+
+    Args:
+      coldness: the power; the default is the paper's.
+
+    Returns:
+      A `Strategy` that streams samples.
+
+    Example:
+      >>> from jaxal import strategy
+      >>> sorted(strategy("softrank_bald").streams)
+      ['samples']
+
+    Reference:
+      Kirsch et al., "Stochastic Batch Acquisition: A Simple Baseline for Deep Active
+      Learning", TMLR 2023. https://arxiv.org/abs/2106.12059
+    """
+    return stochastic(bald(), "softrank", coldness)
+
+
+def badge_partitioned(*, parts: int = 10) -> Strategy:
+    """Returns BADGE in each of several random parts of the pool.
+
+    Args:
+      parts: how many; studies choose as many as memory asks for.
+
+    Returns:
+      A `Strategy` that needs logits and features.
+
+    Example:
+      >>> from jaxal import strategy
+      >>> sorted(strategy("badge_partitioned").needs)
+      ['features', 'logits']
+
+    Reference:
+      Ash et al., "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower
+      Bounds", ICLR 2020. https://arxiv.org/abs/1906.03671; in parts: Citovsky et al.,
+      "Batch Active Learning at Scale", NeurIPS 2021. https://arxiv.org/abs/2107.14263
+    """
+    return partition(badge(), parts)
+
+
+def uncertain_coreset(*, factor: int = 10) -> Strategy:
+    """Returns Core-set among the rows of the smallest margin.
+
+    Args:
+      factor: rows of the shortlist for each pick.
+
+    Returns:
+      A `Strategy` that streams logits and needs features.
+
+    Example:
+      >>> from jaxal import strategy
+      >>> chosen = strategy("uncertain_coreset")
+      >>> sorted(chosen.streams), sorted(chosen.needs)
+      (['logits'], ['features'])
+
+    Reference:
+      Zhdanov, "Diverse mini-batch Active Learning", 2019 (with k-means in the place of
+      Core-set). https://arxiv.org/abs/1901.05954
+    """
+    return uncertain_then_diverse(margin(), coreset(), factor)
