@@ -4,6 +4,13 @@ Which examples to label next, training on them, and whether the choice was worth
 pure functions over a pool of fixed size.
 """
 
+from jaxal.classifiers import classifier_logits, classifier_view
+from jaxal.committee import (
+    Committee,
+    bootstrap_ensemble,
+    committee,
+    committee_learner,
+)
 from jaxal.embeddings import (
     Concatenated,
     Dense,
@@ -16,7 +23,7 @@ from jaxal.embeddings import (
     random_projection,
 )
 from jaxal.initial import class_balanced_rows, random_rows
-from jaxal.learner import FitInfo, FitState, cross_entropy, supervised
+from jaxal.learner import FitInfo, FitState, Task, cross_entropy, supervised
 from jaxal.loop import (
     ActiveLearner,
     LoopState,
@@ -28,8 +35,24 @@ from jaxal.loop import (
 from jaxal.metrics import Metrics, classification_metrics, expected_calibration_error
 from jaxal.oracles import array_oracle, noisy_oracle, reluctant_oracle
 from jaxal.planning import Plan, plan
-from jaxal.pool import POOL_AXIS, make_pool, map_rows, pool_mesh, reveal
+from jaxal.pool import (
+    POOL_AXIS,
+    make_pool,
+    map_rows,
+    pool_mesh,
+    regression_pool,
+    reveal,
+)
 from jaxal.posterior import deep_ensemble, deterministic, mc_dropout
+from jaxal.regression import (
+    RegressionMetrics,
+    combine_gaussians,
+    gaussian_likelihood,
+    gaussian_nll,
+    least_squares,
+    regression_metrics,
+    squared_error,
+)
 from jaxal.scores import (
     bald,
     consensus_entropy,
@@ -39,11 +62,13 @@ from jaxal.scores import (
     expected_entropy,
     expected_error_reduction,
     expected_gradient_length,
+    gaussian_bald,
     information_density,
     least_confidence,
     log_mean_prob,
     margin,
     mean_std,
+    predictive_variance,
     variation_ratio,
     vote_entropy,
 )
@@ -96,6 +121,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ActiveLearner",
     "Clustering",
+    "Committee",
     "Concatenated",
     "Dense",
     "Embedding",
@@ -114,10 +140,12 @@ __all__ = [
     "Plan",
     "Pool",
     "Posterior",
+    "RegressionMetrics",
     "RoundInfo",
     "Scaled",
     "Selection",
     "Strategy",
+    "Task",
     "View",
     "active_learner",
     "area_under_curve",
@@ -126,10 +154,16 @@ __all__ = [
     "bait",
     "bald",
     "batch_bald",
+    "bootstrap_ensemble",
     "by_score",
     "by_selector",
     "class_balanced_rows",
     "classification_metrics",
+    "classifier_logits",
+    "classifier_view",
+    "combine_gaussians",
+    "committee",
+    "committee_learner",
     "consensus_entropy",
     "consensus_kl",
     "cross_entropy",
@@ -142,6 +176,9 @@ __all__ = [
     "expected_error_reduction",
     "expected_gradient_length",
     "fisher_embedding",
+    "gaussian_bald",
+    "gaussian_likelihood",
+    "gaussian_nll",
     "gradient_embedding",
     "gumbel_top_k",
     "information_density",
@@ -151,6 +188,7 @@ __all__ = [
     "label_savings",
     "labels_to_target",
     "least_confidence",
+    "least_squares",
     "log_mean_prob",
     "make_pool",
     "map_rows",
@@ -164,14 +202,18 @@ __all__ = [
     "plan",
     "pool_mesh",
     "power_top_k",
+    "predictive_variance",
     "random_projection",
     "random_rows",
     "register",
+    "regression_metrics",
+    "regression_pool",
     "reluctant_oracle",
     "reveal",
     "seed_axes",
     "softmax_top_k",
     "softrank_top_k",
+    "squared_error",
     "strategy",
     "strategy_names",
     "stream_gumbel_top_k",

@@ -2,7 +2,7 @@
 
 The committee is whatever gives `samples`: an ensemble, dropout masks, networks and
 functions side by side (`jaxal.committee`), or classifiers of another library
-(`jaxal.committee_view`).
+(`jaxal.classifier_view`).
 """
 
 from jaxal import scores
