@@ -16,6 +16,7 @@ class StrategyCase(NamedTuple):
     name: str
     settings: Mapping[str, Any] = NO_SETTINGS  # what a pool of 40 rows wants
     is_deterministic: bool = False  # the key changes nothing where no two rows tie
+    has_ties: bool = False  # scores are counts: rows tie, and then their order decides
 
     def __str__(self) -> str:
         return self.name
@@ -31,7 +32,7 @@ STRATEGIES = (
     StrategyCase("variation_ratio", is_deterministic=True),
     StrategyCase("badge"),
     StrategyCase("coreset"),
-    StrategyCase("vote_entropy", is_deterministic=True),
+    StrategyCase("vote_entropy", is_deterministic=True, has_ties=True),
     StrategyCase("consensus_entropy", is_deterministic=True),
     StrategyCase("consensus_kl", is_deterministic=True),
     StrategyCase("expected_gradient_length", is_deterministic=True),

@@ -1,17 +1,25 @@
 """Strategies over posterior samples: what labels say of predictions, or jointly."""
 
 from collections.abc import Callable
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxal import scores, selection
-from jaxal.laplace import laplace_draws, laplace_logits, laplace_posterior
+from jaxal.laplace import (
+    kronecker_draws,
+    laplace_draws,
+    laplace_logits,
+    laplace_posterior,
+)
 from jaxal.selection import top_k
 from jaxal.strategies.fields import field
 from jaxal.strategies.parts import check_positive, draw_rows, in_pool, with_bias
 from jaxal.types import Selection, Strategy, View
+
+Structure = Literal["kronecker", "full"]
 
 
 def epig(
@@ -118,7 +126,11 @@ def batch_bald(
 
 
 def laplace_bald(
-    *, num_samples: int = 20, prior_precision: float = 1.0, bias: bool = True
+    *,
+    num_samples: int = 20,
+    prior_precision: float = 1.0,
+    bias: bool = True,
+    structure: Structure = "kronecker",
 ) -> Strategy:
     r"""Returns BALD under a Laplace approximation of the last layer.
 
@@ -126,19 +138,21 @@ def laplace_bald(
     that the curvature of the labelled rows' loss leaves, $\mathcal N(W, (t I +
     \sum_n F_n)^{-1})$, and BALD is computed from the draws.
 
-    Cost: `(C D)^2 (C D + L)` for L labelled rows, `S N C D` for the draws, memory for a
-    few matrices `[C D, C D]`: up to some ten thousand weights of the last layer.
+    Cost: `S N C D`, and for the posterior `N (C^2 + D^2) + C^3 + D^3`; with the full
+    covariance `(C D)^2 (C D + L)` for L labelled rows, and memory for a few matrices
+    `[C D, C D]`: up to some ten thousand weights of the last layer.
 
     Args:
       num_samples: last layers to draw, S.
       prior_precision: t, the weight decay of the summed loss, positive.
       bias: whether the last layer has a bias that is uncertain too.
+      structure: of the posterior: "kronecker", the paper's default, or "full".
 
     Returns:
       A `Strategy` that needs logits and features.
 
     Raises:
-      ValueError: `num_samples` is not positive.
+      ValueError: `num_samples` is not positive, or `structure` is neither.
 
     Example:
       >>> from jaxal.strategies import laplace_bald
@@ -149,11 +163,11 @@ def laplace_bald(
       Daxberger et al., "Laplace Redux: Effortless Bayesian Deep Learning", NeurIPS
       2021. https://arxiv.org/abs/2106.14806
     """
-    check_positive(num_samples=num_samples)
+    draw = _laplace(num_samples, prior_precision, bias, structure)
 
     def select(key: Array, view: View, batch_size: int) -> Selection:
         key_draws, key_ties = jax.random.split(key)
-        samples = _laplace(key_draws, view, num_samples, prior_precision, bias)
+        samples = draw(key_draws, view)
         worth = scores.bald(samples)
         return top_k(key_ties, worth, view.is_available, batch_size=batch_size)
 
@@ -165,6 +179,7 @@ def laplace_batch_bald(
     num_samples: int = 20,
     prior_precision: float = 1.0,
     bias: bool = True,
+    structure: Structure = "kronecker",
     num_candidates: int | None = 10_000,
     num_configurations: int = 1024,
     num_draws: int = 256,
@@ -178,6 +193,7 @@ def laplace_batch_bald(
       num_samples: last layers to draw, S.
       prior_precision: t, the weight decay of the summed loss, positive.
       bias: whether the last layer has a bias that is uncertain too.
+      structure: of the posterior, as for `laplace_bald`.
       num_candidates: rows of highest BALD that are looked at, None for all.
       num_configurations: most answers to a batch to enumerate.
       num_draws: answers drawn once there are more.
@@ -186,7 +202,7 @@ def laplace_batch_bald(
       A `Strategy` that needs logits and features.
 
     Raises:
-      ValueError: a number is not positive.
+      ValueError: a number is not positive, or `structure` is neither.
 
     Example:
       >>> from jaxal.strategies import laplace_batch_bald
@@ -198,12 +214,12 @@ def laplace_batch_bald(
       2021. https://arxiv.org/abs/2106.14806. Kirsch et al., "BatchBALD", NeurIPS 2019.
       https://arxiv.org/abs/1906.08158
     """
-    check_positive(num_samples=num_samples)
+    draw = _laplace(num_samples, prior_precision, bias, structure)
     jointly = _jointly(num_candidates, num_configurations, num_draws)
 
     def select(key: Array, view: View, batch_size: int) -> Selection:
         key_draws, key = jax.random.split(key)
-        samples = _laplace(key_draws, view, num_samples, prior_precision, bias)
+        samples = draw(key_draws, view)
         return jointly(key, samples, view.is_available, batch_size)
 
     return Strategy(frozenset({"logits", "features"}), select)
@@ -246,13 +262,31 @@ def _jointly(
 
 
 def _laplace(
-    key: Array, view: View, num_samples: int, prior_precision: float, bias: bool
-) -> Array:
-    """Returns logits `[S, N, C]` of last layers drawn from their posterior."""
-    logits, features = field(view, "logits"), field(view, "features")
-    features = with_bias(features) if bias else features
-    posterior = laplace_posterior(
-        logits, features, view.is_labelled, prior_precision=prior_precision
-    )
-    draws = laplace_draws(key, posterior, num_samples)
-    return laplace_logits(draws, logits, features)
+    num_samples: int, prior_precision: float, bias: bool, structure: Structure
+) -> Callable[[Array, View], Array]:
+    """Returns what draws logits `[S, N, C]` from the posterior of the last layer."""
+    check_positive(num_samples=num_samples)
+    if structure not in get_args(Structure):
+        raise ValueError(
+            f"structure is {structure!r}, expected one of {get_args(Structure)}."
+        )
+
+    def draw(key: Array, view: View) -> Array:
+        logits, features = field(view, "logits"), field(view, "features")
+        features = with_bias(features) if bias else features
+        arrays, known = (logits, features), view.is_labelled
+        if structure == "full":
+            posterior = laplace_posterior(
+                *arrays, known, prior_precision=prior_precision
+            )
+            return laplace_logits(laplace_draws(key, posterior, num_samples), *arrays)
+        layers = kronecker_draws(
+            key,
+            *arrays,
+            known,
+            num_samples=num_samples,
+            prior_precision=prior_precision,
+        )
+        return laplace_logits(layers, *arrays)
+
+    return draw

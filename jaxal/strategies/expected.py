@@ -11,6 +11,8 @@ from jaxal.strategies.fields import field
 from jaxal.strategies.parts import check_positive, draw_rows, in_pool, with_bias
 from jaxal.types import Selection, Strategy, View
 
+_CHUNK_ELEMENTS = 1 << 24
+
 
 def expected_gradient_length(*, bias: bool = True) -> Strategy:
     r"""Returns the strategy that buys rows whose label would move the network most.
@@ -152,6 +154,9 @@ def _error_reduction(key: Array, view: View, rows: Array, settings: tuple) -> Ar
     num_targets, loss, prior_precision, num_steps, bias = settings
     targets, is_target = draw_rows(key, view.is_available, num_targets)
     features = field(view, "features")
+    num_classes = field(view, "logits").shape[1]
+    # A candidate holds a layer for each answer, [C, C, D]: fewer at once if large.
+    size = num_classes**2 * (features.shape[1] + 1)
     return scores.expected_error_reduction(
         field(view, "logits"),
         with_bias(features) if bias else features,
@@ -163,4 +168,5 @@ def _error_reduction(key: Array, view: View, rows: Array, settings: tuple) -> Ar
         loss=loss,
         num_steps=num_steps,
         prior_precision=prior_precision,
+        chunk_size=max(1, min(32, _CHUNK_ELEMENTS // size)),
     )

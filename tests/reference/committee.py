@@ -39,15 +39,20 @@ def batch_bald_among_the_best(samples, available, batch_size, num_candidates):
     return bayes.batch_bald(samples, kept, batch_size)[0]
 
 
-def laplace_samples(rng, logits, features, labelled, prior_precision, num_samples):
+def kronecker_precision(logits, features, rows, prior_precision):
+    """The mean of the outputs' curvature, times the sum of the inputs'."""
+    probs, size = bayes.softmax(logits), logits.shape[1] * features.shape[1]
+    if len(rows) == 0:
+        return prior_precision * np.eye(size)
+    outputs = sum(np.diag(probs[n]) - np.outer(probs[n], probs[n]) for n in rows)
+    inputs = sum(np.outer(features[n], features[n]) for n in rows)
+    return prior_precision * np.eye(size) + np.kron(outputs / len(rows), inputs)
+
+
+def laplace_samples(rng, logits, features, precision, num_samples):
     """Logits of last layers drawn from the Gaussian around the trained one."""
-    logits = np.asarray(logits, np.float64)
-    inputs = np.concatenate([features, np.ones((len(features), 1))], axis=1)
-    rows = np.flatnonzero(labelled)
-    precision = bayes.laplace_precision(logits, inputs, rows, prior_precision)
+    shape = (num_samples, logits.shape[1], features.shape[1])
     covariance = np.linalg.inv(precision)
-    shape = (num_samples, logits.shape[1], inputs.shape[1])
-    layers = rng.multivariate_normal(
-        np.zeros(len(covariance)), covariance, num_samples
-    ).reshape(shape)
-    return np.stack([logits + inputs @ layer.T for layer in layers])
+    zero = np.zeros(len(covariance))
+    layers = rng.multivariate_normal(zero, covariance, num_samples).reshape(shape)
+    return np.stack([logits + features @ layer.T for layer in layers])
