@@ -4,6 +4,13 @@ Which examples to label next, training on them, and whether the choice was worth
 pure functions over a pool of fixed size.
 """
 
+from jaxal.classifiers import classifier_logits, classifier_view
+from jaxal.committee import (
+    Committee,
+    bootstrap_ensemble,
+    committee,
+    committee_learner,
+)
 from jaxal.embeddings import (
     Concatenated,
     Dense,
@@ -18,7 +25,7 @@ from jaxal.embeddings import (
     random_projection,
 )
 from jaxal.initial import class_balanced_rows, random_rows
-from jaxal.learner import FitInfo, FitState, cross_entropy, supervised
+from jaxal.learner import FitInfo, FitState, Task, cross_entropy, supervised
 from jaxal.loop import (
     ActiveLearner,
     LoopState,
@@ -30,8 +37,24 @@ from jaxal.loop import (
 from jaxal.metrics import Metrics, classification_metrics, expected_calibration_error
 from jaxal.oracles import array_oracle, noisy_oracle, reluctant_oracle
 from jaxal.planning import Plan, plan
-from jaxal.pool import POOL_AXIS, make_pool, map_rows, pool_mesh, reveal
+from jaxal.pool import (
+    POOL_AXIS,
+    make_pool,
+    map_rows,
+    pool_mesh,
+    regression_pool,
+    reveal,
+)
 from jaxal.posterior import deep_ensemble, deterministic, mc_dropout
+from jaxal.regression import (
+    RegressionMetrics,
+    combine_gaussians,
+    gaussian_likelihood,
+    gaussian_nll,
+    least_squares,
+    regression_metrics,
+    squared_error,
+)
 from jaxal.scores import (
     bald,
     consensus_entropy,
@@ -41,11 +64,13 @@ from jaxal.scores import (
     expected_entropy,
     expected_error_reduction,
     expected_gradient_length,
+    gaussian_bald,
     information_density,
     least_confidence,
     log_mean_prob,
     margin,
     mean_std,
+    predictive_variance,
     variation_ratio,
     vote_entropy,
 )
@@ -139,6 +164,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ActiveLearner",
     "Clustering",
+    "Committee",
     "Concatenated",
     "Dense",
     "Embedding",
@@ -159,11 +185,13 @@ __all__ = [
     "Plan",
     "Pool",
     "Posterior",
+    "RegressionMetrics",
     "RoundInfo",
     "Scaled",
     "Selection",
     "Strategy",
     "SymmetricKL",
+    "Task",
     "View",
     "active_ft",
     "active_learner",
@@ -174,12 +202,18 @@ __all__ = [
     "bait",
     "bald",
     "batch_bald",
+    "bootstrap_ensemble",
     "by_score",
     "by_selector",
     "class_balanced",
     "class_balanced_rows",
     "classification_metrics",
     "cluster_margin",
+    "classifier_logits",
+    "classifier_view",
+    "combine_gaussians",
+    "committee",
+    "committee_learner",
     "consensus_entropy",
     "consensus_kl",
     "cross_entropy",
@@ -197,6 +231,9 @@ __all__ = [
     "fisher_embedding",
     "frank_wolfe",
     "galaxy",
+    "gaussian_bald",
+    "gaussian_likelihood",
+    "gaussian_nll",
     "gradient_embedding",
     "graph_cut",
     "gumbel_top_k",
@@ -213,6 +250,7 @@ __all__ = [
     "least_confidence",
     "log_determinant",
     "linear_head",
+    "least_squares",
     "log_mean_prob",
     "make_pool",
     "map_rows",
@@ -234,9 +272,12 @@ __all__ = [
     "prob_cover",
     "purity_radius",
     "radius_degrees",
+    "predictive_variance",
     "random_projection",
     "random_rows",
     "register",
+    "regression_metrics",
+    "regression_pool",
     "reluctant_oracle",
     "reveal",
     "schedule",
@@ -244,6 +285,7 @@ __all__ = [
     "softmax_top_k",
     "softrank_top_k",
     "stochastic",
+    "squared_error",
     "strategy",
     "strategy_names",
     "stream_gumbel_top_k",

@@ -1,6 +1,7 @@
 """Training: a whole fit, of any length, as one compiled function."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -8,10 +9,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.augment import Augmentation
-from jaxal.metrics import Metrics, classification_metrics
+from jaxal.metrics import classification_metrics
 from jaxal.optimizers import Optimizer, sgd
 from jaxal.pool import map_rows
-from jaxal.posterior import deep_ensemble, deterministic
+from jaxal.posterior import deep_ensemble, deterministic, mean_probabilities
 from jaxal.types import Learner, Model, Pool, Variables
 from jaxal.weights import Averaging, Refit, retrain
 
@@ -39,6 +40,14 @@ class FitState(NamedTuple):
     last_loss: Array  # [] mean over the last complete epoch, nats
 
 
+class Task(NamedTuple):
+    """What a network is trained for, and how its outputs are judged."""
+
+    loss: Callable[[Array, Array], Array]  # (outputs [B, C], labels [B]) -> [B]
+    metrics: Callable[[Array, Array], Any]  # of a test set, as in `Learner.evaluate`
+    combine: Callable[[Array], Array]  # outputs of S networks [S, B, C] -> [B, C]
+
+
 class Recipe(NamedTuple):
     """How to train; see `supervised` for the meaning of each setting."""
 
@@ -48,9 +57,10 @@ class Recipe(NamedTuple):
     min_steps: int
     capacity: int | None
     augment: Augmentation | None
-    label_smoothing: float
+    loss: Callable[[Array, Array], Array]
     refit: Refit
     averaging: Averaging | None
+    bootstrap: bool
 
 
 def supervised(
@@ -66,9 +76,11 @@ def supervised(
     refit: Refit = retrain,
     averaging: Averaging | None = None,
     members: int | None = None,
+    bootstrap: bool = False,
+    task: Task | None = None,
     eval_chunk_size: int = 512,
 ) -> Learner:
-    r"""Returns a learner that minimises cross-entropy on the labelled rows.
+    r"""Returns a learner that minimises a loss, cross-entropy, on the labelled rows.
 
     A fit is `max(epochs * ceil(L / batch_size), min_steps)` steps, a traced number: the
     executable of round 1 serves every later one. Every epoch visits each labelled row
@@ -90,6 +102,10 @@ def supervised(
         `shrink_and_perturb(...)`.
       averaging: `ema(...)` or `swa(...)` weights, None for the last ones.
       members: train this many networks in one vmapped program, for `deep_ensemble`.
+      bootstrap: train each network on L draws with replacement from the L labelled
+        rows, drawn afresh each fit and by each member.
+      task: loss, metrics and how members are combined; by default classification,
+        `jaxal.regression` has others.
       eval_chunk_size: rows evaluated together.
 
     Returns:
@@ -111,6 +127,7 @@ def supervised(
       1.0
     """
     _check_settings(epochs, batch_size, label_smoothing, members)
+    task = _task(task, label_smoothing)
     recipe = Recipe(
         sgd() if optimizer is None else optimizer,
         epochs,
@@ -118,12 +135,15 @@ def supervised(
         min_steps,
         capacity,
         augment,
-        label_smoothing,
+        task.loss,
         refit,
         averaging,
+        bootstrap,
     )
     posterior = (
-        deterministic(model) if members is None else deep_ensemble(model, members)
+        deterministic(model)
+        if members is None
+        else deep_ensemble(model, members, combine=task.combine)
     )
 
     def init(key: Array, inputs: Array) -> Variables:
@@ -154,13 +174,13 @@ def supervised(
         state = start(key, variables, pool)
         return finish(advance(state, pool, jnp.iinfo(jnp.int32).max), pool)
 
-    def evaluate(variables: Variables, inputs: Array, labels: Array) -> Metrics:
+    def evaluate(variables: Variables, inputs: Array, labels: Array) -> Any:
         logits = map_rows(
             lambda rows: posterior.predict(variables, rows).logits,
             inputs,
             chunk_size=eval_chunk_size,
         )
-        return classification_metrics(logits, labels)
+        return task.metrics(logits, labels)
 
     return Learner(init, fit, evaluate, start, advance, finish, capacity)
 
@@ -180,6 +200,8 @@ def _start(
     capacity = recipe.capacity or pool.labels.shape[0]
     (order,) = jnp.nonzero(pool.is_labelled, size=capacity, fill_value=0)
     num_labelled = jnp.minimum(pool.is_labelled.sum(dtype=jnp.int32), capacity)
+    if recipe.bootstrap:  # a key of its own: other recipes draw what they always drew
+        order = _resample(jax.random.fold_in(key, 2), order, num_labelled)
     num_steps = recipe.epochs * _steps_per_epoch(recipe, num_labelled)
     zero = jnp.zeros([], jnp.int32)
     return FitState(
@@ -256,7 +278,7 @@ def _loss_and_grads(
     def loss_fn(params: Any) -> tuple[Array, Variables]:
         with_params = {**variables, "params": params}
         output, updated = model.apply(with_params, inputs, key=key, train=True)
-        losses = cross_entropy(output.logits, labels, recipe.label_smoothing)
+        losses = recipe.loss(output.logits, labels)
         return (weights * losses).sum() / weights.sum(), updated
 
     return jax.value_and_grad(loss_fn, has_aux=True)(variables["params"])
@@ -336,12 +358,31 @@ def _shuffle(key: Array, order: Array, num_labelled: Array) -> Array:
     return order[jnp.argsort(jnp.where(is_used, noise, 2.0))]
 
 
+def _resample(key: Array, order: Array, num_labelled: Array) -> Array:
+    """Replaces the labelled rows by as many draws from them, with replacement."""
+    drawn = jax.random.randint(key, order.shape, 0, jnp.maximum(num_labelled, 1))
+    is_used = jnp.arange(order.shape[0]) < num_labelled
+    return jnp.where(is_used, order[drawn], order)
+
+
 def _batch(
     recipe: Recipe, order: Array, num_labelled: Array, place: Array
 ) -> tuple[Array, Array]:
     slots = place * recipe.batch_size + jnp.arange(recipe.batch_size)
     rows = order[slots % jnp.maximum(num_labelled, 1)]
     return rows, (slots < num_labelled).astype(jnp.float32)
+
+
+def _task(task: Task | None, label_smoothing: float) -> Task:
+    if task is None:
+        loss = partial(cross_entropy, smoothing=label_smoothing)
+        return Task(loss, classification_metrics, mean_probabilities)
+    if label_smoothing:
+        raise ValueError(
+            f"label_smoothing is {label_smoothing}, and a task was given. Smooth the "
+            "labels in the task's loss."
+        )
+    return task
 
 
 def _check_settings(

@@ -265,8 +265,10 @@ def tell(
             f"{list(selection.indices.shape)}: one answer for each selected row, -1 "
             "where there is none."
         )
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise ValueError(f"labels has dtype {labels.dtype}, expected class numbers.")
+    kind = jnp.floating if _is_regression(state.pool) else jnp.integer
+    if not jnp.issubdtype(labels.dtype, kind):
+        what = "real numbers" if kind is jnp.floating else "class numbers"
+        raise ValueError(f"labels has dtype {labels.dtype}, expected {what}.")
     _refuse_bad_answers(state.pool, selection, labels, num_classes)
     pool = reveal(state.pool, selection.indices, labels, selection.is_valid)
     return state._replace(pool=pool, round=state.round + 1)
@@ -383,6 +385,10 @@ def _segmented(learner: Learner) -> Callable[..., tuple[Any, Any]] | None:
     return fit
 
 
+def _is_regression(pool: Pool) -> bool:
+    return jnp.issubdtype(pool.labels.dtype, jnp.floating)
+
+
 def _refuse_bad_rows(num_bad_rows: Array) -> None:
     if isinstance(num_bad_rows, jax.core.Tracer):
         return
@@ -400,14 +406,16 @@ def _refuse_bad_answers(
     if any(isinstance(value, jax.core.Tracer) for value in values):
         return
     answers = labels[selection.is_valid]
-    is_odd = answers < UNLABELLED
-    if num_classes is not None:
+    is_real = _is_regression(pool)
+    is_odd = jnp.isinf(answers) if is_real else answers < UNLABELLED
+    if num_classes is not None and not is_real:
         is_odd |= answers >= num_classes
     if bool(is_odd.any()):
         top = "C - 1" if num_classes is None else num_classes - 1
+        fit = f"classes 0 to {top}, or -1" if not is_real else "numbers, or NaN"
         raise ValueError(
-            f"labels holds {sorted(set(answers[is_odd].tolist()))}, expected classes 0 "
-            f"to {top}, or -1 for no answer. Nothing was written down; answer again."
+            f"labels holds {sorted(set(answers[is_odd].tolist()))}, expected {fit} for "
+            "no answer. Nothing was written down; answer again."
         )
     is_taken = pool.is_labelled[selection.indices] & selection.is_valid
     if bool(is_taken.any()):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal.pool import UNLABELLED
+from jaxal.pool import UNLABELLED, unanswered
 from jaxal.types import Oracle
 
 
@@ -15,10 +15,10 @@ def array_oracle(labels: Array) -> Oracle:
     """Returns the oracle that knows every label and is always right.
 
     Args:
-      labels: `[N]` integers, one a row of the pool.
+      labels: `[N]` integers, one a row of the pool; in regression, floating point.
 
     Returns:
-      An `Oracle`: from a key and `[K]` rows to `[K]` int32 labels.
+      An `Oracle`: from a key and `[K]` rows to `[K]` labels, int32 or float32.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -26,7 +26,8 @@ def array_oracle(labels: Array) -> Oracle:
       >>> array_oracle(jnp.array([4, 5, 6]))(jax.random.key(0), jnp.array([2, 0]))
       Array([6, 4], dtype=int32)
     """
-    answers = jnp.asarray(labels, jnp.int32)
+    is_real = jnp.issubdtype(jnp.result_type(labels), jnp.floating)
+    answers = jnp.asarray(labels, jnp.float32 if is_real else jnp.int32)
 
     def oracle(key: Array, indices: Array) -> Array:
         del key
@@ -66,6 +67,11 @@ def noisy_oracle(oracle: Oracle, noise: float, num_classes: int) -> Oracle:
     def noisy(key: Array, indices: Array) -> Array:
         key_truth, key_error, key_class = jax.random.split(key, 3)
         truth = oracle(key_truth, indices)
+        if not jnp.issubdtype(truth.dtype, jnp.integer):
+            raise TypeError(
+                f"The oracle answers in {truth.dtype}, and noisy_oracle confuses "
+                "classes. For regression, give array_oracle targets with noise."
+            )
         is_wrong = jax.random.bernoulli(key_error, noise, truth.shape)
         # A shift by 1 .. C - 1 reaches every other class and never the true one.
         shift = jax.random.randint(key_class, truth.shape, 1, num_classes)
@@ -76,7 +82,7 @@ def noisy_oracle(oracle: Oracle, noise: float, num_classes: int) -> Oracle:
 
 
 def reluctant_oracle(oracle: Oracle, refusal: float) -> Oracle:
-    """Returns an oracle that leaves some questions unanswered, with -1.
+    """Returns an oracle that leaves some questions unanswered, with -1 or NaN.
 
     Args:
       oracle: who would answer.
@@ -101,6 +107,7 @@ def reluctant_oracle(oracle: Oracle, refusal: float) -> Oracle:
     def reluctant(key: Array, indices: Array) -> Array:
         key_answer, key_refusal = jax.random.split(key)
         is_refused = jax.random.bernoulli(key_refusal, refusal, indices.shape)
-        return jnp.where(is_refused, UNLABELLED, oracle(key_answer, indices))
+        answers = oracle(key_answer, indices)
+        return jnp.where(is_refused, unanswered(answers.dtype), answers)
 
     return reluctant

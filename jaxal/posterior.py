@@ -1,5 +1,7 @@
 """From a model to predictive samples: one network, dropout masks, or an ensemble."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -86,7 +88,27 @@ def mc_dropout(model: Model, num_samples: int = 20) -> Posterior:
     return Posterior(num_samples, sample, single.predict)
 
 
-def deep_ensemble(model: Model, members: int = 5) -> Posterior:
+def mean_probabilities(logits: Array) -> Array:
+    """Returns logits `[B, C]` of the mean of the probabilities of `[S, B, C]` logits.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal.posterior import mean_probabilities
+      >>> two = jnp.log(jnp.array([[[0.5, 0.5]], [[1.0, 0.0]]]))
+      >>> jnp.exp(mean_probabilities(two)).round(2).tolist()
+      [[0.75, 0.25]]
+    """
+    log_probs = jax.nn.log_softmax(logits)
+    count = jnp.log(logits.shape[0]).astype(log_probs.dtype)
+    return jax.nn.logsumexp(log_probs, axis=0) - count
+
+
+def deep_ensemble(
+    model: Model,
+    members: int = 5,
+    *,
+    combine: Callable[[Array], Array] = mean_probabilities,
+) -> Posterior:
     r"""Returns an ensemble: `S` networks trained from different random weights.
 
     The prediction used for metrics is the mean of the members' probabilities,
@@ -97,6 +119,8 @@ def deep_ensemble(model: Model, members: int = 5) -> Posterior:
     Args:
       model: the network every member has.
       members: how many there are, `S`.
+      combine: from the members' outputs `[S, B, C]` to the prediction `[B, C]` used for
+        metrics; for regression `jaxal.regression.combine_gaussians`.
 
     Returns:
       A `Posterior` with `num_samples = members`.
@@ -126,11 +150,7 @@ def deep_ensemble(model: Model, members: int = 5) -> Posterior:
 
     def predict(variables: Variables, inputs: Array) -> Output:
         outputs = every(variables, inputs)
-        log_probs = jax.nn.log_softmax(outputs.logits)
-        mean = jax.nn.logsumexp(log_probs, axis=0) - jnp.log(members).astype(
-            log_probs.dtype
-        )
-        return Output(mean, _first(outputs.features))
+        return Output(combine(outputs.logits), _first(outputs.features))
 
     def sample(key: Array, variables: Variables, inputs: Array) -> Output:
         del key

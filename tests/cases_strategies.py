@@ -16,6 +16,7 @@ class StrategyCase(NamedTuple):
     name: str
     settings: Mapping[str, Any] = NO_SETTINGS  # what a pool of 40 rows wants
     is_deterministic: bool = False  # the key changes nothing where no two rows tie
+    has_ties: bool = False  # scores are counts: rows tie, and then their order decides
 
     def __str__(self) -> str:
         return self.name
@@ -60,4 +61,18 @@ STRATEGIES = (
     StrategyCase("albl"),
     StrategyCase("select_al"),
     StrategyCase("tcm", MappingProxyType({"transition": 10})),
+    StrategyCase("vote_entropy", is_deterministic=True, has_ties=True),
+    StrategyCase("consensus_entropy", is_deterministic=True),
+    StrategyCase("consensus_kl", is_deterministic=True),
+    StrategyCase("expected_gradient_length", is_deterministic=True),
+    StrategyCase("information_density", is_deterministic=True),
+    StrategyCase("expected_error_reduction", {"num_candidates": 24, "num_targets": 9}),
+    StrategyCase("epig", {"num_targets": 9}),
+    StrategyCase("batch_bald", {"num_candidates": 30, "num_configurations": 9}),
+    StrategyCase("laplace_bald", {"num_samples": 5}),
+    StrategyCase("laplace_batch_bald", {"num_samples": 5, "num_configurations": 9}),
+    StrategyCase("bait", is_deterministic=True),
+    StrategyCase("bait_top", is_deterministic=True),
+    StrategyCase("bait_binary", is_deterministic=True),
+    StrategyCase("bait_regression", is_deterministic=True),
 )

@@ -4,7 +4,8 @@ One network, `[..., C]` logits: `entropy`, `margin`, `least_confidence`,
 `expected_gradient_length`. Posterior samples, `[S, ..., C]`: `bald`, `consensus_kl`,
 `consensus_entropy`, `expected_entropy`, `mean_std`, `vote_entropy`, `variation_ratio`,
 and `log_mean_prob` for logits of the mean. Each has a `..._stream` that takes the
-samples one at a time.
+samples one at a time. Gaussian predictions of regression, `[S, ..., 2]`:
+`predictive_variance`, `gaussian_bald`.
 """
 
 from jaxal.scores.density import information_density
@@ -18,6 +19,7 @@ from jaxal.scores.disagreement import (
 )
 from jaxal.scores.epig import epig
 from jaxal.scores.error_reduction import expected_error_reduction
+from jaxal.scores.gaussian import gaussian_bald, predictive_variance
 from jaxal.scores.gradients import expected_gradient_length
 from jaxal.scores.streaming import (
     Stream,
@@ -45,6 +47,7 @@ __all__ = [
     "expected_entropy_stream",
     "expected_error_reduction",
     "expected_gradient_length",
+    "gaussian_bald",
     "information_density",
     "least_confidence",
     "log_mean_prob",
@@ -52,6 +55,7 @@ __all__ = [
     "margin",
     "mean_std",
     "mean_std_stream",
+    "predictive_variance",
     "variation_ratio",
     "variation_ratio_stream",
     "vote_entropy",

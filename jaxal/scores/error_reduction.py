@@ -2,12 +2,14 @@
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxal import checks
+from jaxal.curvature import softmax_curvature
 
 LOSSES = ("log", "zero_one")
 
@@ -20,6 +22,7 @@ def expected_error_reduction(
     *,
     candidates: Array | None = None,
     targets: Array | None = None,
+    is_target: Array | None = None,
     loss: str = "log",
     prior_precision: float | Array = 1.0,
     num_steps: int = 1,
@@ -37,10 +40,10 @@ def expected_error_reduction(
         W <- W - (H + V V^T)^-1 gradient(W),  H = t I + sum_labelled F,  V V^T = F_n,
 
     F being Fisher information at the present layer. H is decomposed once; a candidate
-    changes it by rank C, so its C answers cost one product of `(C D)^2 C` (Woodbury).
+    changes it by rank C, so its C answers share one product of `(C D)^2` (Woodbury).
 
-    Cost for B candidates and M targets: `B C^2 D (C D + M)` operations a step, after
-    the first step another `B N C^2 D`. Score a sample of the pool.
+    Cost for B candidates and M targets: `B C D (C D + C M)` operations, for every
+    step after the first another `B C^2 D (C D + N)`. Score a sample of the pool.
 
     Args:
       logits: `[N, C]` of the trained network.
@@ -49,6 +52,7 @@ def expected_error_reduction(
       is_labelled: `[N]` bool, rows whose labels are known.
       candidates: `[B]` int, rows to score; all by default.
       targets: `[M]` int, rows whose loss counts; all by default.
+      is_target: `[M]` bool, targets that count; all of them by default.
       loss: "log" or "zero_one", static.
       prior_precision: t, positive: how strongly the layer is held where it is.
       num_steps: Newton steps, static. One is exact to second order.
@@ -92,11 +96,15 @@ def expected_error_reduction(
                 f"{name} has dtype {rows.dtype}, expected integers. Pass row numbers, "
                 "jnp.flatnonzero(mask, size=...) of a mask."
             )
-    arrays = (logits, features, labels, is_labelled, candidates, targets)
+    if is_target is None:
+        is_target = jnp.ones(targets.shape[0], bool)
+    checks.check_mask("is_target", is_target, targets.shape[0])
+    weights = is_target / jnp.maximum(is_target.sum(), 1).astype(jnp.float32)
+    arrays = (logits, features, labels, is_labelled, candidates, targets, weights)
     return _reduction(*arrays, prior_precision, loss, num_steps, chunk_size)
 
 
-@functools.partial(jax.jit, static_argnums=(7, 8, 9))
+@functools.partial(jax.jit, static_argnums=(8, 9, 10))
 def _reduction(
     logits: Array,
     features: Array,
@@ -104,6 +112,7 @@ def _reduction(
     is_labelled: Array,
     candidates: Array,
     targets: Array,
+    weights: Array,
     prior_precision: float | Array,
     loss: str,
     num_steps: int,
@@ -124,25 +133,25 @@ def _reduction(
         return _product(errors.T, features) + prior_precision * layer
 
     # The first gradient differs between answers by one row only.
-    rest = (probs * is_labelled[:, None] - truth).T
-    rest = _product(rest, features)
+    rest = _product((probs * is_labelled[:, None] - truth).T, features)
+    shared = jnp.einsum("cdef,ef->cd", inverse, rest, precision="highest")
 
     def reduce(row: Array) -> Array:
         curvature = jnp.diag(probs[row]) - jnp.outer(probs[row], probs[row])
         precondition = _preconditioner(inverse, features[row], curvature)
+        first = precondition.step(shared, probs[row][None] - identity)
 
-        def risk_after(label: Array) -> Array:
-            errors = probs[row] - identity[label]
-            layer = -precondition(rest + jnp.outer(errors, features[row]))
+        def risk_after(label: Array, layer: Array) -> Array:
             for _ in range(num_steps - 1):
-                layer -= precondition(gradient(layer, row, label))
-            return _risk(logits[targets] + _product(features[targets], layer.T), loss)
+                layer -= precondition.apply(gradient(layer, row, label))
+            after = logits[targets] + _product(features[targets], layer.T)
+            return _risk(after, weights, loss)
 
-        risks = jax.vmap(risk_after)(jnp.arange(num_classes))
+        risks = jax.vmap(risk_after)(jnp.arange(num_classes), -first)
         return (probs[row] * risks).sum()
 
     risks = jax.lax.map(reduce, candidates, batch_size=chunk_size)
-    return _risk(logits[targets], loss) - risks
+    return _risk(logits[targets], weights, loss) - risks
 
 
 def _inverse_hessian(
@@ -150,27 +159,24 @@ def _inverse_hessian(
 ) -> Array:
     """`(t I + sum_labelled (diag(p) - p p^T) (x) h h^T)^-1` as `[C, D, C, D]`."""
     num_classes, width = probs.shape[1], features.shape[1]
-    size = num_classes * width
-
-    def block_row(outputs: tuple[Array, Array]) -> Array:
-        own, one_hot = outputs
-        weights = own[:, None] * (one_hot[None] - probs) * is_labelled[:, None]
-        return jax.lax.map(
-            lambda w: _product((features * w[:, None]).T, features), weights.T
-        )
-
-    blocks = jax.lax.map(block_row, (probs.T, jnp.eye(num_classes)))
-    hessian = blocks.transpose(0, 2, 1, 3).reshape(size, size)
-    identity = jnp.eye(size)
+    hessian = softmax_curvature(probs, features, is_labelled)
+    identity = jnp.eye(num_classes * width)
     factor = jax.scipy.linalg.cho_factor(hessian + prior_precision * identity)
     inverse = jax.scipy.linalg.cho_solve(factor, identity)
     return inverse.reshape(num_classes, width, num_classes, width)
 
 
+class _Preconditioner(NamedTuple):
+    """`(H + W (x) h h^T)^-1` for the candidate's feature h and curvature W."""
+
+    apply: Callable[[Array], Array]  # to a gradient [C, D]
+    step: Callable[[Array, Array], Array]
+    # (H^-1 g [C, D], errors [Y, C]) -> that of g + errors (x) h, [Y, C, D]
+
+
 def _preconditioner(
     inverse: Array, feature: Array, curvature: Array
-) -> Callable[[Array], Array]:
-    """Returns `g -> (H + curvature (x) h h^T)^-1 g` on layers `[C, D]`."""
+) -> _Preconditioner:
     moved = jnp.einsum("cdef,f->cde", inverse, feature, precision="highest")
     inner = jnp.einsum("cde,d->ce", moved, feature, precision="highest")
     identity = jnp.eye(inner.shape[0])
@@ -179,19 +185,26 @@ def _preconditioner(
 
     def apply(gradient: Array) -> Array:
         plain = jnp.einsum("cdef,ef->cd", inverse, gradient, precision="highest")
-        seen = _product(middle, _product(plain, feature))
-        return plain - jnp.einsum("cde,e->cd", moved, seen, precision="highest")
+        return step(plain, jnp.zeros((1, inner.shape[0])))[0]
 
-    return apply
+    def step(plain: Array, errors: Array) -> Array:
+        # H^-1 (errors (x) h) is `moved` times errors: no product with H^-1 a label.
+        seen = _product(plain, feature)[None] + _product(errors, inner.T)
+        weights = errors - _product(seen, middle.T)
+        change = jnp.einsum("cde,ye->ycd", moved, weights, precision="highest")
+        return plain[None] + change
+
+    return _Preconditioner(apply, step)
 
 
-def _risk(logits: Array, loss: str) -> Array:
+def _risk(logits: Array, weights: Array, loss: str) -> Array:
     """Mean loss the predictions expect of themselves, of `[M, C]` logits."""
     probs = jax.nn.softmax(logits)
     if loss == "zero_one":
-        return 1 - probs.max(-1).mean()
+        return ((1 - probs.max(-1)) * weights).sum()
     smallest = jnp.finfo(probs.dtype).tiny
-    return -(probs * jnp.log(jnp.maximum(probs, smallest))).sum(-1).mean()
+    entropies = -(probs * jnp.log(jnp.maximum(probs, smallest))).sum(-1)
+    return (entropies * weights).sum()
 
 
 def _product(left: Array, right: Array) -> Array:

@@ -12,6 +12,7 @@ from jaxal import checks
 from jaxal.selection.fisher import (
     FisherEmbedding,
     fisher_sum,
+    labelled_sum,
     project,
     quadratic,
     written_out,
@@ -50,7 +51,7 @@ def bait(
     A row is judged by R x R matrices, and a pick changes M by rank R, so these are
     kept up to date (Woodbury) in place of being computed from M again for all rows:
     `2 N D E R` operations a pick, where the formula as printed costs `2 N R (E D)^2`.
-    Before the first pick stand three products of `N (E D)^2` and one inverse.
+    Before the first pick stand products of `(L + 3 N) (E D)^2` and one inverse.
     Memory: two matrices `[E D, E D]` and two arrays `[N, R, R]`.
 
     Args:
@@ -118,7 +119,7 @@ def _select(
     in_pool = (is_available | is_labelled).astype(jnp.float32)
     target = fisher_sum(fisher, in_pool / jnp.maximum(in_pool.sum(), 1))
     total = is_labelled.sum() + batch_size
-    known = fisher_sum(fisher, is_labelled / total.astype(jnp.float32))
+    known = labelled_sum(fisher, is_labelled / total.astype(jnp.float32))
     rows = fisher._replace(outputs=fisher.outputs * jnp.sqrt(batch_size / total))
     state = _start(rows, target, known, regularization)
     state, picks = _add_rows(state, rows, target, is_available, num_forward)

@@ -35,6 +35,29 @@ from jaxal.strategies.combinators_pools import (
 from jaxal.strategies.embedded import badge, by_selector, coreset
 from jaxal.strategies.herding import max_herding, uherding
 from jaxal.strategies.kernel import frank_wolfe, lcmd, max_det
+from jaxal.strategies.bayesian import (
+    batch_bald,
+    epig,
+    laplace_bald,
+    laplace_batch_bald,
+)
+from jaxal.strategies.committee import (
+    consensus_entropy,
+    consensus_kl,
+    vote_entropy,
+)
+from jaxal.strategies.embedded import badge, by_selector, coreset
+from jaxal.strategies.expected import (
+    expected_error_reduction,
+    expected_gradient_length,
+    information_density,
+)
+from jaxal.strategies.fisher import (
+    bait,
+    bait_binary,
+    bait_regression,
+    bait_top,
+)
 from jaxal.strategies.ranked import (
     bald,
     by_score,
@@ -59,13 +82,20 @@ __all__ = [
     "albl",
     "badge",
     "badge_partitioned",
+    "bait",
+    "bait_binary",
+    "bait_regression",
+    "bait_top",
     "bald",
+    "batch_bald",
     "by_score",
     "by_selector",
     "cdal",
     "clue",
     "cluster_margin",
     "class_balanced",
+    "consensus_entropy",
+    "consensus_kl",
     "coreset",
     "dcom",
     "drop_query",
@@ -76,6 +106,12 @@ __all__ = [
     "graph_cut",
     "lcmd",
     "galaxy",
+    "epig",
+    "expected_error_reduction",
+    "expected_gradient_length",
+    "information_density",
+    "laplace_bald",
+    "laplace_batch_bald",
     "least_confidence",
     "log_determinant",
     "margin",
@@ -92,6 +128,7 @@ __all__ = [
     "uherding",
     "variation_ratio",
     "vessal",
+    "vote_entropy",
 ]
 
 for _factory in (
@@ -125,6 +162,14 @@ for _factory in (
     cdal,
     clue,
     cluster_margin,
+    bait,
+    bait_binary,
+    bait_regression,
+    bait_top,
+    bald,
+    batch_bald,
+    consensus_entropy,
+    consensus_kl,
     coreset,
     dcom,
     drop_query,
@@ -135,6 +180,12 @@ for _factory in (
     graph_cut,
     lcmd,
     galaxy,
+    epig,
+    expected_error_reduction,
+    expected_gradient_length,
+    information_density,
+    laplace_bald,
+    laplace_batch_bald,
     least_confidence,
     log_determinant,
     margin,
@@ -155,5 +206,6 @@ for _factory in (
     uncertain_coreset,
     variation_ratio,
     vessal,
+    vote_entropy,
 ):
     register(_factory.__name__, _factory)

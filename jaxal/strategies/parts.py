@@ -1,0 +1,47 @@
+"""A part of the pool in place of all of it, and the way back to row numbers."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxal.selection import gumbel_top_k
+from jaxal.types import Selection
+
+
+def draw_rows(key: Array, mask: Array, num: int) -> tuple[Array, Array]:
+    """Returns rows drawn uniformly, without replacement, where `mask`.
+
+    Args:
+      key: a typed key, consumed.
+      mask: `[N]` bool, rows that may be drawn.
+      num: M, static; at most N are drawn.
+
+    Returns:
+      `[M]` rows, 0 where the mask has no more, and `[M]` bool, False there.
+    """
+    num = min(num, mask.shape[0])
+    drawn = gumbel_top_k(key, jnp.zeros(mask.shape[0]), mask, batch_size=num)
+    return jnp.where(drawn.is_valid, drawn.indices, 0), drawn.is_valid
+
+
+@jax.jit
+def in_pool(selection: Selection, rows: Array, is_available: Array) -> Selection:
+    """Returns a selection among `rows` [M] as one among the rows of the pool."""
+    num_rows = is_available.shape[0]
+    known = rows.at[selection.indices].get(mode="clip")
+    indices = jnp.where(selection.is_valid, known, num_rows).astype(jnp.int32)
+    scores = jnp.where(selection.is_valid, selection.scores, -jnp.inf)
+    return Selection(indices, scores, selection.is_valid)
+
+
+@jax.jit
+def with_bias(features: Array) -> Array:
+    """Returns features with a column of ones: the bias is a weight like any other."""
+    return jnp.pad(features, ((0, 0), (0, 1)), constant_values=1)
+
+
+def check_positive(**numbers: int) -> None:
+    """Raises ValueError unless every number is at least 1."""
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} is {number}, expected at least 1 row.")
