@@ -16,6 +16,7 @@ class StrategyCase(NamedTuple):
     name: str
     settings: Mapping[str, Any] = NO_SETTINGS  # what a pool of 40 rows wants
     is_deterministic: bool = False  # the key changes nothing where no two rows tie
+    has_ties: bool = False  # scores are counts: rows tie, and then their order decides
 
     def __str__(self) -> str:
         return self.name
@@ -28,7 +29,7 @@ STRATEGIES = (
     StrategyCase("entropy", is_deterministic=True),
     StrategyCase("bald", is_deterministic=True),
     StrategyCase("mean_std", is_deterministic=True),
-    StrategyCase("variation_ratio", is_deterministic=True),
+    StrategyCase("variation_ratio", is_deterministic=True, has_ties=True),
     StrategyCase("badge"),
     StrategyCase("coreset"),
 )

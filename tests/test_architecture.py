@@ -38,6 +38,7 @@ ALLOWED = {
     "laplace": BASE,
     "strategies": BASE | MATHS | {"laplace"},
     "viewing": BASE | {"pool", "pacing"},
+    "testing": BASE | {"pool", "viewing"},
     "learner": BASE
     | {"augment", "metrics", "optimizers", "pool", "posterior", "weights"},
     "loop": BASE | {"initial", "metrics", "pacing", "pool", "posterior", "viewing"},
