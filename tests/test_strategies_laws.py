@@ -10,14 +10,16 @@ from jaxal import strategy
 from jaxal.testing import LAWS, check_strategy
 from tests.cases_strategies import STRATEGIES
 
+OPTION = "jax_disable_most_optimizations"
+
 
 @pytest.fixture(autouse=True, scope="module")
 def quick_compilation():
     """Programs that run once on forty rows are not worth optimizing."""
-    before = jax.config.jax_disable_most_optimizations
-    jax.config.update("jax_disable_most_optimizations", True)
+    before = jax.config.values[OPTION]
+    jax.config.update(OPTION, True)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    jax.config.update(OPTION, before)
 
 
 @pytest.mark.parametrize("case", STRATEGIES, ids=str)

@@ -91,13 +91,14 @@ def check_strategy(
     find_rows = ways.row_finder(strategy)
     subjects = [Subject(strategy, find_rows, seed) for seed in seeds]
     skipped = _skipped(strategy, is_deterministic, has_ties)
-    parts: dict[str, Callable[[Subject], None]] = {"pools": _check_pools}
+    parts: dict[str, Callable[[Subject], None]] = {}
+    if "chunks" not in skipped:  # before pools, where it would show as something else
+        parts["chunks"] = _check_chunks
+    parts["pools"] = _check_pools
     if "key" not in skipped:
         parts["key"] = _check_key
     if "permutation" not in skipped:
         parts["permutation"] = _check_permutation
-    if "chunks" not in skipped:
-        parts["chunks"] = _check_chunks
 
     seconds = {
         name: _timed(lambda part=part: [part(one) for one in subjects])  # type: ignore[misc]
@@ -173,8 +174,9 @@ def _check_permutation(subject: Subject) -> None:
 def _check_chunks(subject: Subject) -> None:
     strategy, pool = subject.strategy, pools.ordinary(subject.seed)
     where = subject.where(pool)
-    with _no_error(where, "chunks"):
+    with _no_error(where):
         at_once = subject.find_rows(pool)
+    with _no_error(where, "chunks"):
         in_chunks = ways.rows_in_chunks(strategy, pool)
     pairs = zip(*map(jax.tree.leaves, (at_once, in_chunks)), strict=True)
     for whole, pieces in pairs:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 NUM_ROWS, NUM_DIMS, NUM_CLASSES, NUM_SAMPLES = 40, 8, 3, 4
-BATCH_SIZE = 9
+BATCH_SIZE = 5
 
 
 class HostilePool(NamedTuple):
