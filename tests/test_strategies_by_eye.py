@@ -4,6 +4,10 @@ A property of a row is True where each draw must have it, False where none may, 
 None where the paper promises neither.
 """
 
+import pathlib
+import struct
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -15,6 +19,7 @@ from tests import pools_by_eye as pools
 from tests.cases_strategies import NO_SETTINGS
 
 SEEDS = range(4)
+SHEET = pathlib.Path(__file__).parents[1] / "experiments" / "contact_sheet.py"
 
 
 class Eye(NamedTuple):
@@ -98,3 +103,13 @@ def test_the_pools_are_as_described():
     assert (abs(strip.x[strip.group != 2, 0]) > 1.5).all()
     alone = pools.outlier()
     assert (alone.group == 5).sum() == 1
+
+
+def test_the_contact_sheet_is_drawn_and_small(tmp_path):
+    out = tmp_path / "sheet.png"
+    command = [sys.executable, str(SHEET), "margin", "random", "bald", f"--out={out}"]
+    subprocess.run(command, check=True, capture_output=True)
+    png = out.read_bytes()
+    width, height = struct.unpack(">2I", png[16:24])
+    assert 450 < width < 650 and 150 < height < 300  # three panels in a row
+    assert len(png) < 300_000 * 3 / 60  # what sixty strategies may take
