@@ -29,7 +29,7 @@ STRATEGIES = (
     StrategyCase("entropy", is_deterministic=True),
     StrategyCase("bald", is_deterministic=True),
     StrategyCase("mean_std", is_deterministic=True),
-    StrategyCase("variation_ratio", is_deterministic=True),
+    StrategyCase("variation_ratio", is_deterministic=True, has_ties=True),
     StrategyCase("badge"),
     StrategyCase("coreset"),
     StrategyCase("typiclust"),

@@ -42,6 +42,7 @@ ALLOWED = {
     "laplace": BASE | {"curvature"},
     "strategies": BASE | MATHS | {"laplace"},
     "viewing": BASE | {"pool", "pacing"},
+    "testing": BASE | {"pool", "viewing"},
     "learner": BASE
     | {"augment", "metrics", "optimizers", "pool", "posterior", "weights"},
     "loop": BASE | {"initial", "metrics", "pacing", "pool", "posterior", "viewing"},
