@@ -1,13 +1,11 @@
 """Selection: which K of N rows, given scores or embeddings, and masks."""
 
 from jaxal.selection.active_ft import active_ft
-from jaxal.selection.bait import bait
-from jaxal.selection.batch_bald import batch_bald
-from jaxal.selection.dcom import dcom
 from jaxal.selection.alfa_mix import alfa_mix
 from jaxal.selection.bait import bait
 from jaxal.selection.batch_bald import batch_bald
 from jaxal.selection.cluster_margin import cluster_margin
+from jaxal.selection.dcom import dcom
 from jaxal.selection.drop_query import drop_query
 from jaxal.selection.fisher import FisherEmbedding, fisher_embedding
 from jaxal.selection.frank_wolfe import frank_wolfe
@@ -18,22 +16,22 @@ from jaxal.selection.k_center import K_CENTER, k_center
 from jaxal.selection.k_means import Clustering, k_means
 from jaxal.selection.k_means_nearest import k_means_nearest
 from jaxal.selection.k_means_plus_plus import K_MEANS_PLUS_PLUS, k_means_plus_plus
+from jaxal.selection.lcmd import lcmd
+from jaxal.selection.max_det import max_det
+from jaxal.selection.max_herding import max_herding
 from jaxal.selection.neighbours import (
     Neighbours,
     nearest_neighbours,
     radius_degrees,
 )
 from jaxal.selection.prob_cover import prob_cover, purity_radius
-from jaxal.selection.lcmd import lcmd
-from jaxal.selection.max_det import max_det
-from jaxal.selection.max_herding import max_herding
 from jaxal.selection.ranked import gumbel_top_k, top_k
 from jaxal.selection.representatives import k_means_selection
 from jaxal.selection.stochastic import power_top_k, softmax_top_k, softrank_top_k
-from jaxal.selection.typiclust import typiclust
 from jaxal.selection.submodular import facility_location
 from jaxal.selection.submodular_determinant import log_determinant
 from jaxal.selection.submodular_graph import graph_cut
+from jaxal.selection.typiclust import typiclust
 from jaxal.selection.uherding import uherding
 from jaxal.selection.vessal import vessal
 
@@ -42,36 +40,33 @@ __all__ = [
     "FisherEmbedding",
     "K_CENTER",
     "K_MEANS_PLUS_PLUS",
+    "LinearHead",
     "Neighbours",
     "active_ft",
-    "bait",
-    "batch_bald",
-    "blocked_selection",
-    "dcom",
-    "facility_location",
-    "LinearHead",
     "alfa_mix",
     "bait",
     "batch_bald",
     "blocked_selection",
     "cluster_margin",
+    "dcom",
     "drop_query",
+    "facility_location",
     "fisher_embedding",
     "frank_wolfe",
-    "graph_cut",
     "galaxy",
+    "graph_cut",
     "gumbel_top_k",
     "k_center",
     "k_means",
     "k_means_nearest",
     "k_means_plus_plus",
     "k_means_selection",
-    "nearest_neighbours",
     "lcmd",
+    "linear_head",
     "log_determinant",
     "max_det",
     "max_herding",
-    "linear_head",
+    "nearest_neighbours",
     "power_top_k",
     "prob_cover",
     "purity_radius",

@@ -1,17 +1,9 @@
 """Strategies: compositions of posterior, score or embedding, and selector."""
 
-from jaxal.strategies.coverage import (
-    active_ft,
-    dcom,
-    k_means,
-    prob_cover,
-    typiclust,
-)
-from jaxal.strategies.disturbed import alfa_mix, drop_query, vessal
-from jaxal.strategies.diverse import cdal, clue, cluster_margin
 from jaxal.strategies.adaptive import galaxy
 from jaxal.strategies.adaptive_bandit import albl
 from jaxal.strategies.adaptive_regime import select_al
+from jaxal.strategies.bayesian import batch_bald, epig, laplace_bald, laplace_batch_bald
 from jaxal.strategies.combinators import (
     class_balanced,
     mixture,
@@ -32,32 +24,19 @@ from jaxal.strategies.combinators_pools import (
     subsample,
     uncertain_then_diverse,
 )
-from jaxal.strategies.embedded import badge, by_selector, coreset
-from jaxal.strategies.herding import max_herding, uherding
-from jaxal.strategies.kernel import frank_wolfe, lcmd, max_det
-from jaxal.strategies.bayesian import (
-    batch_bald,
-    epig,
-    laplace_bald,
-    laplace_batch_bald,
-)
-from jaxal.strategies.committee import (
-    consensus_entropy,
-    consensus_kl,
-    vote_entropy,
-)
+from jaxal.strategies.committee import consensus_entropy, consensus_kl, vote_entropy
+from jaxal.strategies.coverage import active_ft, dcom, k_means, prob_cover, typiclust
+from jaxal.strategies.disturbed import alfa_mix, drop_query, vessal
+from jaxal.strategies.diverse import cdal, clue, cluster_margin
 from jaxal.strategies.embedded import badge, by_selector, coreset
 from jaxal.strategies.expected import (
     expected_error_reduction,
     expected_gradient_length,
     information_density,
 )
-from jaxal.strategies.fisher import (
-    bait,
-    bait_binary,
-    bait_regression,
-    bait_top,
-)
+from jaxal.strategies.fisher import bait, bait_binary, bait_regression, bait_top
+from jaxal.strategies.herding import max_herding, uherding
+from jaxal.strategies.kernel import frank_wolfe, lcmd, max_det
 from jaxal.strategies.ranked import (
     bald,
     by_score,
@@ -76,10 +55,65 @@ from jaxal.strategies.submodular import (
     similar,
 )
 
+_FACTORIES = (
+    active_ft,
+    albl,
+    alfa_mix,
+    badge,
+    badge_partitioned,
+    bait,
+    bait_binary,
+    bait_regression,
+    bait_top,
+    bald,
+    batch_bald,
+    cdal,
+    clue,
+    cluster_margin,
+    consensus_entropy,
+    consensus_kl,
+    coreset,
+    dcom,
+    drop_query,
+    entropy,
+    epig,
+    expected_error_reduction,
+    expected_gradient_length,
+    facility_location,
+    frank_wolfe,
+    galaxy,
+    graph_cut,
+    information_density,
+    k_means,
+    laplace_bald,
+    laplace_batch_bald,
+    lcmd,
+    least_confidence,
+    log_determinant,
+    margin,
+    max_det,
+    max_herding,
+    mean_std,
+    power_bald,
+    prob_cover,
+    random,
+    select_al,
+    similar,
+    softmax_bald,
+    softrank_bald,
+    tcm,
+    typiclust,
+    uherding,
+    uncertain_coreset,
+    variation_ratio,
+    vessal,
+    vote_entropy,
+)
+
 __all__ = [
     "active_ft",
-    "alfa_mix",
     "albl",
+    "alfa_mix",
     "badge",
     "badge_partitioned",
     "bait",
@@ -91,56 +125,42 @@ __all__ = [
     "by_score",
     "by_selector",
     "cdal",
+    "class_balanced",
     "clue",
     "cluster_margin",
-    "class_balanced",
     "consensus_entropy",
     "consensus_kl",
     "coreset",
     "dcom",
     "drop_query",
     "entropy",
-    "k_means",
-    "facility_location",
-    "frank_wolfe",
-    "graph_cut",
-    "lcmd",
-    "galaxy",
     "epig",
     "expected_error_reduction",
     "expected_gradient_length",
+    "facility_location",
+    "frank_wolfe",
+    "galaxy",
+    "graph_cut",
     "information_density",
+    "k_means",
     "laplace_bald",
     "laplace_batch_bald",
+    "lcmd",
     "least_confidence",
     "log_determinant",
     "margin",
     "max_det",
     "max_herding",
     "mean_std",
-    "prob_cover",
-    "random",
-    "register",
-    "similar",
-    "strategy",
-    "strategy_names",
-    "typiclust",
-    "uherding",
-    "variation_ratio",
-    "vessal",
-    "vote_entropy",
-]
-
-for _factory in (
-    active_ft,
-    alfa_mix,
     "mixture",
     "partition",
     "power_bald",
+    "prob_cover",
     "random",
     "register",
     "schedule",
     "select_al",
+    "similar",
     "softmax_bald",
     "softrank_bald",
     "stochastic",
@@ -148,64 +168,15 @@ for _factory in (
     "strategy_names",
     "subsample",
     "tcm",
+    "typiclust",
+    "uherding",
     "uncertain_coreset",
     "uncertain_then_diverse",
     "variation_ratio",
+    "vessal",
+    "vote_entropy",
     "warm_up",
 ]
 
-for _factory in (
-    albl,
-    badge,
-    badge_partitioned,
-    bald,
-    cdal,
-    clue,
-    cluster_margin,
-    bait,
-    bait_binary,
-    bait_regression,
-    bait_top,
-    bald,
-    batch_bald,
-    consensus_entropy,
-    consensus_kl,
-    coreset,
-    dcom,
-    drop_query,
-    entropy,
-    k_means,
-    facility_location,
-    frank_wolfe,
-    graph_cut,
-    lcmd,
-    galaxy,
-    epig,
-    expected_error_reduction,
-    expected_gradient_length,
-    information_density,
-    laplace_bald,
-    laplace_batch_bald,
-    least_confidence,
-    log_determinant,
-    margin,
-    max_det,
-    max_herding,
-    mean_std,
-    prob_cover,
-    random,
-    typiclust,
-    similar,
-    uherding,
-    power_bald,
-    random,
-    select_al,
-    softmax_bald,
-    softrank_bald,
-    tcm,
-    uncertain_coreset,
-    variation_ratio,
-    vessal,
-    vote_entropy,
-):
+for _factory in _FACTORIES:
     register(_factory.__name__, _factory)

@@ -2,11 +2,10 @@
 
 from jaxal.strategies.combinators import schedule, stochastic
 from jaxal.strategies.combinators_pools import partition, uncertain_then_diverse
+from jaxal.strategies.coverage import typiclust
 from jaxal.strategies.embedded import badge, coreset
 from jaxal.strategies.ranked import bald, margin
 from jaxal.types import Strategy
-
-TCM_FIRST = coreset  # a factory; TypiClust in the paper
 
 
 def tcm(*, transition: int = 100, first: Strategy | None = None) -> Strategy:
@@ -16,7 +15,7 @@ def tcm(*, transition: int = 100, first: Strategy | None = None) -> Strategy:
       transition: labelled rows from which margin chooses. The paper changes over after
         the first few small steps; 100 is ten a class of ten classes, a choice made
         here.
-      first: who chooses before that. The paper's is TypiClust.
+      first: who chooses before that; TypiClust, as in the paper, by default.
 
     Returns:
       A `Strategy` that streams logits and needs what `first` needs.
@@ -30,7 +29,7 @@ def tcm(*, transition: int = 100, first: Strategy | None = None) -> Strategy:
       Doucet et al., "Bridging Diversity and Uncertainty in Active Learning with
       Self-Supervised Pre-Training", 2024. https://arxiv.org/abs/2403.03728
     """
-    return schedule([TCM_FIRST() if first is None else first, margin()], [transition])
+    return schedule([typiclust() if first is None else first, margin()], [transition])
 
 
 def power_bald(*, coldness: float = 1.0) -> Strategy:
