@@ -9,8 +9,8 @@ from jax import Array, lax
 from jaxal.embeddings import Dense
 from jaxal.selection import gumbel_top_k
 from jaxal.selection.distances import squared_distances
-from jaxal.strategies.combinators_named import TCM_FIRST
 from jaxal.strategies.combinators_parts import combine, in_float32, part_of
+from jaxal.strategies.coverage import typiclust
 from jaxal.strategies.fields import field
 from jaxal.strategies.ranked import margin
 from jaxal.types import Selection, Strategy, View
@@ -52,7 +52,7 @@ def select_al(
     are equal, as without labels they are, labels count as few.
 
     Args:
-      low: who chooses while labels are few; Core-set by default.
+      low: who chooses while labels are few; TypiClust by default, as in the paper.
       high: who chooses once they are many; margin by default.
       fraction: of each class's labels that is left out, rounded down.
       num_folds: folds of the test, at least 2.
@@ -80,7 +80,7 @@ def select_al(
             f"{max_rows}, expected a fraction between 0 and 1, at least 2 folds and at "
             "least as many rows as folds."
         )
-    parts = TCM_FIRST() if low is None else low, margin() if high is None else high
+    parts = typiclust() if low is None else low, margin() if high is None else high
 
     def select(key: Array, view: View, batch_size: int) -> Selection:
         key_test, key_select = jax.random.split(key)
