@@ -259,8 +259,8 @@ def page(found: dict, rows: list[dict]) -> str:
     for batch_size in dict.fromkeys(row["batch_size"] for row in rows):
         lines += ["", f"## K = {batch_size:,}", ""]
         lines += [
-            "| strategy | first call s | its CPU s | median s | quartiles "
-            "| CPU s | calls | MB |",
+            "| strategy | first call s | its CPU s | median s | quartiles | CPU s "
+            "| calls | MB |",
             "|" + "---|" * 8,
         ]
         some = [summary(row) for row in rows if row["batch_size"] == batch_size]
