@@ -32,8 +32,8 @@ STRATEGIES = (
     StrategyCase("badge"),
     StrategyCase("coreset"),
     StrategyCase("typiclust"),
-    StrategyCase("prob_cover", {"radius": 0.5}, is_deterministic=True),
-    StrategyCase("dcom", {"initial_radius": 0.5}, is_deterministic=True),
+    StrategyCase("prob_cover", {"radius": 0.5}),
+    StrategyCase("dcom", {"initial_radius": 0.5}),
     StrategyCase("active_ft", {"num_steps": 20}),
     StrategyCase("k_means"),
 )
