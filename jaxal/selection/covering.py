@@ -15,7 +15,7 @@ from jax import Array, lax
 
 from jaxal.embeddings import Embedding
 from jaxal.selection.distances import Chunk, Space, fold_chunks, squared_distances
-from jaxal.selection.neighbours import count_columns, count_within, distances_from
+from jaxal.selection.pairs import count_columns, count_within, distances_from
 from jaxal.selection.ranked import best_of, highest, perturb
 from jaxal.selection.sharding import Shard
 from jaxal.types import Selection

@@ -12,7 +12,7 @@ from jaxal import checks
 from jaxal.embeddings import Embedding, as_embedding
 from jaxal.selection.covering import Cover, centre_block, greedy_cover, is_within_any
 from jaxal.selection.distances import Space, make_space
-from jaxal.selection.neighbours import distances_from
+from jaxal.selection.pairs import distances_from
 from jaxal.selection.sharding import Shard, find_mesh, over_rows
 from jaxal.types import Selection
 

@@ -122,18 +122,18 @@ def k_means(
     options = _Options(num_clusters, num_steps, tolerance, minibatch_size)
     is_live = None if num_live is None else jnp.arange(num_clusters) < num_live
     is_seed = seeds.is_valid if is_live is None else seeds.is_valid & is_live
-    return _cluster(key_steps, rows, seeds.indices, is_seed, is_live, options, mesh)
+    return _cluster(key_steps, rows, seeds.indices, is_seed, options, mesh, is_live)
 
 
-@partial(jax.jit, static_argnums=(5, 6))
+@partial(jax.jit, static_argnums=(4, 5))
 def _cluster(
     key: Array,
     rows: _Rows,
     seeds: Array,
     is_seed: Array,
-    is_live: Array | None,
     options: _Options,
     mesh: Mesh | None,
+    is_live: Array | None = None,
 ) -> Clustering:
     num_rows = rows.is_used.size
 

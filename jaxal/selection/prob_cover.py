@@ -14,7 +14,7 @@ from jaxal.embeddings import Dense, Embedding, as_embedding
 from jaxal.selection.covering import Cover, greedy_cover, is_within_any
 from jaxal.selection.distances import Space, make_space
 from jaxal.selection.k_means import k_means
-from jaxal.selection.neighbours import distances_from
+from jaxal.selection.pairs import distances_from
 from jaxal.selection.ranked import highest, perturb
 from jaxal.selection.sharding import Shard, find_mesh, over_rows
 from jaxal.types import Selection

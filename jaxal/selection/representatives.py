@@ -12,7 +12,7 @@ from jaxal import checks
 from jaxal.embeddings import Dense, as_embedding
 from jaxal.selection.distances import Space, make_space, take_chunk
 from jaxal.selection.k_means import k_means
-from jaxal.selection.neighbours import distances_from
+from jaxal.selection.pairs import distances_from
 from jaxal.selection.ranked import best_of
 from jaxal.selection.sharding import Shard, find_mesh, over_rows
 from jaxal.types import Selection
