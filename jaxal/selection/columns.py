@@ -16,7 +16,8 @@ from jax import Array, lax
 
 from jaxal.embeddings import Embedding
 from jaxal.selection.filling import Picks, add_pick, best_row, fill_up, no_picks
-from jaxal.selection.kernels import Kernel, kernel_columns
+from jaxal.selection.kernel_sums import kernel_columns
+from jaxal.selection.kernels import Kernel
 from jaxal.selection.ranked import highest
 from jaxal.selection.sharding import Shard
 from jaxal.types import Selection

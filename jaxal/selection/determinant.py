@@ -10,7 +10,8 @@ from jax import Array, lax
 from jaxal.embeddings import Dense, Embedding
 from jaxal.selection.columns import Pick, Rule, greedy_by_columns, pick_columns
 from jaxal.selection.distances import map_chunks
-from jaxal.selection.kernels import Kernel, kernel_columns, row_gram
+from jaxal.selection.kernel_sums import kernel_columns, row_gram
+from jaxal.selection.kernels import Kernel
 from jaxal.selection.sharding import Shard
 from jaxal.types import Selection
 

@@ -12,12 +12,11 @@ from jaxal.embeddings import Embedding
 from jaxal.selection.columns import Pick, Rule, greedy_by_columns
 from jaxal.selection.distances import distances_of, make_space, map_chunks
 from jaxal.selection.filling import with_pool_size
+from jaxal.selection.kernel_sums import map_chunks_last, over_ranked
 from jaxal.selection.kernels import (
     Kernel,
     Rows,
     check_rows,
-    map_chunks_last,
-    over_ranked,
     used_rows,
 )
 from jaxal.selection.sharding import Shard, find_mesh, over_rows

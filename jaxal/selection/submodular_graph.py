@@ -12,6 +12,7 @@ from jaxal.embeddings import Embedding
 from jaxal.selection.columns import Pick, Rule, greedy_by_columns
 from jaxal.selection.distances import map_chunks
 from jaxal.selection.filling import Picks, fill_up, with_pool_size
+from jaxal.selection.kernel_sums import kernel_sums
 from jaxal.selection.kernels import (
     Kernel,
     KernelName,
@@ -19,7 +20,6 @@ from jaxal.selection.kernels import (
     check_kernel,
     check_rows,
     kernel_rows,
-    kernel_sums,
     used_rows,
 )
 from jaxal.selection.ranked import highest
