@@ -1,9 +1,10 @@
 """Greedy selection by kernel columns, computed for several rows together.
 
 Where every pick changes what every row is worth, a pick needs its column of kernel
-values with all rows. Columns of the rows most likely to be picked next are computed
-with one matrix product and kept; only a pick that was not foreseen costs a new one.
-What rows are worth is exact at all times, so the picks are the sequential ones.
+values with all rows. Where the best rows of now are likely to be picked next, their
+columns are computed with one matrix product and kept; only a pick that is not among
+them costs a new one. What rows are worth is exact at all times, so the picks are the
+sequential ones.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from jax import Array, lax
 
 from jaxal.embeddings import Embedding
 from jaxal.selection.filling import Picks, add_pick, best_row, fill_up, no_picks
-from jaxal.selection.kernels import Kernel, kernel_columns
+from jaxal.selection.kernel_sums import kernel_columns
+from jaxal.selection.kernels import Kernel
 from jaxal.selection.ranked import highest
 from jaxal.selection.sharding import Shard
 from jaxal.types import Selection
@@ -34,17 +36,17 @@ class Rule(NamedTuple):
     """What one greedy algorithm makes of columns; `state` is a pytree of its own.
 
     `values(state)` is what each row is worth now, `[L]`. `update(shard, state, pick)`
-    is the state after a pick. `foresee(shard, state, values)` ranks rows by how soon
-    they may be picked, `[L]`. `refine(shard, state, rows, columns)` makes of `[M, L]`
+    is the state after a pick. `refine(shard, state, rows, columns)` makes of `[M, L]`
     kernel columns what is kept of them: a pytree of `[M, L]`. Nothing worth `floor` or
-    less is picked.
+    less is picked. `num_kept` columns are computed together; on a CPU, 16 take the
+    time of four that are computed one by one.
     """
 
     values: Callable[[Any], Array]
     update: Callable[[Shard, Any, Pick], Any]
-    foresee: Callable[[Shard, Any, Array], Array] = lambda shard, state, values: values
     refine: Callable[[Shard, Any, Array, Array], Any] = lambda s, state, r, c: c
     floor: float = -jnp.inf
+    num_kept: int = 1
 
 
 class _Kept(NamedTuple):
@@ -99,7 +101,7 @@ def pick_columns(shard: Shard, values: Array, rows: Array) -> Array:
 def _nothing_kept(
     shard: Shard, rule: Rule, rows: Embedding, state: Any, picks: Picks
 ) -> _Kept:
-    size = min(_num_kept(), shard.num_rows * shard.num_devices)
+    size = min(rule.num_kept, shard.num_rows * shard.num_devices)
     none = jnp.full(size, -1, jnp.int32)
     shape = jnp.zeros((size, shard.num_rows), picks.scores.dtype)
     columns = jax.eval_shape(lambda: rule.refine(shard, state, none, shape))
@@ -114,20 +116,18 @@ def _advance(
     score, row = best_row(shard, values)
     is_worth = score > rule.floor
 
-    def pick() -> _State:
-        kept = lax.cond(
-            jnp.any(now.kept.rows == row),
-            lambda: now.kept,
-            lambda: _compute(shard, rule, kernel, rows, now, values, row),
-        )
-        place = jnp.argmax(kept.rows == row)
-        columns = jax.tree.map(lambda leaf: leaf[place], kept.columns)
-        found = Pick(row, now.picks.num, columns, kept.since)
-        state = rule.update(shard, now.rule, found)
-        picks = add_pick(shard, now.picks, row, score)
-        return _State(state, picks, kept, now.is_stuck)
-
-    return lax.cond(is_worth, pick, lambda: now._replace(is_stuck=~is_worth))
+    kept = lax.cond(
+        jnp.any(now.kept.rows == row),
+        lambda: now.kept,
+        lambda: _compute(shard, rule, kernel, rows, now, values, row),
+    )
+    place = jnp.argmax(kept.rows == row)
+    columns = jax.tree.map(lambda leaf: leaf[place], kept.columns)
+    # After a row that is worth nothing the loop ends, and the state is not looked at:
+    # a choice between two states would copy a large one.
+    state = rule.update(shard, now.rule, Pick(row, now.picks.num, columns, kept.since))
+    picks = add_pick(shard, now.picks, row, score, is_worth)
+    return _State(state, picks, kept, ~is_worth)
 
 
 def _compute(
@@ -140,15 +140,8 @@ def _compute(
     row: Array,
 ) -> _Kept:
     """Returns the columns of a row, and of those likely to be picked after it."""
-    soon = jnp.where(values > -jnp.inf, rule.foresee(shard, now.rule, values), -jnp.inf)
     here = jnp.arange(shard.num_rows) + shard.first_row == row
-    soon = jnp.where(here, jnp.inf, soon)
-    _, chosen = highest(shard, soon, now.kept.rows.size)
+    _, chosen = highest(shard, jnp.where(here, jnp.inf, values), now.kept.rows.size)
     columns = kernel_columns(kernel, shard.fetch(rows, chosen), rows)
     kept = rule.refine(shard, now.rule, chosen, columns)
     return _Kept(chosen, kept, now.picks.num)
-
-
-def _num_kept() -> int:
-    """Returns how many columns one product is asked for: cheap ones, on a CPU."""
-    return 16 if jax.default_backend() == "cpu" else 64

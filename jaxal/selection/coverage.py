@@ -15,7 +15,8 @@ from jaxal.embeddings import Embedding
 from jaxal.selection.blocks import row_gumbel
 from jaxal.selection.distances import map_chunks, take_chunk
 from jaxal.selection.filling import Picks, fill_up, no_picks
-from jaxal.selection.kernels import Kernel, over_ranked
+from jaxal.selection.kernel_sums import over_ranked
+from jaxal.selection.kernels import Kernel
 from jaxal.selection.ranked import highest
 from jaxal.selection.sharding import Shard
 from jaxal.types import Selection

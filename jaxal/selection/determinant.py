@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxal.embeddings import Dense, Embedding
 from jaxal.selection.columns import Pick, Rule, greedy_by_columns, pick_columns
 from jaxal.selection.distances import map_chunks
-from jaxal.selection.kernels import Kernel, kernel_columns, row_gram
+from jaxal.selection.kernel_sums import kernel_columns, row_gram
+from jaxal.selection.kernels import Kernel
 from jaxal.selection.sharding import Shard
 from jaxal.types import Selection
 
@@ -68,6 +70,7 @@ def greedy_determinant(
         update=update,
         refine=refine,
         floor=-jnp.inf if is_log else 0.0,
+        num_kept=_num_kept(),
     )
     return greedy_by_columns(
         key, shard, rule, kernel, rows, is_available, factors, batch_size
@@ -109,7 +112,7 @@ def _add(
     shard: Shard, pick: Pick, factor: Factor, column: Array, before: int
 ) -> Factor:
     """Returns the factor with a pick's column, which is as of an earlier pick."""
-    size = min(_MOST_KEPT, factor.columns.shape[0] - before)
+    size = min(_num_kept(), factor.columns.shape[0] - before)
     last = factor.columns.shape[0] - size
     first = jnp.minimum(before + pick.since, last)
     late = lax.dynamic_slice_in_dim(factor.columns, first, size)
@@ -129,9 +132,6 @@ def _add(
             factor.columns, new[None], before + pick.slot, 0
         ),
     )
-
-
-_MOST_KEPT = 64  # as many as `greedy_by_columns` ever keeps
 
 
 def _start(
@@ -181,3 +181,8 @@ def moved(rows: Dense, matrix: Array) -> Dense:
     """Returns rows times a matrix."""
     x = rows.x.astype(matrix.dtype)
     return Dense(jnp.matmul(x, matrix, precision=lax.Precision.HIGHEST))
+
+
+def _num_kept() -> int:
+    """Returns how many columns one product is asked for."""
+    return 16 if jax.default_backend() == "cpu" else 64

@@ -25,13 +25,16 @@ def no_picks(is_available: Array, batch_size: int, dtype: jnp.dtype) -> Picks:
     return Picks(is_available, zeros.astype(jnp.int32), zeros, jnp.int32(0))
 
 
-def add_pick(shard: Shard, picks: Picks, row: Array, score: Array) -> Picks:
-    """Returns picks with one more row of the pool."""
+def add_pick(
+    shard: Shard, picks: Picks, row: Array, score: Array, is_pick: Array
+) -> Picks:
+    """Returns picks with one more row of the pool, where it is one."""
+    slot = jnp.where(is_pick, picks.num, picks.indices.size)
     return Picks(
-        is_open=shard.clear(picks.is_open, row[None]),
-        indices=picks.indices.at[picks.num].set(row, mode="drop"),
-        scores=picks.scores.at[picks.num].set(score, mode="drop"),
-        num=picks.num + 1,
+        is_open=shard.clear(picks.is_open, jnp.where(is_pick, row, -1)[None]),
+        indices=picks.indices.at[slot].set(row, mode="drop"),
+        scores=picks.scores.at[slot].set(score, mode="drop"),
+        num=picks.num + is_pick.astype(jnp.int32),
     )
 
 

@@ -12,7 +12,8 @@ from jaxal.embeddings import Embedding
 from jaxal.selection.columns import Pick, Rule, greedy_by_columns
 from jaxal.selection.distances import map_chunks
 from jaxal.selection.filling import with_pool_size
-from jaxal.selection.kernels import Kernel, Rows, check_rows, kernel_sums
+from jaxal.selection.kernel_sums import kernel_sums
+from jaxal.selection.kernels import Kernel, Rows, check_rows
 from jaxal.selection.sharding import Shard, find_mesh, over_rows
 from jaxal.types import Selection
 

@@ -12,12 +12,11 @@ from jaxal.embeddings import Embedding
 from jaxal.selection.columns import Pick, Rule, greedy_by_columns
 from jaxal.selection.distances import distances_of, make_space, map_chunks
 from jaxal.selection.filling import with_pool_size
+from jaxal.selection.kernel_sums import map_chunks_last, over_ranked
 from jaxal.selection.kernels import (
     Kernel,
     Rows,
     check_rows,
-    map_chunks_last,
-    over_ranked,
     used_rows,
 )
 from jaxal.selection.sharding import Shard, find_mesh, over_rows
@@ -105,7 +104,6 @@ def _select(key: Array, rows: Rows, batch_size: int, mesh: Mesh | None) -> Selec
         rule = Rule(
             values=partial(_values, shard),
             update=partial(_update, seen.num_products),
-            foresee=_foresee,
             floor=0.0,
         )
         kernel = Kernel(jnp.ones(()), "linear")
@@ -148,19 +146,6 @@ def _closer(clusters: _Clusters, distances: Array, centre: Array) -> _Clusters:
         centre=jnp.where(is_closer, centre, clusters.centre),
         has_centre=jnp.bool_(True),
     )
-
-
-def _foresee(shard: Shard, clusters: _Clusters, values: Array) -> Array:
-    """Ranks the farthest row of each cluster first, by the size of the cluster."""
-    del values
-    sizes = _masses(shard, clusters)
-    nearest = jnp.where(clusters.has_centre, clusters.nearest, clusters.lengths)
-    reach = jnp.full(sizes.shape, -jnp.inf, nearest.dtype)
-    reach = reach.at[clusters.centre].max(nearest)
-    reach = jnp.max(shard.gather(reach), axis=0)
-    is_farthest = nearest == reach[clusters.centre]
-    share = sizes[clusters.centre] / jnp.maximum(jnp.max(sizes), 1e-30)
-    return jnp.where(is_farthest, 1 + share, nearest / (nearest + 1))
 
 
 def _add_labelled(

@@ -10,7 +10,12 @@ from jax.sharding import Mesh
 from jaxal.embeddings import Embedding
 from jaxal.selection.determinant import greedy_determinant, left_over, moved
 from jaxal.selection.filling import with_pool_size
-from jaxal.selection.kernels import Kernel, Rows, check_rows, check_written
+from jaxal.selection.kernels import (
+    Kernel,
+    Rows,
+    check_rows,
+    check_written,
+)
 from jaxal.selection.sharding import Shard, find_mesh, over_rows
 from jaxal.types import Selection
 

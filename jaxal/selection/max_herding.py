@@ -9,6 +9,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from jaxal.embeddings import Embedding
+from jaxal.selection.bandwidths import make_kernel
 from jaxal.selection.coverage import (
     Targets,
     choose_targets,
@@ -24,7 +25,6 @@ from jaxal.selection.kernels import (
     check_kernel,
     check_rows,
     kernel_rows,
-    make_kernel,
     used_rows,
 )
 from jaxal.selection.sharding import Shard, find_mesh, over_rows

@@ -11,7 +11,8 @@ from jax.sharding import Mesh
 from jaxal.embeddings import Embedding
 from jaxal.selection.columns import Pick, Rule, greedy_by_columns
 from jaxal.selection.distances import map_chunks
-from jaxal.selection.filling import with_pool_size
+from jaxal.selection.filling import Picks, fill_up, with_pool_size
+from jaxal.selection.kernel_sums import kernel_sums
 from jaxal.selection.kernels import (
     Kernel,
     KernelName,
@@ -19,9 +20,9 @@ from jaxal.selection.kernels import (
     check_kernel,
     check_rows,
     kernel_rows,
-    kernel_sums,
     used_rows,
 )
+from jaxal.selection.ranked import highest
 from jaxal.selection.sharding import Shard, find_mesh, over_rows
 from jaxal.selection.submodular_sets import (
     Sets,
@@ -143,15 +144,25 @@ def _select(
         cost = 2 * numbers.trade_off
         if sets.query is not None:
             gains = cost * _likeness(kernel, seen, sets.query)
-            rule = Rule(values=lambda gains: gains, update=lambda shard, now, pick: now)
-        else:
-            gains = _first_gains(shard, kernel, seen, rows, sets.private, numbers)
-            rule = Rule(values=lambda gains: gains, update=partial(_update, cost))
+            return _highest(key, shard, gains, rows.is_available, options.batch_size)
+        gains = _first_gains(shard, kernel, seen, rows, sets.private, numbers)
+        rule = Rule(values=lambda gains: gains, update=partial(_update, cost))
         free, num = rows.is_available, options.batch_size
         return greedy_by_columns(key, shard, rule, kernel, seen, free, gains, num)
 
     picks = over_rows(select, (key, sets, numbers), rows, mesh=mesh)
     return with_pool_size(picks, num_rows)
+
+
+def _highest(
+    key: Array, shard: Shard, gains: Array, is_available: Array, batch_size: int
+) -> Selection:
+    """Returns the rows of the largest gains, which no pick changes."""
+    target = shard.sum(jnp.sum(is_available, dtype=jnp.int32))
+    values = jnp.where(is_available, gains, -jnp.inf)
+    found, rows = highest(shard, values, batch_size)
+    target = jnp.minimum(target, batch_size)
+    return fill_up(key, shard, Picks(is_available, rows, found, target), target)
 
 
 def _update(cost: Array, shard: Shard, gains: Array, pick: Pick) -> Array:
