@@ -81,14 +81,14 @@ def alfa_mix(
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from jaxal import alfa_mix
-      >>> x = jnp.array([[-9.0], [-8.0], [-0.1], [8.0], [9.0]])
-      >>> is_labelled = jnp.array([True, False, False, False, True])
-      >>> labels = jnp.array([0, -1, -1, -1, 1])
+      >>> x = jnp.array([[-9.0], [-8.0], [-0.1], [0.1], [8.0], [9.0]])
+      >>> is_labelled = jnp.array([True, False, False, False, False, True])
+      >>> labels = jnp.array([0, -1, -1, -1, -1, 1])
       >>> logits = jnp.concatenate([-x, x], axis=1)
       >>> picks = alfa_mix(jax.random.key(0), x, ~is_labelled, is_labelled,
       ...                  batch_size=1, logits=logits, labels=labels)
-      >>> picks.indices.tolist()
-      [2]
+      >>> int(picks.indices[0]) in (2, 3)
+      True
 
     Reference:
       Parvaneh et al., "Active Learning by Feature Mixing", CVPR 2022.

@@ -4,7 +4,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.sharding import Mesh
 
 from jaxal import checks
@@ -36,6 +36,7 @@ def k_means_nearest(
     is nearest twice. Where clusters are empty, for there are fewer different rows than
     `K`, the others give their second nearest row, then their third, closest first.
     Rows that are no candidates come after all that are.
+    Distances count to three digits, beyond which the lower row is the nearer.
 
     Args:
       key: a typed key, consumed.
@@ -116,7 +117,10 @@ def _nearest(
     fallback: Array | None,
     batch_size: int,
 ) -> Selection:
+    # Two rows of a cluster are equally far from their mean: rounding must not decide
+    # between them, for it is not the same on other devices or under vmap.
     distances = clusters.distances
+    distances = lax.reduce_precision(distances, jnp.finfo(distances.dtype).nexp, 11)
     turn = turns(clusters.assignment, distances)
     noise = jax.random.uniform(key, is_used.shape)
     last = (noise,) if fallback is None else (-fallback, noise)
