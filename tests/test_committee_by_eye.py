@@ -56,16 +56,22 @@ CASES = [
         ),
         {0},
     ),
-    # Three rows learn from each other's labels, and the one of them most in the way.
+    # Three rows learn from each other's labels, and row 0 from nobody's.
     (
         "expected_error_reduction",
         {"bias": False},
-        look(logits=UNSURE, features=jnp.array([[0.0, 2], [2.1, 0], [2, 0], [2, 0]])),
-        {1},
+        look(logits=UNSURE, features=jnp.array([[0.0, 2], [2, 0], [2, 0], [2, 0]])),
+        {(1,), (2,), (3,)},
     ),
     ("bait", {}, look(logits=UNSURE, features=LINES), {0, 2}),
     ("bait_top", {}, look(logits=UNSURE, features=LINES), {0, 2}),
-    ("bait_binary", {}, look(logits=UNSURE, features=LINES), {0, 2}),
+    # Half the information a row: with the default, what is known of row 2 would do.
+    (
+        "bait_binary",
+        {"regularization": 0.1},
+        look(logits=UNSURE, features=LINES),
+        {0, 2},
+    ),
     ("bait_regression", {}, look(features=LINES), {0, 2}),
     # The labelled row says what there is to say along its own direction.
     (
