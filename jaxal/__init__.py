@@ -5,7 +5,7 @@ pure functions over a pool of fixed size.
 """
 
 from jaxal.classifiers import classifier_logits, classifier_view
-from jaxal.committee import (
+from jaxal.committees import (
     Committee,
     bootstrap_ensemble,
     committee,

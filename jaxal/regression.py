@@ -61,8 +61,8 @@ def gaussian_nll(outputs: Array, targets: Array) -> Array:
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxal import gaussian_nll
-      >>> gaussian_nll(jnp.zeros([1, 2]), jnp.zeros(1)).round(4)
-      Array([0.9189], dtype=float32)
+      >>> print(f"{gaussian_nll(jnp.zeros([1, 2]), jnp.zeros(1))[0]:.4f}")
+      0.9189
 
     Reference:
       Nix and Weigend, "Estimating the Mean and Variance of the Target Probability

@@ -36,7 +36,7 @@ ALLOWED = {
     "initial": BASE,
     "oracles": BASE | {"pool"},
     "classifiers": BASE | {"posterior"},
-    "committee": BASE | {"learner", "metrics", "pool", "posterior"},
+    "committees": BASE | {"learner", "metrics", "pool", "posterior"},
     "curvature": set(),
     "regression": BASE | {"learner"},
     "laplace": BASE | {"curvature"},

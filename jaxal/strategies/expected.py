@@ -110,7 +110,8 @@ def expected_error_reduction(
     candidates and the rows whose loss counts are random subsets.
 
     Cost for B candidates, M targets and L labelled rows: `B C D (C D + C M)` and, once,
-    `(C D)^2 (C D + L)` operations, and memory for one matrix `[C D, C D]`.
+    `(C D)^2 (C D + L)` operations, and memory for a few matrices `[C D, C D]`: not for
+    a thousand classes.
 
     Args:
       num_candidates: rows that are scored, B, drawn at random from the available ones;

@@ -17,11 +17,11 @@ def bait(*, regularization: float = 1.0, oversample: float = 2.0) -> Strategy:
     Greedy forward, then backward, in $\mathrm{tr}(M^{-1} F)$, F being the information
     of the pool and M that of the labels.
 
-    Cost: four times `N (C D)^2 / 2` operations before the first pick, `N D C^2` for
+    Cost: three times `N (C D)^2 / 2` products before the first pick, `N D C^2` for
     each of some `3 K` changes of the batch, memory for a few matrices `[C D, C D]` and
-    `N C^2` numbers. With N = 50,000, D = 512 and C = 10 that is minutes on a CPU: the
-    method's own complexity, of which `bait_top` saves a factor `C / 2` a pick, and
-    `bait_binary` a factor `C^2` throughout.
+    `N C^2` numbers. N = 50,000, D = 512 and C = 10 take minutes on a CPU, a thousand
+    classes more memory than there is: the method's own complexity, of which `bait_top`
+    saves a factor `C / 2` a pick, and `bait_binary` a factor `C^2` throughout.
 
     Args:
       regularization: what M has before any label, positive.
