@@ -17,6 +17,7 @@ class StrategyCase(NamedTuple):
     settings: Mapping[str, Any] = NO_SETTINGS  # what a pool of 40 rows wants
     is_deterministic: bool = False  # the key changes nothing where no two rows tie
     has_ties: bool = False  # scores are counts: rows tie, and then their order decides
+    most_classes: int = 1000  # fewer where the time grows with a power of theirs
 
     def __str__(self) -> str:
         return self.name

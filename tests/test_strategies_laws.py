@@ -28,6 +28,7 @@ def test_laws_hold(case):
         strategy(case.name, **case.settings),
         is_deterministic=case.is_deterministic,
         has_ties=case.has_ties,
+        most_classes=case.most_classes,
     )
     assert report.strategy == case.name
     assert {*report.checked, *report.skipped} == set(LAWS)

@@ -242,6 +242,17 @@ def test_what_is_not_asked_about_is_said():
     assert "permutation" in report.skipped and "key" in report.checked
 
 
+def test_the_most_classes_are_as_asked():
+    def choose(key, view, batch_size):
+        assert view.logits.shape[-1] < 50, "so many classes"
+        return by_margin(key, view, batch_size)
+
+    assert check_strategy(selecting(choose), most_classes=20, seeds=(0,)).checked
+    with pytest.raises(BrokenLawError, match="so many classes") as caught:
+        check_strategy(selecting(choose), seeds=(0,))
+    assert caught.value.pool.startswith("1,000 classes, float16")
+
+
 def test_seeds_are_needed():
     with pytest.raises(ValueError, match="seeds=\\(0,\\)"):
         check_strategy(strategy("random"), seeds=())

@@ -53,6 +53,7 @@ def check_strategy(
     *,
     is_deterministic: bool = False,
     has_ties: bool = False,
+    most_classes: int = 1000,
     seeds: Sequence[int] = (0, 1),
 ) -> Report:
     """Checks that a strategy does what every strategy must, on pools made to break it.
@@ -63,7 +64,7 @@ def check_strategy(
     neither the key nor the order of the rows matters. `jaxal.testing.LAWS` has them
     all. The pools hold one-hot predictions, duplicates, equal rows, zero vectors,
     padding; nothing, everything or all but a few rows are labelled; there are 2, 3 and
-    1,000 classes, and features in float32, float16 and bfloat16.
+    `most_classes` classes, and features in float32, float16 and bfloat16.
 
     Args:
       strategy: what is to be checked; views hold just what its `needs` and `streams`
@@ -71,6 +72,8 @@ def check_strategy(
       is_deterministic: whether the key changes nothing where no two rows tie.
       has_ties: whether rows tie in every pool, as where scores count votes; the order
         of the rows then decides, and permuting them is not asked about.
+      most_classes: classes of the pool with most of them; lower it where the time of
+        choosing grows with a power of theirs.
       seeds: of pools and keys; more of them cost little.
 
     Returns:
@@ -106,8 +109,9 @@ def check_strategy(
     }
     first = subjects[0]
     seconds["ways"] = _timed(lambda: _check_ways(first))
-    seconds["wide"] = _timed(lambda: _check_shape(first, pools.wide, NUM_ROWS))
-    seconds["narrow"] = _timed(lambda: _check_shape(first, pools.narrow, 1))
+    wide, narrow = pools.wide(first.seed, most_classes), pools.narrow(first.seed)
+    seconds["wide"] = _timed(lambda: _check_shape(first, wide, NUM_ROWS))
+    seconds["narrow"] = _timed(lambda: _check_shape(first, narrow, 1))
     checked = tuple(law for law in LAWS if law not in skipped)
     return Report(strategy.name, checked, skipped, seconds)
 
@@ -241,15 +245,13 @@ def _one_by_one(
 
 
 def _check_shape(
-    subject: Subject,
-    make: Callable[[int], tuple[HostilePool, ...]],
-    batch_size: int,
+    subject: Subject, of_one_shape: tuple[HostilePool, ...], batch_size: int
 ) -> None:
     def select(key: Array, view: View) -> Selection:
         return subject.strategy.select(key, view, batch_size)
 
     choose = ways.compiled(select)
-    for pool in make(subject.seed):
+    for pool in of_one_shape:
         with _no_error(subject.where(pool)):
             found = choose(subject.keys[0], ways.whole_view(subject.strategy, pool))
         check_picks(subject.where(pool), found, pool, batch_size)

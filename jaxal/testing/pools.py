@@ -148,10 +148,11 @@ POOLS: tuple[Callable[[int], HostilePool], ...] = (
 """Pools of one shape: a program compiled for one serves all."""
 
 
-def wide(seed: int) -> tuple[HostilePool, ...]:
-    """Returns pools of 1,000 classes and float16 features, to be bought whole."""
-    pool = ordinary(seed, 1000, np.float16)
-    return _with_and_without(pool, "1,000 classes, float16 features, all rows bought")
+def wide(seed: int, num_classes: int) -> tuple[HostilePool, ...]:
+    """Returns pools of many classes and float16 features, to be bought whole."""
+    pool = ordinary(seed, num_classes, np.float16)
+    name = f"{num_classes:,} classes, float16 features, all rows bought"
+    return _with_and_without(pool, name)
 
 
 def narrow(seed: int) -> tuple[HostilePool, ...]:
