@@ -75,17 +75,8 @@ def run_command(
     Returns:
       0; 1 after an error that a person has to deal with; 130 after Ctrl-C.
     """
-    import tyro
-
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = tyro.cli(
-        Options,
-        args=words,
-        default=Options() if default is None else default,
-        description=description.strip(),
-        prog=program,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    options = parse(words, default, description, program)
     again = [word for word in words if word != "--overwrite"]
     command = shlex.join([*shlex.split(program), *again])
     from jaxal.runs.launch import launch
@@ -103,6 +94,31 @@ def run_command(
         )
         return INTERRUPTED
     return 0
+
+
+def parse(
+    words: Sequence[str],
+    default: Options | None = None,
+    description: str = _DESCRIPTION,
+    program: str = "jaxal run",
+) -> Options:
+    """Returns the options that the words of a command line say, see `run_command`.
+
+    Example:
+      >>> from jaxal.runs.cli import parse
+      >>> parse(["--strategy=margin", "--epochs=3"]).recipe.epochs
+      3
+    """
+    import tyro
+
+    return tyro.cli(
+        Options,
+        args=words,
+        default=Options() if default is None else default,
+        description=description.strip(),
+        prog=program,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
 
 
 def load_plugins(paths: Sequence[Path]) -> None:
@@ -132,7 +148,7 @@ def _readable_errors() -> Iterator[None]:
 
     try:
         yield
-    except (RunError, UnavailableError, ValueError, ImportError) as error:
+    except (RunError, UnavailableError, ValueError, ImportError, OSError) as error:
         print(f"\nerror: {error}", file=sys.stderr)
         raise _ToldError from error
 

@@ -182,12 +182,14 @@ def round_line(record: Record, last: int, time_left: str = "") -> str:
       ...     "seconds": {"train": 2.0, "score": 0.5}, "compiles": 0}, 8)
       'round 1/8     40 labels  accuracy 50.0 %  nll 1.25  train 2.0 s  score 0.5 s'
     """
+    held_out = record.get("validation")
     nll = record["nll"]  # None where a probability of zero made it infinite
     parts = [
         f"round {record['round']}/{last}",
         f"{record['labels']:5d} labels",
         f"accuracy {100 * record['accuracy']:.1f} %",
         f"nll {'inf' if nll is None else f'{nll:.2f}'}",
+        *([f"validation {100 * held_out['accuracy']:.1f} %"] if held_out else []),
         *(f"{name} {seconds:.1f} s" for name, seconds in record["seconds"].items()),
     ]
     return "  ".join(parts + ([time_left] if time_left else []))
