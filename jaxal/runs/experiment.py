@@ -250,15 +250,30 @@ def moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
       Two float32 vectors. Channels that never change get a spread of one.
     """
     scale = 255.0 if np.issubdtype(inputs.dtype, np.integer) else 1.0
-    total, squares, count = 0.0, 0.0, 0
-    for start in range(0, len(inputs), 4096):  # the pool may be a memory map
-        rows = inputs[start : start + 4096].reshape(-1, inputs.shape[-1]) / scale
-        total, squares = total + rows.sum(0), squares + (rows**2).sum(0)
-        count += len(rows)
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    sums = _sums_of_bytes if inputs.dtype == np.uint8 else _sums
+    # In parts, since the pool may be a memory map.
+    parts = [sums(inputs[start : start + 512]) for start in range(0, len(inputs), 512)]
+    total, squares = (sum(side) for side in zip(*parts, strict=True))
+    count = inputs.size // inputs.shape[-1]
+    mean = total / count / scale
+    std = np.sqrt(np.maximum(squares / count / scale**2 - mean**2, 0))
     std = np.where(std > 1e-6, std, 1.0)
     return np.asarray(mean, np.float32), np.asarray(std, np.float32)
+
+
+def _sums(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of values and of squares over all axes but the last."""
+    rows = inputs.reshape(-1, inputs.shape[-1]).astype(np.float64)
+    return rows.sum(0), (rows**2).sum(0)
+
+
+def _sums_of_bytes(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `_sums`, much faster and exact: at most 65,000 rows cannot overflow."""
+    rows = inputs.reshape(len(inputs), -1)
+    wide = rows.astype(np.uint16)
+    sums = rows.sum(0, dtype=np.uint32), (wide * wide).sum(0, dtype=np.uint32)
+    total, squares = (x.reshape(-1, inputs.shape[-1]).sum(0, dtype=int) for x in sums)
+    return total, squares
 
 
 def _posterior(recipe: Recipe, network: Model, strategy: Strategy) -> Posterior:
