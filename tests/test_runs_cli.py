@@ -32,6 +32,10 @@ def test_flags_beat_the_preset_and_only_where_given(preset, kind):
     assert recipe == expected
 
 
+def test_smoke_is_a_network_that_compiles_in_a_moment():
+    assert {recipe.model for recipe in PRESETS["smoke"].values()} == {"mlp"}
+
+
 def test_the_default_preset_follows_the_platform():
     assert presets.default_preset("cpu") == "cpu"
     assert presets.default_preset("gpu") == presets.default_preset("tpu") == "standard"

@@ -117,6 +117,17 @@ _STANDARD_PHOTO = dataclasses.replace(
 
 
 def _smoke(recipe: Recipe) -> Recipe:
+    if recipe.model != "mlp":  # a network that compiles in a moment
+        recipe = dataclasses.replace(
+            recipe,
+            model="mlp",
+            width=128,
+            train_batch=32,
+            optimizer="adamw",
+            learning_rate=5e-3,
+            weight_decay=1e-2,
+            augment="none",
+        )
     return dataclasses.replace(
         recipe,
         epochs=1,
@@ -132,15 +143,8 @@ def _smoke(recipe: Recipe) -> Recipe:
 
 PRESETS: dict[str, dict[str, Recipe]] = {
     "smoke": {
-        "photo": dataclasses.replace(_smoke(_BASE), width=4, min_steps=10),
-        # A network that compiles in a moment.
-        "small": dataclasses.replace(
-            _smoke(_SMALL_IMAGES),
-            model="mlp",
-            width=128,
-            learning_rate=5e-3,
-            augment="none",
-        ),
+        "photo": dataclasses.replace(_smoke(_BASE), learning_rate=1e-3),
+        "small": _smoke(_SMALL_IMAGES),
         "table": _smoke(_TABLE),
     },
     "cpu": {"photo": _BASE, "small": _SMALL_IMAGES, "table": _TABLE},
