@@ -119,8 +119,8 @@ class Options:
     seeds: tuple[int, ...] = (0,)
     """One run for each: it decides pool, initial set, weights, order and choices."""
     preset: flags.Preset = None
-    """smoke is a small MLP, seconds; cpu is a narrow network and small budgets, minutes;
-    standard is the published protocol."""
+    """smoke is a small MLP and takes seconds; cpu is a narrow network and small
+    budgets, minutes; standard is the published protocol."""
     name: Annotated[
         str | None,
         tyro.conf.arg(
