@@ -181,6 +181,35 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path, capsys, monkeypatch):
     assert "Permission denied: 'secret.npz'" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_made_is_told(tmp_path, capsys):
+    path = tmp_path / "file"
+    path.write_text("in the way")
+    words = ["--dataset=iris", "--preset=smoke", "--strategy=random"]
+    assert cli.main(["run", *words, f"--output={path}"]) == 1
+    error = capsys.readouterr().err
+    assert "Choose another --output" in error
+    assert "Earlier rounds" not in error
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("data.load", "before a run began"), ("runner.run", "every complete round is")],
+)
+def test_ctrl_c_says_what_there_is_to_continue(
+    place, said, capsys, monkeypatch, tmp_path
+):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"jaxal.runs.launch.{place}", stop)
+    words = ["--dataset=iris", "--preset=smoke", "--overwrite", f"--output={tmp_path}"]
+    assert cli.main(["run", *words]) == cli.INTERRUPTED
+    error = capsys.readouterr().err
+    assert said in error
+    # What was to be overwritten is still there, unless the run had begun.
+    assert ("--overwrite" in error.splitlines()[-1]) == (place == "data.load")
+
+
 def prepared(*words):
     options = cli.parse(["--dataset=digits", "--preset=smoke", *words])
     return launch.prepare(options, 0)

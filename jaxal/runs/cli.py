@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from jaxal.runs.config import Options
-from jaxal.runs.store import RunError
+from jaxal.runs.store import RunError, StoppedError
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
 
@@ -77,21 +77,22 @@ def run_command(
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = parse(words, default, description, program)
-    again = [word for word in words if word != "--overwrite"]
-    command = shlex.join([*shlex.split(program), *again])
-    from jaxal.runs.launch import launch
-
+    called = shlex.split(program)
+    command = shlex.join([*called, *(w for w in words if w != "--overwrite")])
     try:
+        from jaxal.runs.launch import launch
+
         with _readable_errors():
             launch(options, command)
     except _ToldError:
         return 1
+    except StoppedError:
+        text = "every label and every complete round is on disk. To continue"
+        print(f"\nStopped; {text}:\n  {command}", file=sys.stderr)
+        return INTERRUPTED
     except KeyboardInterrupt:
-        print(
-            "\nStopped; every label and every complete round is on disk. "
-            f"To continue:\n  {command}",
-            file=sys.stderr,
-        )
+        whole = shlex.join([*called, *words])
+        print(f"\nStopped before a run began. To start:\n  {whole}", file=sys.stderr)
         return INTERRUPTED
     return 0
 

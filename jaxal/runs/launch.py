@@ -1,6 +1,7 @@
 """From the command line's options to runs, one for each seed."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 import jax
@@ -33,6 +34,7 @@ def launch(options: Options, command: str = "") -> list[Path]:
 
     Raises:
       RunError: see `runner.run`.
+      StoppedError: Ctrl-C, once there is a run to continue.
       ValueError: an unknown strategy, data set or network; the nearest is named.
     """
     from jaxal.runs.cli import load_plugins
@@ -48,10 +50,13 @@ def launch(options: Options, command: str = "") -> list[Path]:
         later = len(options.seeds) - 1 - position
         display = Terminal(made.plan, runs_after=later)
         display.message(headline(made, recipe, files))
-        records = runner.run(
-            made, files, display, command=command, overwrite=options.overwrite
-        )
-        _finish(files, made.settings, records, display)
+        try:
+            records = runner.run(
+                made, files, display, command=command, overwrite=options.overwrite
+            )
+            _finish(files, made.settings, records, display)
+        except KeyboardInterrupt as error:
+            raise store.StoppedError from error
         folders.append(files.folder)
     return folders
 
@@ -212,5 +217,6 @@ def _finish(
     display.message(
         f"{settings['dataset']}: accuracy {100 * first['accuracy']:.1f} % with "
         f"{first['labels']} labels, {100 * last['accuracy']:.1f} % with "
-        f"{last['labels']}; {duration(spent)}\nfigure: {figure}"
+        f"{last['labels']}; {duration(spent)}\nfigure: {figure}\n"
+        f"compare runs: jaxal report {shlex.quote(str(files.folder.parent))}"
     )
