@@ -14,7 +14,7 @@ scikit-learn's digits, which the first line and every result say. Presets:
             baselines reach 82 to 88 % with 10,000 labels. Wants an accelerator.
   cpu       ResNet-18 of width 16, a pool of 10,000 images, 200 labels and 200 a round
             up to 1,200, 30 epochs: minutes on a laptop.
-  smoke     seconds, to see that everything works.
+  smoke     a small MLP, three rounds, seconds: to see that everything works.
 
 Each seed is a run under OUTPUT/NAME-seedK: config.json, rounds.jsonl (one line a
 round), queries.jsonl (one line a label), checkpoint and figures. Killed at any moment

@@ -334,16 +334,62 @@ def _finish(
 def _refresh_statistics(
     model: Model, recipe: Recipe, variables: Variables, state: FitState, pool: Pool
 ) -> Variables:
-    """Averaged weights need batch statistics of their own: one pass to collect them."""
+    """Averaged weights need batch statistics of their own: means over one pass.
 
-    def body(i: Array, variables: Variables) -> Variables:
+    The running averages at hand belong to the last weights, and a model moves them by
+    a small step only, `new = m old + (1 - m) batch`. So every batch starts from the
+    same old ones, `m` is read off the model, and the equation solved for the batch.
+    """
+    carried = {name: tree for name, tree in variables.items() if name != "params"}
+
+    def after(i: Array | int, carried: Variables) -> Variables:
         rows, _ = _batch(recipe, state.order, state.num_labelled, i)
-        return model.apply(variables, pool.inputs[rows], train=True)[1]
+        inputs = pool.inputs[rows]
+        updated = model.apply({**variables, **carried}, inputs, train=True)[1]
+        return {name: updated[name] for name in carried}
 
+    def add(i: Array, total: Variables) -> Variables:
+        return jax.tree.map(jnp.add, total, after(i, carried))
+
+    first = after(0, carried)
+    moved = after(0, jax.tree.map(_shifted, carried, first))
     steps = _steps_per_epoch(recipe, state.num_labelled)
-    # Nothing labelled: the loop must not run, row 0 of the pool was never bought.
-    return jax.lax.fori_loop(
-        0, jnp.where(state.num_labelled > 0, steps, 0), body, variables
+    total = jax.lax.fori_loop(1, steps, add, first)
+    # Nothing labelled: row 0 of the pool was never bought, and says nothing.
+    is_known = state.num_labelled > 0
+    means = jax.tree.map(
+        lambda old, first, moved, total: jnp.where(
+            is_known, _batch_mean(old, first, moved, total / steps), old
+        ).astype(old.dtype),
+        carried,
+        first,
+        moved,
+        total,
+    )
+    return {**variables, **means}
+
+
+def _shifted(old: Array, new: Array) -> Array:
+    """Elsewhere, if training changes it at all: the model may use what it keeps."""
+    shift = jnp.any(new != old) * (jnp.abs(old) + 1)
+    return old + shift.astype(old.dtype)
+
+
+def _batch_mean(old: Array, new: Array, moved: Array, mean: Array) -> Array:
+    """What the batches said, from `new = m old + (1 - m) batch`.
+
+    `moved` is what `new` becomes after `_shifted`. What does not follow the equation
+    with one `m` for all elements is no running average, and stays as it is.
+    """
+    if not jnp.issubdtype(old.dtype, jnp.floating):
+        return old
+    slopes = (moved - new) / (jnp.abs(old) + 1)
+    m = slopes.mean()
+    tolerance = max(1e-3, 4 * float(jnp.finfo(old.dtype).eps))
+    is_average = (jnp.abs(slopes - m) < tolerance).all() & (m >= 0) & (m < 1 - 1e-5)
+    is_average &= jnp.any(new != old)
+    return jnp.where(
+        is_average, old + (mean - old) / jnp.where(is_average, 1 - m, 1), old
     )
 
 
@@ -366,7 +412,7 @@ def _resample(key: Array, order: Array, num_labelled: Array) -> Array:
 
 
 def _batch(
-    recipe: Recipe, order: Array, num_labelled: Array, place: Array
+    recipe: Recipe, order: Array, num_labelled: Array, place: Array | int
 ) -> tuple[Array, Array]:
     slots = place * recipe.batch_size + jnp.arange(recipe.batch_size)
     rows = order[slots % jnp.maximum(num_labelled, 1)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxal.data import UnavailableError, load
+from jaxal.data import UnavailableError, load, loading
 from jaxal.data.reading import prepared_folder, read_prepared
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -230,6 +230,39 @@ def test_format_only_tensorflow_reads(tmp_path):
     (tmp_path / "dataset_info.json").write_text('{"fileFormat": "tfrecord"}')
     with pytest.raises(UnavailableError, match="file_format='array_record'"):
         read_prepared(tmp_path, "name", tmp_path / "data", None)
+
+
+def test_what_tensorflow_prepared_gets_a_copy_beside_it(tmp_path, monkeypatch, capsys):
+    theirs = tmp_path / "cifar10" / "3.0.2"
+    theirs.mkdir(parents=True)
+    (theirs / "dataset_info.json").write_text('{"fileFormat": "tfrecord"}')
+    asked = []
+
+    def prepare(name, data_dir, *, download):
+        asked.append((name, data_dir, download))
+        if not download:
+            raise UnavailableError("no download")
+        folder = data_dir / name / "3.0.2"
+        folder.mkdir(parents=True)
+        (folder / "dataset_info.json").write_text('{"fileFormat": "array_record"}')
+        return folder
+
+    def read(folder, name, data_dir, size):
+        raise InterruptedError(str(folder))
+
+    monkeypatch.setattr(loading, "prepare", prepare)
+    monkeypatch.setattr(loading, "read_prepared", read)
+    beside = tmp_path / loading.BESIDE
+    with pytest.raises(UnavailableError, match="as tfrecord.*cannot be made: no down"):
+        load("cifar10", data_dir=tmp_path, download=False)
+    data = load("auto", data_dir=tmp_path, download=False)
+    assert data.name == "digits"
+    assert "NOT CIFAR-10" in data.source and "as tfrecord" in data.source
+    for _ in range(2):  # the copy is made once
+        with pytest.raises(InterruptedError, match=str(beside / "cifar10" / "3.0.2")):
+            load("cifar10", data_dir=tmp_path)
+    assert asked == [("cifar10", beside, False)] * 2 + [("cifar10", beside, True)]
+    assert f"preparing a copy in {beside}" in capsys.readouterr().err
 
 
 def flip(data):

@@ -1,5 +1,6 @@
 """Preparing without TensorFlow: what TFDS then reads, and whatever goes wrong."""
 
+import errno
 import hashlib
 import json
 import subprocess
@@ -350,6 +351,18 @@ def test_auto_and_cifar10_without_a_network(tmp_path, monkeypatch):
 def test_auto_is_cifar10_where_it_is_prepared(cifar10):
     data = load("auto", data_dir=cifar10[0])
     assert data.name == "cifar10" and "NOT" not in data.source
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_no_broken_network(tmp_path, monkeypatch, number):
+    def full(download, file):
+        raise OSError(number, "the disk is full")
+
+    monkeypatch.setattr(downloading, "_copy", full)
+    with pytest.raises(UnavailableError, match="no space left in .* MB") as told:
+        load("cifar10", data_dir=tmp_path)
+    assert "network" not in str(told.value)
+    assert nothing_was_kept(tmp_path)
 
 
 def test_other_data_sets_name_the_extra(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """A fit: which rows it sees, in which order, and that it is traced once."""
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from jaxal import optimizers, weights
 from jaxal.learner import _batch, _shuffle, cross_entropy, supervised
+from jaxal.models import from_linen
 from jaxal.pool import make_pool, pool_mesh, replicate, reveal
 from jaxal.types import Model, Output
 from tests.toys import blobs, linear
@@ -175,6 +177,86 @@ def test_averages_equal_numpy(averaging):
     first = averaging.update(averaging.init(jnp.zeros([])), jnp.ones([]), 0.0)
     is_ema = float(first[1]) > 0
     np.testing.assert_allclose(found, expected[is_ema], rtol=1e-5)
+
+
+class _Normed(nn.Module):
+    momentum: float
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        x = nn.Dense(3, name="body")(x)
+        x = nn.BatchNorm(not train, momentum=self.momentum, name="norm")(x)
+        return nn.Dense(2)(x)
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.99])
+@pytest.mark.parametrize("members", [None, 2])
+def test_averaged_weights_get_the_statistics_of_the_labelled_rows(momentum, members):
+    inputs, labels = blobs(12, 2)
+    inputs = 4 + 3 * inputs  # far from the mean 0 and variance 1 of the beginning
+    bought = np.arange(12) < 8
+    pool = one_device_pool(inputs, np.where(bought, labels, -1))
+    for batch_size in (8, 4):  # one pass of one step, then of two
+        learner = supervised(
+            from_linen(_Normed(momentum)),
+            epochs=3,
+            batch_size=batch_size,
+            averaging=weights.ema(0.8),
+            members=members,
+        )
+        state, _ = learner.fit(KEY, learner.init(KEY, pool.inputs), pool)
+        if members:
+            state = jax.tree.map(lambda x: x[1], state)
+        body = jax.tree.map(np.float64, state["params"]["body"])
+        hidden = inputs[bought] @ body["kernel"] + body["bias"]
+        found = state["batch_stats"]["norm"]
+        np.testing.assert_allclose(found["mean"], hidden.mean(0), rtol=1e-3)
+        if batch_size == 8:
+            np.testing.assert_allclose(found["var"], hidden.var(0), rtol=1e-2)
+        else:  # the mean of two halves' variances
+            assert (found["var"] > 0).all()
+            assert (found["var"] < hidden.var(0) * 1.01).all()
+
+
+def test_what_is_no_running_average_stays_as_training_left_it():
+    """A buffer that is used, a counter, and one array that moves in its own way."""
+    toy = linear(2)
+    kept = {
+        "buffer": jnp.full(2, 7.0),
+        "calls": jnp.zeros([], jnp.int32),
+        "turns": jnp.zeros([]),
+        "unit": jnp.array([0.6, 0.8]),
+    }
+
+    def init(key, inputs):
+        return {**toy.init(key, inputs), "kept": kept, "stats": jnp.zeros(2)}
+
+    def apply(variables, inputs, *, key=None, train=False):
+        old = variables["kept"]
+        inputs = inputs * (old["buffer"][None] == 7)  # any other would be seen at once
+        output, variables = toy.apply(variables, inputs)
+        if not train:
+            return output, variables
+        unit = old["unit"] + inputs[0]
+        new = old | {
+            "calls": old["calls"] + 1,
+            "turns": old["turns"] + 1,
+            "unit": unit / jnp.linalg.norm(unit),
+        }
+        stats = 0.9 * variables["stats"] + 0.1 * inputs.mean(0)
+        return output, {**variables, "kept": new, "stats": stats}
+
+    inputs, labels = blobs(8, 2)
+    pool = one_device_pool(inputs, labels)
+    settings = {"epochs": 2, "batch_size": 4}
+    model = Model(init, apply)
+    start = model.init(KEY, pool.inputs)
+    plain, _ = supervised(model, **settings).fit(KEY, start, pool)
+    averaged = supervised(model, averaging=weights.swa(), **settings)
+    found, _ = jax.jit(averaged.fit)(KEY, start, pool)
+    assert int(found["kept"]["calls"]) == 4
+    chex.assert_trees_all_close(found["kept"], plain["kept"], rtol=1e-6)
+    np.testing.assert_allclose(found["stats"], inputs.mean(0), rtol=1e-4, atol=1e-5)
 
 
 def test_refits():

@@ -84,7 +84,7 @@ def test_picks_do_not_depend_on_devices_or_chunks(name):
     assert all(rows == found[0] for rows in found)
 
 
-@pytest.mark.parametrize("name", ["margin", "badge"])
+@pytest.mark.parametrize("name", NAMES)
 def test_scan_over_rounds_equals_the_python_loop(name):
     loop, state = a_loop(name)
     keys = jax.random.split(KEY, 3)
@@ -101,7 +101,7 @@ def test_scan_over_rounds_equals_the_python_loop(name):
     np.testing.assert_allclose(scanned.metrics.accuracy, accuracy, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["margin", "badge"])
+@pytest.mark.parametrize("name", NAMES)
 def test_vmap_over_seeds_equals_each_seed_alone(name):
     loop, _ = a_loop(name)
     pool = make_pool(INPUTS, mesh=pool_mesh(jax.devices()[:1]))
@@ -134,10 +134,47 @@ def test_later_rounds_trace_nothing():
     loop, state = a_loop(watched, devices=4)
     state, _ = loop.step(jax.random.key(0), state)
     first = len(traces)
-    with jax.log_compiles(False):
-        for i in range(1, 4):
-            state, _ = loop.step(jax.random.key(i), state)
+    for i in range(1, 4):
+        state, _ = loop.step(jax.random.key(i), state)
     assert len(traces) == first > 0
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """Names of everything that JAX has compiled, or read from its cache, so far."""
+    seen = []
+
+    def listen(event, seconds, **details):
+        if event == "/jax/core/compile/backend_compile_duration":
+            seen.append(details)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return seen
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize("name", ["badge", "bald"])
+def test_later_rounds_compile_nothing_at_all(name, devices, compiled):
+    loop, state = a_loop(name, devices=devices, batch_size=(3, 4, 2))
+    counts = []
+    for i in range(3):
+        key, counts = jax.random.key(i), [len(compiled)]
+        state, _ = loop.phases.train(key, state)
+        counts.append(len(compiled))
+        loop.phases.evaluate(state)
+        counts.append(len(compiled))
+        looked = loop.phases.look(key, state)
+        counts.append(len(compiled))
+        selection = loop.phases.choose(key, state, looked)
+        counts.append(len(compiled))
+        state = loop.tell(state, selection, jnp.asarray(LABELS)[selection.indices])
+        counts.append(len(compiled))
+        if i == 0:
+            assert counts[0] < counts[-1]  # the listener hears
+    parts = ("train", "evaluate", "look", "choose", "tell")
+    assert dict(zip(parts, np.diff(counts).tolist(), strict=True)) == dict.fromkeys(
+        parts, 0
+    )
 
 
 def test_ask_and_tell_is_step():

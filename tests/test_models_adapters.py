@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from jaxal import active_learner, array_oracle, make_pool, strategy, supervised
 from jaxal.models import from_linen, from_nnx
 from jaxal.types import Output
+from jaxal.weights import ema
 
 
 class TrainFlag(nn.Module):
@@ -252,6 +254,40 @@ def test_nnx_lists_get_string_names():
     np.testing.assert_allclose(
         output.features, INPUTS @ first["kernel"] + first["bias"][None], rtol=1e-5
     )
+
+
+ROUNDS = {"linen": CASES["linen train"], "nnx": CASES["nnx factory"]}
+
+
+@pytest.mark.parametrize("name", ROUNDS)
+def test_a_users_module_goes_through_whole_rounds(name):
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    inputs = np.float32(4 * np.eye(6)[labels] + rng.normal(0, 1, (60, 6)))
+    model = ROUNDS[name]()
+    learner = supervised(model, epochs=20, batch_size=8, averaging=ema(0.9))
+    loop = active_learner(
+        model,
+        learner,
+        strategy("badge"),  # logits and the features the adapter found
+        array_oracle(labels),
+        batch_size=6,
+        test=(jnp.asarray(inputs), jnp.asarray(labels)),
+    )
+    state = loop.init(jax.random.key(0), make_pool(inputs), initial=9)
+    before = state.learner
+    for i in range(2):
+        state, info = loop.step(jax.random.key(i), state)
+        assert int(info.num_labelled) == 9 + 6 * i
+    assert int(state.pool.is_labelled.sum()) == 21
+    assert float(info.metrics.accuracy) > 0.9
+    (carried,) = set(before) - {"params"}
+    for old, new in zip(
+        jax.tree.leaves(before[carried]),
+        jax.tree.leaves(state.learner[carried]),
+        strict=True,
+    ):
+        assert not np.array_equal(old, new)  # BatchNorm has statistics of its own
 
 
 @pytest.mark.parametrize("adapter", [from_linen, from_nnx])

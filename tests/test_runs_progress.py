@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from jaxal.runs import compiles
 from jaxal.runs.progress import Estimate, Terminal, duration, round_line
 
 RECORD = {
@@ -46,6 +47,51 @@ def test_the_time_left_by_hand():
     clock.now += 10
     estimate.training(1, 100, 200)
     assert estimate.remaining() == pytest.approx((100 + 300) * 0.1 + 2 * 5)
+
+
+def test_compiling_is_not_expected_again():
+    clock, compiling = Clock(), Clock()
+    estimate = Estimate([10, 20, 30], clock=clock, compiling=compiling)
+    estimate.training(0, 0, 100)
+    estimate.training(0, 1, 100)
+    clock.now += 9.9
+    estimate.training(0, 100, 100)
+    clock.now += 60  # 57 of them for compiling what looks and chooses
+    compiling.now += 57
+    estimate.round_done(0)
+    assert estimate.remaining() == pytest.approx(500 * 0.1 + 2 * 3)
+    clock.now += 5  # a round that compiles nothing
+    estimate.training(1, 0, 200)
+    clock.now += 20
+    estimate.training(1, 200, 200)
+    clock.now += 4
+    estimate.round_done(1)
+    assert estimate.remaining() == pytest.approx(300 * 0.1 + 4)
+
+
+def test_seconds_of_compiling_within_compiling_count_once(monkeypatch):
+    monkeypatch.setattr(compiles, "_spans", [])
+    before = compiles.seconds()
+    for begin, end in ((1.0, 2.0), (3.0, 4.0), (2.5, 5.0), (2.0, 5.5), (7.0, 8.0)):
+        compiles._note(begin, end)
+    assert compiles.seconds() - before == pytest.approx(5.5)
+
+
+def test_a_long_silence_of_compiling_is_explained_once():
+    stream = io.StringIO()
+    display = Terminal([20, 40], stream=stream, patience=0.05)
+    for index in range(2):
+        progress = display.phase("train", index)
+        progress(0, 50)
+        if index == 0:
+            display._timer.join(10)
+        progress(50, 50)
+    assert stream.getvalue() == "round 0/1 train: compiling, once for all rounds ...\n"
+    stream = io.StringIO()
+    quick = Terminal([20, 40], stream=stream, patience=30)
+    quick.phase("train", 0)(1, 50)
+    quick._timer.join(10)
+    assert stream.getvalue() == ""
 
 
 def test_nothing_is_left_after_the_last_round():

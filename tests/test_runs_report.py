@@ -186,6 +186,30 @@ def test_the_command_writes_figure_and_json(folder, tmp_path, capsys):
     assert figure.read_bytes()[:4] == b"\x89PNG"
 
 
+def test_without_arguments_it_takes_the_folder_runs(
+    folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert report.main([]) == 1
+    assert "no folder runs" in capsys.readouterr().err
+    (tmp_path / "runs").symlink_to(folder)
+    assert report.main([]) == 0
+    out = capsys.readouterr().out
+    assert "| badge" in out
+    assert "Figure: runs/learning_curves.png" in out
+    assert (folder / "learning_curves.png").exists()
+    assert report.main([str(folder / "digits-badge-seed0")]) == 0
+    assert f"Figure: {folder / 'learning_curves.png'}" in capsys.readouterr().out
+
+
+def test_runs_from_before_a_setting_existed_belong_to_those_since(folder, tmp_path):
+    make_run(tmp_path / "new", "badge", 2, [0.2, 0.6, 0.7], schedule="cosine")
+    make_run(tmp_path / "other", "badge", 3, [0.2, 0.6, 0.7], schedule="one_cycle")
+    groups = gather([folder, tmp_path / "new", tmp_path / "other"])
+    sizes = sorted(len(group.curves["badge"]) for group in groups)
+    assert sizes == [1, 3]
+
+
 def test_mistakes_are_told_without_a_traceback(folder, tmp_path, capsys):
     assert report.main([str(folder), "--budgets", "15"]) == 1
     assert "[10, 20, 40]" in capsys.readouterr().err

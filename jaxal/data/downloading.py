@@ -1,5 +1,6 @@
 """Files from the network: whole and verified, or a clear error and nothing."""
 
+import errno
 import hashlib
 import http.client
 import os
@@ -39,7 +40,8 @@ def fetch(download: Download, folder: Path) -> Path:
       The path of the verified file. It gets its name only once it is whole.
 
     Raises:
-      UnavailableError: no connection, a broken transfer, a wrong size or checksum.
+      UnavailableError: no connection, a broken transfer, a wrong size or checksum, no
+        space left.
     """
     place = folder / download.filename
     if place.exists():
@@ -64,6 +66,12 @@ def fetch(download: Download, folder: Path) -> Path:
             )
         part.replace(place)
     except (OSError, http.client.HTTPException) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise UnavailableError(
+                f"no space left in {folder} for {download.filename} "
+                f"({download.size / 1e6:.0f} MB). Free some, or choose another "
+                "data_dir."
+            ) from error
         raise UnavailableError(
             f"{download.url} cannot be downloaded ({error}). Try again with a network, "
             f"or put the file at {place}."

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from jaxal.data.folder import read_folder
 from jaxal.data.images import checked_size, resized_split
 from jaxal.data.npz import read_npz
 from jaxal.data.preparing import prepare
-from jaxal.data.reading import prepared_folder, read_prepared
+from jaxal.data.reading import READABLE, file_format, prepared_folder, read_prepared
 from jaxal.data.splits import fixed_test, imbalance, split_validation
 from jaxal.data.types import Content, Dataset, UnavailableError, fingerprint
 
+BESIDE = "jaxal_array_record"  # a data_dir within the data_dir
 Found = tuple[str, Content, str]  # name, content, fingerprint
 
 
@@ -120,6 +122,8 @@ def _find(
     folder = prepared_folder(data_dir, name)
     if folder is None:
         folder = _prepare(name, data_dir, download)
+    elif file_format(folder) != READABLE and _base(name) in READERS:
+        folder = _prepare_beside(folder, name, data_dir, download)
     return name, *read_prepared(folder, name, data_dir, size)
 
 
@@ -154,10 +158,32 @@ def _looks_like_a_path(name: str) -> bool:
 
 
 def _prepare(name: str, data_dir: Path, download: bool) -> Path:
-    base = name.partition(":")[0].partition("/")[0]
-    if base not in READERS:
-        _check_known(base)
+    if _base(name) not in READERS:
+        _check_known(_base(name))
     return prepare(name, data_dir, download=download)
+
+
+def _prepare_beside(folder: Path, name: str, data_dir: Path, download: bool) -> Path:
+    """A second copy, of a data set that TensorFlow prepared for itself."""
+    beside = data_dir / BESIDE
+    if (found := prepared_folder(beside, name)) is not None:
+        return found
+    why = (
+        f"{name} in {folder} was prepared as {file_format(folder)}, which only "
+        "TensorFlow reads"
+    )
+    print(f"jaxal: {why}; preparing a copy in {beside}", file=sys.stderr)
+    try:
+        return prepare(name, beside, download=download)
+    except UnavailableError as error:
+        raise UnavailableError(
+            f"{why}, and a copy that can be read cannot be made: {error}"
+        ) from error
+
+
+def _base(name: str) -> str:
+    """The name without config and version."""
+    return name.partition(":")[0].partition("/")[0]
 
 
 def _check_known(name: str) -> None:

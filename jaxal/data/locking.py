@@ -12,12 +12,16 @@ except ImportError:  # Windows: atomic renames alone keep things whole there
 
 
 @contextmanager
-def exclusive(path: Path, what: str) -> Iterator[None]:
+def exclusive(path: Path, what: str, *, wait: bool = True) -> Iterator[None]:
     """Holds the lock file `path`, waiting for whoever has it.
 
     Args:
       path: the lock file, made where absent; its folder too.
       what: what is being done, said once on stderr when there is a wait.
+      wait: False to give up at once.
+
+    Raises:
+      BlockingIOError: another process has it, and `wait` is False.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
@@ -25,6 +29,8 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                if not wait:
+                    raise
                 print(f"jaxal: waiting for another process: {what}", file=sys.stderr)
                 fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -12,6 +12,7 @@ from jaxal.data.images import RESIZE, Row, resized
 from jaxal.data.types import Content, UnavailableError
 from jaxal.data.values import checked
 
+READABLE = "array_record"  # without TensorFlow
 CHUNK = 256  # records decoded at a time
 
 
@@ -97,13 +98,18 @@ def _decode(
     return Content(splits["train"], splits.get("test"), names, source)
 
 
-def _check_format(folder: Path, name: str) -> None:
+def file_format(folder: Path) -> str:
+    """What the records of a prepared data set are stored as, such as "array_record"."""
     info = json.loads((folder / "dataset_info.json").read_text())
-    if info.get("fileFormat") != "array_record":
+    return str(info.get("fileFormat"))
+
+
+def _check_format(folder: Path, name: str) -> None:
+    if (found := file_format(folder)) != READABLE:
         raise UnavailableError(
-            f"{name} in {folder} was prepared as {info.get('fileFormat')}, which only "
-            "TensorFlow reads. Move that folder away and prepare it with "
-            "file_format='array_record', as jaxal does."
+            f"{name} in {folder} was prepared as {found}, which only TensorFlow reads. "
+            "Move that folder away and prepare it with file_format='array_record', as "
+            "jaxal does."
         )
 
 

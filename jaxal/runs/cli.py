@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from jaxal.runs.config import Options
-from jaxal.runs.store import RunError
+from jaxal.runs.store import RunError, StoppedError
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
 
@@ -75,10 +75,44 @@ def run_command(
     Returns:
       0; 1 after an error that a person has to deal with; 130 after Ctrl-C.
     """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parse(words, default, description, program)
+    called = shlex.split(program)
+    command = shlex.join([*called, *(w for w in words if w != "--overwrite")])
+    try:
+        from jaxal.runs.launch import launch
+
+        with _readable_errors():
+            launch(options, command)
+    except _ToldError:
+        return 1
+    except StoppedError:
+        text = "every label and every complete round is on disk. To continue"
+        print(f"\nStopped; {text}:\n  {command}", file=sys.stderr)
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        whole = shlex.join([*called, *words])
+        print(f"\nStopped before a run began. To start:\n  {whole}", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def parse(
+    words: Sequence[str],
+    default: Options | None = None,
+    description: str = _DESCRIPTION,
+    program: str = "jaxal run",
+) -> Options:
+    """Returns the options that the words of a command line say, see `run_command`.
+
+    Example:
+      >>> from jaxal.runs.cli import parse
+      >>> parse(["--strategy=margin", "--epochs=3"]).recipe.epochs
+      3
+    """
     import tyro
 
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    options = tyro.cli(
+    return tyro.cli(
         Options,
         args=words,
         default=Options() if default is None else default,
@@ -86,23 +120,6 @@ def run_command(
         prog=program,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    again = [word for word in words if word != "--overwrite"]
-    command = shlex.join([*shlex.split(program), *again])
-    from jaxal.runs.launch import launch
-
-    try:
-        with _readable_errors():
-            launch(options, command)
-    except _ToldError:
-        return 1
-    except KeyboardInterrupt:
-        print(
-            "\nStopped; every label and every complete round is on disk. "
-            f"To continue:\n  {command}",
-            file=sys.stderr,
-        )
-        return INTERRUPTED
-    return 0
 
 
 def load_plugins(paths: Sequence[Path]) -> None:
@@ -132,7 +149,7 @@ def _readable_errors() -> Iterator[None]:
 
     try:
         yield
-    except (RunError, UnavailableError, ValueError, ImportError) as error:
+    except (RunError, UnavailableError, ValueError, ImportError, OSError) as error:
         print(f"\nerror: {error}", file=sys.stderr)
         raise _ToldError from error
 

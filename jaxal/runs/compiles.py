@@ -5,12 +5,19 @@ import functools
 import hashlib
 import os
 import platform
+import time
 from pathlib import Path
 
 import jax
 
 _EVENT = "/jax/core/compile/backend_compile_duration"
+_PARTS = (
+    "/jax/core/compile/jaxpr_trace_duration",
+    "/jax/core/compile/jaxpr_to_mlir_module_duration",
+    _EVENT,
+)
 _count = 0
+_spans: list[tuple[float, float]] = []  # begin and end, in order, apart
 
 
 def count() -> int:
@@ -27,6 +34,22 @@ def count() -> int:
     """
     _listen()
     return _count
+
+
+def seconds() -> float:
+    """Returns how long this process has traced and compiled since the first call.
+
+    Example:
+      >>> import jax
+      >>> from jaxal.runs import compiles
+      >>> before = compiles.seconds()
+      >>> jax.jit(lambda x: x * 3 + 2)(2.0)
+      Array(8., dtype=float32, weak_type=True)
+      >>> compiles.seconds() > before
+      True
+    """
+    _listen()
+    return sum(end - begin for begin, end in _spans)
 
 
 def remember() -> None:
@@ -55,6 +78,16 @@ def _listen() -> None:
 
 
 def _on_event(event: str, duration_secs: float, **details: str | int) -> None:
-    del duration_secs, details
+    del details
     global _count
     _count += event == _EVENT
+    if event in _PARTS:
+        end = time.monotonic()
+        _note(end - duration_secs, end)
+
+
+def _note(begin: float, end: float) -> None:
+    """Tracing one program traces others within it: such seconds count once."""
+    while _spans and _spans[-1][1] > begin:
+        begin = min(begin, _spans.pop()[0])
+    _spans.append((begin, end))

@@ -6,22 +6,34 @@ import importlib.metadata
 import math
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import jax
 import tyro
 
-from jaxal.runs import presets
+from jaxal.runs import flags, presets
 from jaxal.runs.presets import Recipe
 from jaxal.runs.store import Record, RunError
 
 FORMAT = 1
+ADDED: Record = {
+    "schedule": "cosine",
+    "budget": None,
+    "num_validation": 0,
+    "image_size": None,
+    "initial_rows": None,
+}
+"""Settings that runs of earlier versions do not name, and what they amounted to."""
 _PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax", "orbax-checkpoint")
 
 _RANGES = {
     "rounds": (0, math.inf),
+    "budget": (1, math.inf),
+    "pool_size": (1, math.inf),
+    "test_size": (1, math.inf),
     "initial": (1, math.inf),
     "width": (1, math.inf),
     "dropout": (0.0, 1.0),
@@ -36,101 +48,62 @@ _RANGES = {
     "chunk_size": (1, math.inf),
 }
 
-_Preset = tyro.conf.arg(help_behavior_hint="(preset's)")
-_Int = Annotated[int | None, _Preset, tyro.conf.arg(metavar="INT")]
-_Float = Annotated[float | None, _Preset, tyro.conf.arg(metavar="FLOAT")]
-_Ints = Annotated[
-    tuple[int, ...] | None, _Preset, tyro.conf.arg(metavar="INT [INT ...]")
-]
-_Str = Annotated[str | None, _Preset, tyro.conf.arg(metavar="NAME")]
-
-
-_Drawn = Annotated[
-    Literal["random", "balanced"] | None,
-    _Preset,
-    tyro.conf.arg(metavar="{random,balanced}"),
-]
-_Dtype = Annotated[
-    Literal["float32", "bfloat16"] | None,
-    _Preset,
-    tyro.conf.arg(metavar="{float32,bfloat16}"),
-]
-_Optimizer = Annotated[
-    Literal["sgd", "adamw"] | None, _Preset, tyro.conf.arg(metavar="{sgd,adamw}")
-]
-_Augment = Annotated[
-    Literal["none", "crop", "crop_flip", "crop_flip_cutout"] | None,
-    _Preset,
-    tyro.conf.arg(metavar="{none,crop,crop_flip,crop_flip_cutout}"),
-]
-_Averaging = Annotated[
-    Literal["none", "ema", "swa"] | None,
-    _Preset,
-    tyro.conf.arg(metavar="{none,ema,swa}"),
-]
-_Refit = Annotated[
-    Literal["retrain", "warm_start", "shrink_and_perturb"] | None,
-    _Preset,
-    tyro.conf.arg(metavar="{retrain,warm_start,shrink_and_perturb}"),
-]
-_Posterior = Annotated[
-    Literal["auto", "deterministic", "mc_dropout", "ensemble"] | None,
-    _Preset,
-    tyro.conf.arg(metavar="{auto,deterministic,mc_dropout,ensemble}"),
-]
-
 
 @dataclass(frozen=True)
 class Overrides:
     """Settings of the preset, each of which can be changed."""
 
-    rounds: _Int = None
+    rounds: flags.Int = None
     """How often labels are bought after the initial set."""
-    initial: _Int = None
+    budget: flags.Int = None
+    """Labels to end with, the initial ones included; as many rounds as that takes."""
+    initial: flags.Int = None
     """Labels to start with."""
-    initial_kind: _Drawn = None
+    initial_kind: flags.Drawn = None
     """How the first rows are drawn; balanced looks at the true classes."""
-    query_size: _Ints = None
+    query_size: flags.Ints = None
     """Labels to buy in a round; several numbers are a schedule whose last one stays."""
-    pool_size: _Int = None
+    pool_size: flags.Int = None
     """Rows of the training set that may be bought, drawn at random; 0 means all."""
-    test_size: _Int = None
+    test_size: flags.Int = None
     """Rows of the test set to measure on, the first ones; 0 means all."""
-    model: _Str = None
+    model: flags.Name = None
     """Network: resnet18, bayesian_cnn, gal_cnn, mlp or logistic_regression."""
-    width: _Int = None
+    width: flags.Int = None
     """Channels of resnet18's first stage, or hidden units of mlp."""
-    dropout: _Float = None
+    dropout: flags.Float = None
     """Dropout of resnet18 and mlp; the CNNs have their papers' own."""
-    dtype: _Dtype = None
+    dtype: flags.Dtype = None
     """Precision of resnet18's convolutions."""
-    epochs: _Int = None
+    epochs: flags.Int = None
     """Passes over the labelled rows in each round."""
-    min_steps: _Int = None
+    min_steps: flags.Int = None
     """At least so many training steps a round, however few the labels."""
-    train_batch: _Int = None
+    train_batch: flags.Int = None
     """Rows of a training step."""
-    optimizer: _Optimizer = None
-    """Nesterov SGD or AdamW, both with warm-up and cosine decay in each round."""
-    learning_rate: _Float = None
+    optimizer: flags.Optimizer = None
+    """Nesterov SGD or AdamW, both with warm-up and decay in each round."""
+    learning_rate: flags.Float = None
     """The largest learning rate of a round."""
-    weight_decay: _Float = None
+    schedule: flags.Schedule = None
+    """How the learning rate moves within a round: half a cosine, or one triangle."""
+    weight_decay: flags.Float = None
     """Weight decay, off biases and normalisation."""
-    label_smoothing: _Float = None
+    label_smoothing: flags.Float = None
     """Share of the target spread over all classes."""
-    augment: _Augment = None
+    augment: flags.Augment = None
     """Augmentation of the training images."""
-    averaging: _Averaging = None
+    averaging: flags.Averaging = None
     """Averaged weights at the end of a fit."""
-    refit: _Refit = None
+    refit: flags.Refit = None
     """Where each round's training starts."""
-    posterior: _Posterior = None
+    posterior: flags.Posterior = None
     """Where predictive samples come from; auto is mc_dropout if the strategy asks."""
-    num_samples: _Int = None
+    num_samples: flags.Int = None
     """Dropout masks, or members of the ensemble."""
-    label_noise: _Float = None
+    label_noise: flags.Float = None
     """Probability that the oracle names a wrong class."""
-    chunk_size: _Int = None
+    chunk_size: flags.Int = None
     """Rows of the pool looked at together, which bounds memory."""
 
 
@@ -145,15 +118,9 @@ class Options:
     CIFAR-10 where it can be had, else scikit-learn's digits."""
     seeds: tuple[int, ...] = (0,)
     """One run for each: it decides pool, initial set, weights, order and choices."""
-    preset: Annotated[
-        Literal["smoke", "cpu", "standard"] | None,
-        tyro.conf.arg(
-            metavar="{smoke,cpu,standard}",
-            help_behavior_hint="(default: standard on an accelerator, else cpu)",
-        ),
-    ] = None
-    """smoke takes seconds; cpu is a narrow network and small budgets, minutes;
-    standard is the published protocol."""
+    preset: flags.Preset = None
+    """smoke is a small MLP and takes seconds; cpu is a narrow network and small
+    budgets, minutes; standard is the published protocol."""
     name: Annotated[
         str | None,
         tyro.conf.arg(
@@ -172,11 +139,50 @@ class Options:
     """Where data sets are prepared and read."""
     keep_ratios: tuple[float, ...] = ()
     """Share of each class kept in the pool, to make it imbalanced; one a class."""
+    initial_rows: Annotated[
+        Path | None,
+        tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: drawn)"),
+    ] = None
+    """Rows to start with, as ids of the data set, one a line."""
+    num_validation: int = 0
+    """Rows kept out of the pool and measured on, apart from the test set."""
+    image_size: Annotated[
+        tuple[int, int] | None,
+        tyro.conf.arg(metavar="H W", help_behavior_hint="(default: as they are)"),
+    ] = None
+    """Height and width to resize images to, needed where sizes differ."""
     plugin: tuple[Path, ...] = ()
     """Python files that call jaxal.register, for strategies of your own."""
     strategy_options: tuple[str, ...] = ()
     """Settings of the strategy as NAME=VALUE."""
     recipe: tyro.conf.OmitArgPrefixes[Overrides] = Overrides()
+
+
+def check_options(options: Options) -> None:
+    """Refuses what can be known to be wrong before any data is read.
+
+    Args:
+      options: the command line.
+
+    Raises:
+      RunError: seeds that are none or repeat, or a number out of its range.
+    """
+    seeds = options.seeds
+    repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    if not seeds:
+        raise RunError("--seeds has no numbers, expected one or more, as --seeds 0 1.")
+    if repeated:
+        raise RunError(f"--seeds names {repeated} twice; each seed is one run.")
+    if min(seeds) < 0 or max(seeds) >= 2**32:
+        raise RunError(
+            f"--seeds are {list(seeds)}, expected numbers in 0 .. 2**32 - 1."
+        )
+    if options.initial_rows is not None and options.recipe.initial_kind is not None:
+        raise RunError(
+            "--initial-rows and --initial-kind both say which rows to start with. "
+            "Leave one out."
+        )
+    resolve_recipe(options.recipe, "smoke", "table")  # any: its numbers are in range
 
 
 def resolve_recipe(overrides: Overrides, preset: str, kind: str) -> Recipe:
@@ -199,6 +205,8 @@ def resolve_recipe(overrides: Overrides, preset: str, kind: str) -> Recipe:
     for name in ("pool_size", "test_size"):
         if given.get(name) == 0:
             given[name] = None
+    if "budget" in given and "rounds" not in given:
+        given["rounds"] = 2**31  # the budget is the limit
     recipe = dataclasses.replace(presets.PRESETS[preset][kind], **given)
     _check_recipe(recipe)
     return recipe
@@ -213,6 +221,7 @@ def settings(
     source: str,
     fingerprint: str,
     preset: str,
+    initial_ids: Sequence[str] = (),
 ) -> Record:
     """Returns everything that decides the result of one run, as JSON has it.
 
@@ -224,12 +233,17 @@ def settings(
       source: where it came from, for people.
       fingerprint: of the pool.
       preset: the one in use.
+      initial_ids: of the rows to start with, where a file names them.
     """
+    named = "\n".join(sorted(initial_ids)).encode()
     return {
         "dataset": dataset,
         "source": source,
         "pool": fingerprint,
         "keep_ratios": list(options.keep_ratios),
+        "num_validation": options.num_validation,
+        "image_size": _as_json(options.image_size),
+        "initial_rows": hashlib.sha256(named).hexdigest()[:16] if named else None,
         "preset": preset,
         "platform": jax.default_backend(),
         "strategy": options.strategy,
@@ -254,6 +268,17 @@ def environment() -> Record:
         "device": f"{len(devices)} x {devices[0].device_kind}",
         "machine": platform.platform(),
     }
+
+
+def complete(settings: Record) -> Record:
+    """Returns the settings of a run with those that did not exist when it began.
+
+    Example:
+      >>> from jaxal.runs.config import complete
+      >>> complete({"seed": 0})["schedule"]
+      'cosine'
+    """
+    return {**ADDED, **settings}
 
 
 def differences(old: Record, new: Record) -> list[str]:
@@ -300,8 +325,9 @@ def strategy_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
 def _check_recipe(recipe: Recipe) -> None:
     for name, (low, high) in _RANGES.items():
         value = getattr(recipe, name)
-        if not low <= value < high:
+        if value is not None and not low <= value < high:
             limit = "" if high == math.inf else f" and less than {high}"
+            limit += ", or 0 for all" if name in ("pool_size", "test_size") else ""
             flag = "--" + name.replace("_", "-")
             raise RunError(f"{flag} is {value}, expected at least {low}{limit}.")
     if not recipe.query_size or min(recipe.query_size) < 1:

@@ -14,17 +14,28 @@ from jaxal import augment, weights
 from jaxal.initial import class_balanced_rows, random_rows
 from jaxal.learner import supervised
 from jaxal.loop import ActiveLearner, active_learner
-from jaxal.optimizers import Optimizer, adamw, sgd
+from jaxal.metrics import Metrics
+from jaxal.optimizers import Optimizer, adamw, cosine, one_cycle, sgd
 from jaxal.oracles import array_oracle, noisy_oracle
-from jaxal.pool import make_pool
+from jaxal.pool import UNLABELLED, make_pool
 from jaxal.posterior import deep_ensemble, deterministic, mc_dropout
 from jaxal.runs.presets import Recipe, label_plan
 from jaxal.runs.store import Record, RunError
-from jaxal.types import Learner, Model, Oracle, Pool, Posterior, Strategy
+from jaxal.types import (
+    Learner,
+    Model,
+    Oracle,
+    Pool,
+    Posterior,
+    Selection,
+    Strategy,
+    View,
+)
 
 STREAMS = ("pool", "initial", "weights", "oracle", "rounds")
 
 Answer = Callable[[int, np.ndarray], np.ndarray]  # (round, rows [K]) -> labels [K]
+Validate = Callable[[Any], Metrics]  # of the learner's state, on the validation split
 
 
 class Experiment(NamedTuple):
@@ -41,6 +52,7 @@ class Experiment(NamedTuple):
     plan: list[int]  # labels each round trains on
     key_weights: Array
     key_rounds: Array
+    validate: Validate | None = None
 
 
 def stream(seed: int, name: str) -> Array:
@@ -54,8 +66,16 @@ def stream(seed: int, name: str) -> Array:
     return jax.random.fold_in(jax.random.key(seed), STREAMS.index(name))
 
 
-def pool_rows(seed: int, num_rows: int, size: int) -> np.ndarray:
+def pool_rows(
+    seed: int, num_rows: int, size: int, given: np.ndarray | None = None
+) -> np.ndarray:
     """Returns the rows of the training split that form the pool, in order.
+
+    Args:
+      seed: decides which ones.
+      num_rows: of the training split.
+      size: of the pool.
+      given: rows that must be among them.
 
     Example:
       >>> from jaxal.runs.experiment import pool_rows
@@ -64,8 +84,10 @@ def pool_rows(seed: int, num_rows: int, size: int) -> np.ndarray:
     """
     if size >= num_rows:
         return np.arange(num_rows)
-    shuffled = jax.random.permutation(stream(seed, "pool"), num_rows)
-    return np.sort(np.asarray(shuffled)[:size])
+    rows = np.asarray(jax.random.permutation(stream(seed, "pool"), num_rows))
+    if given is not None:
+        rows = np.concatenate([given, rows[~np.isin(rows, given)]])
+    return np.sort(rows[:size])
 
 
 def fingerprint(dataset_fingerprint: str, rows: np.ndarray) -> str:
@@ -92,9 +114,12 @@ def build_loop(
       test: inputs and labels to measure on.
 
     Raises:
-      RunError: dropout masks are asked of a network without dropout.
+      RunError: dropout masks are asked of a network without dropout, or the strategy
+        cannot choose with its settings.
     """
     posterior = _posterior(recipe, network, strategy)
+    rows = jax.ShapeDtypeStruct((recipe.pool_size or 1, *row_shape), test[0].dtype)
+    rehearse(strategy, network, rows, posterior.num_samples, max(recipe.query_size))
     return active_learner(
         network,
         _learner(recipe, network, posterior.members, row_shape),
@@ -106,6 +131,69 @@ def build_loop(
     )
 
 
+def rehearse(
+    strategy: Strategy,
+    network: Model,
+    inputs: jax.ShapeDtypeStruct,
+    num_samples: int,
+    batch_size: int,
+) -> None:
+    """Lets a strategy choose from shapes alone: nothing is computed or compiled.
+
+    A setting that a strategy looks at only when it chooses would otherwise be refused
+    after the first training.
+
+    Args:
+      strategy: to try.
+      network: whose logits and features it will see.
+      inputs: shape and type of the pool, `[N, ...]`.
+      num_samples: of the posterior.
+      batch_size: rows to choose.
+
+    Raises:
+      RunError: it cannot; says why.
+    """
+
+    def choose(key: Array, inputs: Array) -> Selection:
+        output, _ = network.apply(network.init(key, inputs[:1]), inputs)
+        nobody = jnp.zeros(inputs.shape[0], bool)
+        samples = jnp.broadcast_to(
+            output.logits[None], (num_samples, *output.logits.shape)
+        )
+        fields = {**output._asdict(), "samples": samples, "inputs": inputs}
+        fields["labels"] = jnp.full(inputs.shape[0], UNLABELLED)
+        wanted = strategy.needs | strategy.streams
+        seen = {name: value for name, value in fields.items() if name in wanted}
+        return strategy.select(key, View(~nobody, nobody, **seen), batch_size)
+
+    try:
+        jax.eval_shape(choose, jax.random.key(0), inputs)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"--strategy={strategy.name} cannot choose: {error}") from error
+
+
+def build_validation(
+    recipe: Recipe,
+    strategy: Strategy,
+    network: Model,
+    row_shape: tuple[int, ...],
+    validation: tuple[np.ndarray, np.ndarray],
+) -> Validate:
+    """Returns the function that measures a learner's state on the validation split.
+
+    Args:
+      recipe: resolved and fitted to the pool.
+      strategy: decides whether the learner is an ensemble.
+      network: takes the inputs as they are.
+      row_shape: of one input.
+      validation: inputs and labels, none of them in the pool.
+    """
+    members = _posterior(recipe, network, strategy).members
+    evaluate = jax.jit(_learner(recipe, network, members, row_shape).evaluate)
+    inputs, labels = jnp.asarray(validation[0]), jnp.asarray(validation[1])
+    return lambda state: evaluate(state, inputs, labels)
+
+
 def build(
     settings: Record,
     recipe: Recipe,
@@ -113,6 +201,8 @@ def build(
     train: tuple[np.ndarray, np.ndarray, np.ndarray],
     num_classes: int,
     *,
+    given: np.ndarray | None = None,
+    validate: Validate | None = None,
     mesh: Mesh | None = None,
 ) -> Experiment:
     """Returns the experiment of one seed.
@@ -123,6 +213,8 @@ def build(
       loop: from `build_loop`.
       train: inputs `[N, ...]`, true labels `[N]` and ids `[N]` of the pool's rows.
       num_classes: C.
+      given: rows of the pool to start with, by default drawn.
+      validate: from `build_validation`.
       mesh: over which the pool is spread, by default all devices.
     """
     seed = settings["seed"]
@@ -130,18 +222,21 @@ def build(
     plan = label_plan(recipe)
     most = int(np.diff(plan, prepend=0).max())
     oracle, oracle_name = _oracle(recipe, labels, num_classes)
+    if given is None:
+        given = _initial_rows(recipe, seed, labels, num_classes)
     return Experiment(
         settings=settings,
         loop=loop,
         pool=make_pool(inputs, mesh=mesh),
         ids=ids,
-        initial_rows=_initial_rows(recipe, seed, labels, num_classes),
+        initial_rows=given,
         answer=_answering(oracle, stream(seed, "oracle"), most),
         oracle=oracle_name,
         num_classes=num_classes,
         plan=plan,
         key_weights=stream(seed, "weights"),
         key_rounds=stream(seed, "rounds"),
+        validate=validate,
     )
 
 
@@ -155,15 +250,30 @@ def moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
       Two float32 vectors. Channels that never change get a spread of one.
     """
     scale = 255.0 if np.issubdtype(inputs.dtype, np.integer) else 1.0
-    total, squares, count = 0.0, 0.0, 0
-    for start in range(0, len(inputs), 4096):  # the pool may be a memory map
-        rows = inputs[start : start + 4096].reshape(-1, inputs.shape[-1]) / scale
-        total, squares = total + rows.sum(0), squares + (rows**2).sum(0)
-        count += len(rows)
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    sums = _sums_of_bytes if inputs.dtype == np.uint8 else _sums
+    # In parts, since the pool may be a memory map.
+    parts = [sums(inputs[start : start + 512]) for start in range(0, len(inputs), 512)]
+    total, squares = (sum(side) for side in zip(*parts, strict=True))
+    count = inputs.size // inputs.shape[-1]
+    mean = total / count / scale
+    std = np.sqrt(np.maximum(squares / count / scale**2 - mean**2, 0))
     std = np.where(std > 1e-6, std, 1.0)
     return np.asarray(mean, np.float32), np.asarray(std, np.float32)
+
+
+def _sums(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of values and of squares over all axes but the last."""
+    rows = inputs.reshape(-1, inputs.shape[-1]).astype(np.float64)
+    return rows.sum(0), (rows**2).sum(0)
+
+
+def _sums_of_bytes(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `_sums`, much faster and exact: at most 65,000 rows cannot overflow."""
+    rows = inputs.reshape(len(inputs), -1)
+    wide = rows.astype(np.uint16)
+    sums = rows.sum(0, dtype=np.uint32), (wide * wide).sum(0, dtype=np.uint32)
+    total, squares = (x.reshape(-1, inputs.shape[-1]).sum(0, dtype=int) for x in sums)
+    return total, squares
 
 
 def _posterior(recipe: Recipe, network: Model, strategy: Strategy) -> Posterior:
@@ -216,7 +326,8 @@ def _learner(
 
 def _optimizer(recipe: Recipe) -> Optimizer:
     make: Any = {"sgd": sgd, "adamw": adamw}[recipe.optimizer]
-    return make(recipe.learning_rate, weight_decay=recipe.weight_decay)
+    schedule = {"cosine": cosine, "one_cycle": one_cycle}[recipe.schedule]
+    return make(schedule(recipe.learning_rate), weight_decay=recipe.weight_decay)
 
 
 def _augmentation(kind: str, row_shape: tuple[int, ...]) -> augment.Augmentation | None:

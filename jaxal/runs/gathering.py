@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxal.runs import store
+from jaxal.runs import config, store
 from jaxal.runs.store import Record, RunError, RunFiles
 
 # Settings that belong to a strategy or a seed; runs that differ in others are never
 # put into one table.
 STRATEGY_SIDE = ("strategy", "strategy_options", "plugins", "posterior", "num_samples")
-SEED_SIDE = ("seed", "pool", "source", "platform", "chunk_size", "rounds")
+SEED_SIDE = ("seed", "pool", "source", "platform", "chunk_size", "rounds", "budget")
 
 
 class Run(NamedTuple):
@@ -86,7 +86,7 @@ def read_run(folder: Path) -> Run:
     """Returns a run, finished or not; a line that is being written is left out."""
     files = RunFiles(folder)
     settings = store.read_json(files.config)["settings"]
-    return Run(folder, settings, store.read_lines(files.rounds))
+    return Run(folder, config.complete(settings), store.read_lines(files.rounds))
 
 
 def common_labels(group: Group) -> np.ndarray:

@@ -1,20 +1,25 @@
 """From the command line's options to runs, one for each seed."""
 
+import dataclasses
+import shlex
 from pathlib import Path
 
 import jax
 import numpy as np
 
+from jaxal import data
+from jaxal.data import Dataset
 from jaxal.loop import ActiveLearner
 from jaxal.runs import compiles, config, experiment, presets, runner, store
 from jaxal.runs.config import Options
-from jaxal.runs.experiment import Experiment
+from jaxal.runs.experiment import Experiment, Validate
+from jaxal.runs.given import read_ids, rows_of
 from jaxal.runs.presets import Recipe
 from jaxal.runs.progress import Terminal, duration
 from jaxal.runs.store import Record, RunFiles
-from jaxal.types import Model
+from jaxal.types import Model, Strategy
 
-Loops = dict[tuple[str, Recipe], ActiveLearner]
+Loops = dict[tuple[str, Recipe], tuple[ActiveLearner, Validate | None]]
 
 
 def launch(options: Options, command: str = "") -> list[Path]:
@@ -29,10 +34,12 @@ def launch(options: Options, command: str = "") -> list[Path]:
 
     Raises:
       RunError: see `runner.run`.
+      StoppedError: Ctrl-C, once there is a run to continue.
       ValueError: an unknown strategy, data set or network; the nearest is named.
     """
     from jaxal.runs.cli import load_plugins
 
+    config.check_options(options)
     load_plugins(options.plugin)
     compiles.remember()
     folders: list[Path] = []
@@ -43,10 +50,13 @@ def launch(options: Options, command: str = "") -> list[Path]:
         later = len(options.seeds) - 1 - position
         display = Terminal(made.plan, runs_after=later)
         display.message(headline(made, recipe, files))
-        records = runner.run(
-            made, files, display, command=command, overwrite=options.overwrite
-        )
-        _finish(files, made.settings, records, display)
+        try:
+            records = runner.run(
+                made, files, display, command=command, overwrite=options.overwrite
+            )
+            _finish(files, made.settings, records, display)
+        except KeyboardInterrupt as error:
+            raise store.StoppedError from error
         folders.append(files.folder)
     return folders
 
@@ -65,7 +75,6 @@ def prepare(
       RunError: numbers that do not go together.
       ValueError: an unknown strategy, data set or network; the nearest is named.
     """
-    from jaxal import data
     from jaxal.models import build
     from jaxal.strategies import strategy
 
@@ -75,17 +84,17 @@ def prepare(
     )
     if options.recipe.model is not None:
         build(options.recipe.model, num_classes=2)
-    loaded = data.load(
-        options.dataset,
-        data_dir=options.data_dir,
-        seed=seed,
-        keep_ratios=options.keep_ratios or None,
-    )
+    initial_ids = read_ids(options.initial_rows) if options.initial_rows else []
+    loaded = _load(options, seed)
     inputs = loaded.train.inputs
     preset = options.preset or presets.default_preset(jax.default_backend())
     recipe = config.resolve_recipe(options.recipe, preset, presets.kind_of(inputs))
+    given = rows_of(initial_ids, loaded.train.ids) if initial_ids else None
+    if given is not None:
+        recipe = _starting_with(recipe, options, len(given))
     recipe = presets.fit_to_pool(recipe, len(inputs))
-    rows = experiment.pool_rows(seed, len(inputs), recipe.pool_size or len(inputs))
+    size = recipe.pool_size or len(inputs)
+    rows = experiment.pool_rows(seed, len(inputs), size, given)
     train = (inputs[rows], loaded.train.labels[rows], loaded.train.ids[rows])
     settings = config.settings(
         options,
@@ -95,17 +104,21 @@ def prepare(
         source=loaded.source,
         fingerprint=experiment.fingerprint(loaded.fingerprint, rows),
         preset=preset,
+        initial_ids=initial_ids,
     )
-    num_classes = len(loaded.class_names)
     loops = {} if loops is None else loops
     if (same := (loaded.fingerprint, recipe)) not in loops:
-        network = _network(recipe, num_classes, inputs)
-        size = recipe.test_size
-        test = loaded.test.inputs[:size], loaded.test.labels[:size]
-        loops[same] = experiment.build_loop(
-            recipe, chosen, network, inputs.shape[1:], test
-        )
-    made = experiment.build(settings, recipe, loops[same], train, num_classes)
+        loops[same] = _build_loop(recipe, chosen, loaded)
+    loop, validate = loops[same]
+    made = experiment.build(
+        settings,
+        recipe,
+        loop,
+        train,
+        len(loaded.class_names),
+        given=None if given is None else np.searchsorted(rows, given),
+        validate=validate,
+    )
     return made, recipe
 
 
@@ -123,6 +136,44 @@ def headline(made: Experiment, recipe: Recipe, files: RunFiles) -> str:
         f"=== {made.plan[0]} to {made.plan[-1]} of {len(made.ids)} labels in "
         f"{len(made.plan)} rounds | {files.folder}"
     )
+
+
+def _load(options: Options, seed: int) -> Dataset:
+    try:
+        return data.load(
+            options.dataset,
+            data_dir=options.data_dir,
+            num_validation=options.num_validation,
+            seed=seed,
+            keep_ratios=options.keep_ratios or None,
+            image_size=options.image_size,
+        )
+    except (OSError, TypeError) as error:  # files and arrays are a person's to mend
+        raise store.RunError(f"--dataset={options.dataset}: {error}") from error
+
+
+def _starting_with(recipe: Recipe, options: Options, num_given: int) -> Recipe:
+    asked = options.recipe.initial
+    if asked is not None and asked != num_given:
+        raise store.RunError(
+            f"--initial is {asked}, and {options.initial_rows} names {num_given} rows. "
+            "Leave --initial out."
+        )
+    return dataclasses.replace(recipe, initial=num_given, initial_kind="given")
+
+
+def _build_loop(
+    recipe: Recipe, chosen: Strategy, loaded: Dataset
+) -> tuple[ActiveLearner, Validate | None]:
+    inputs, size = loaded.train.inputs, recipe.test_size
+    network = _network(recipe, len(loaded.class_names), inputs)
+    parts = recipe, chosen, network, inputs.shape[1:]
+    test = loaded.test.inputs[:size], loaded.test.labels[:size]
+    loop = experiment.build_loop(*parts, test)
+    if loaded.validation is None:
+        return loop, None
+    held_out = loaded.validation.inputs, loaded.validation.labels
+    return loop, experiment.build_validation(*parts, held_out)
 
 
 def _network(recipe: Recipe, num_classes: int, inputs: np.ndarray) -> Model:
@@ -166,5 +217,6 @@ def _finish(
     display.message(
         f"{settings['dataset']}: accuracy {100 * first['accuracy']:.1f} % with "
         f"{first['labels']} labels, {100 * last['accuracy']:.1f} % with "
-        f"{last['labels']}; {duration(spent)}\nfigure: {figure}"
+        f"{last['labels']}; {duration(spent)}\nfigure: {figure}\n"
+        f"compare runs: jaxal report {shlex.quote(str(files.folder.parent))}"
     )

@@ -23,6 +23,7 @@ class Recipe:
     train_batch: int
     optimizer: str
     learning_rate: float
+    schedule: str
     weight_decay: float
     label_smoothing: float
     augment: str
@@ -32,6 +33,7 @@ class Recipe:
     initial_kind: str
     query_size: tuple[int, ...]
     rounds: int
+    budget: int | None
     pool_size: int | None
     test_size: int | None
     posterior: str
@@ -52,6 +54,7 @@ _BASE = Recipe(
     train_batch=64,
     optimizer="sgd",
     learning_rate=0.1,
+    schedule="cosine",
     weight_decay=5e-4,
     label_smoothing=0.0,
     augment="crop_flip",
@@ -61,6 +64,7 @@ _BASE = Recipe(
     initial_kind="random",
     query_size=(200,),
     rounds=5,
+    budget=None,
     pool_size=10_000,
     test_size=None,
     posterior="auto",
@@ -113,6 +117,17 @@ _STANDARD_PHOTO = dataclasses.replace(
 
 
 def _smoke(recipe: Recipe) -> Recipe:
+    if recipe.model != "mlp":  # a network that compiles in a moment
+        recipe = dataclasses.replace(
+            recipe,
+            model="mlp",
+            width=128,
+            train_batch=32,
+            optimizer="adamw",
+            learning_rate=5e-3,
+            weight_decay=1e-2,
+            augment="none",
+        )
     return dataclasses.replace(
         recipe,
         epochs=1,
@@ -128,15 +143,8 @@ def _smoke(recipe: Recipe) -> Recipe:
 
 PRESETS: dict[str, dict[str, Recipe]] = {
     "smoke": {
-        "photo": dataclasses.replace(_smoke(_BASE), width=4, min_steps=10),
-        # A network that compiles in a moment.
-        "small": dataclasses.replace(
-            _smoke(_SMALL_IMAGES),
-            model="mlp",
-            width=128,
-            learning_rate=5e-3,
-            augment="none",
-        ),
+        "photo": dataclasses.replace(_smoke(_BASE), learning_rate=1e-3),
+        "small": _smoke(_SMALL_IMAGES),
         "table": _smoke(_TABLE),
     },
     "cpu": {"photo": _BASE, "small": _SMALL_IMAGES, "table": _TABLE},
@@ -177,33 +185,58 @@ def default_preset(platform: str) -> str:
 def fit_to_pool(recipe: Recipe, num_rows: int) -> Recipe:
     """Returns the recipe for a pool of so many rows, or says why it cannot be.
 
+    Rounds that could buy nothing are cut, and no round asks for more rows than there
+    will be: what the recipe promises is what happens.
+
     Args:
       recipe: as asked for.
       num_rows: rows of the data set's training split.
 
     Raises:
-      RunError: more labels are wanted than there are rows.
+      RunError: more labels are wanted to start with than there are rows, or than may
+        be bought.
+
+    Example:
+      >>> import dataclasses
+      >>> from jaxal.runs.presets import PRESETS, fit_to_pool
+      >>> recipe = dataclasses.replace(PRESETS["cpu"]["table"], query_size=(200,))
+      >>> recipe = fit_to_pool(recipe, 60)
+      >>> recipe.initial, recipe.query_size, recipe.rounds
+      (10, (50,), 1)
     """
     size = min(recipe.pool_size or num_rows, num_rows)
-    wanted = max(recipe.initial, 1)
-    if wanted > size:
+    if recipe.initial > size:
         raise RunError(
             f"--initial is {recipe.initial} and the pool has {size} rows. "
             "Lower --initial, or raise --pool-size."
         )
-    return dataclasses.replace(recipe, pool_size=size)
+    if recipe.budget is not None and recipe.budget < recipe.initial:
+        raise RunError(
+            f"--budget is {recipe.budget}, less than the {recipe.initial} labels to "
+            "start with. Raise it, or lower --initial."
+        )
+    recipe = dataclasses.replace(recipe, pool_size=size)
+    plan = label_plan(recipe)
+    room = max(most_labels(recipe) - recipe.initial, 1)
+    sizes = tuple(min(size, room) for size in recipe.query_size)
+    return dataclasses.replace(recipe, rounds=len(plan) - 1, query_size=sizes)
 
 
 def label_plan(recipe: Recipe) -> list[int]:
-    """Returns how many labels each round trains on, as far as the pool goes.
+    """Returns how many labels each round trains on, as far as pool and budget go.
 
     Example:
       >>> from jaxal.runs.presets import PRESETS, fit_to_pool, label_plan
       >>> label_plan(fit_to_pool(PRESETS["smoke"]["small"], 1000))
       [20, 40, 60]
     """
-    plan, limit = [recipe.initial], recipe.pool_size or 2**31
-    for i in range(recipe.rounds):
-        size = recipe.query_size[min(i, len(recipe.query_size) - 1)]
+    plan, limit = [recipe.initial], most_labels(recipe)
+    while len(plan) <= recipe.rounds and plan[-1] < limit:
+        size = recipe.query_size[min(len(plan), len(recipe.query_size)) - 1]
         plan.append(min(plan[-1] + size, limit))
     return plan
+
+
+def most_labels(recipe: Recipe) -> int:
+    """Returns the labels at which pool or budget is used up."""
+    return min(recipe.pool_size or 2**31, recipe.budget or 2**31)

@@ -1,12 +1,16 @@
 """What a person sees while a run goes on, and how long they still have to wait."""
 
+import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from jaxal.runs import compiles
 from jaxal.runs.store import Record
 
+PATIENCE = 15.0  # seconds of silence, off a terminal, after which a line is due
 _UNITS = {"train": "step", "score": "row"}
 
 
@@ -14,26 +18,33 @@ class Estimate:
     """The time a run still takes, from the first steps of training on.
 
     A training step costs the same in every round and their number grows with the
-    labels; everything else costs the same in every round.
+    labels; everything else costs the same in every round, but for compiling, which is
+    over after the first.
     """
 
     def __init__(
-        self, plan: list[int], *, clock: Callable[[], float] = time.monotonic
+        self,
+        plan: list[int],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        compiling: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Starts with nothing known.
 
         Args:
           plan: labels each round trains on.
           clock: seconds, from any start.
+          compiling: seconds spent on it so far, from any start.
         """
         self._plan = plan
         self._clock = clock
+        self._compiling = compiling
         self._index = 0
         self._total = self._done = 0
         self._first: tuple[float, int] | None = None
         self._step_seconds: float | None = None
         self._other_seconds: float | None = None
-        self._trained_at = 0.0
+        self._trained_at = self._compiled = 0.0
         self._rounds_done = 0
 
     def training(self, index: int, done: int, total: int) -> None:
@@ -43,7 +54,7 @@ class Estimate:
         if index != self._index or self._first is None or done < self._done:
             self._first = (now, done)
         self._index, self._done, self._total = index, done, total
-        self._trained_at = now
+        self._trained_at, self._compiled = now, self._compiling()
         start, steps = self._first
         # One step says little, unless it is all there is to go by.
         if done > steps and (done > 1 or self._step_seconds is None):
@@ -54,7 +65,8 @@ class Estimate:
 
     def round_done(self, index: int) -> None:
         """Notes that a round is complete."""
-        self._other_seconds = self._clock() - self._trained_at
+        compiled = self._compiling() - self._compiled
+        self._other_seconds = max(self._clock() - self._trained_at - compiled, 0.0)
         self._index, self._done = index, self._total
         self._rounds_done = index + 1
 
@@ -88,6 +100,7 @@ class Terminal:
         runs_after: int = 0,
         stream: TextIO | None = None,
         is_terminal: bool | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         """Shows one run.
 
@@ -96,12 +109,15 @@ class Terminal:
           runs_after: runs of the same size that come after this one.
           stream: where to write, by default stderr.
           is_terminal: whether bars are welcome, by default what the stream says.
+          patience: seconds of compiling without bars until a line says so, once.
         """
         self._stream = sys.stderr if stream is None else stream
         self._has_bars = self._stream.isatty() if is_terminal is None else is_terminal
         self._plan = plan
         self._runs_after = runs_after
-        self._estimate = Estimate(plan)
+        self._estimate = Estimate(plan, compiling=compiles.seconds)
+        self._patience = patience
+        self._timer: threading.Timer | None = None
         self._bar: Any = None
 
     def message(self, text: str) -> None:
@@ -114,10 +130,16 @@ class Terminal:
         self._close()
         # Before the first step there is compiling to wait for, so say what it is for.
         waiting = self._wait(name, index) if self._has_bars else None
+        if name == "train" and not self._has_bars and self._timer is None:
+            self._timer = threading.Timer(self._patience, self._explain, [name, index])
+            self._timer.daemon = True
+            self._timer.start()
 
         def progress(done: int, total: int) -> None:
             if name == "train":
                 self._estimate.training(index, done, total)
+            if done > 0:
+                self._stop_waiting()
             if waiting is not None:
                 waiting.close()
                 self._draw(name, index, done, total)
@@ -136,6 +158,18 @@ class Terminal:
             return ""
         left += self._runs_after * whole
         return f"about {duration(left)} left" if left > 0 else ""
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _explain(self, name: str, index: int) -> None:
+        with contextlib.suppress(OSError, ValueError):  # the stream may be closed
+            print(
+                f"{self._description(name, index)}: compiling, once for all rounds ...",
+                file=self._stream,
+                flush=True,
+            )
 
     def _wait(self, name: str, index: int) -> Any:
         from tqdm import tqdm
@@ -168,6 +202,7 @@ class Terminal:
         return f"round {index}/{len(self._plan) - 1} {name}"
 
     def _close(self) -> None:
+        self._stop_waiting()
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -182,12 +217,14 @@ def round_line(record: Record, last: int, time_left: str = "") -> str:
       ...     "seconds": {"train": 2.0, "score": 0.5}, "compiles": 0}, 8)
       'round 1/8     40 labels  accuracy 50.0 %  nll 1.25  train 2.0 s  score 0.5 s'
     """
+    held_out = record.get("validation")
     nll = record["nll"]  # None where a probability of zero made it infinite
     parts = [
         f"round {record['round']}/{last}",
         f"{record['labels']:5d} labels",
         f"accuracy {100 * record['accuracy']:.1f} %",
         f"nll {'inf' if nll is None else f'{nll:.2f}'}",
+        *([f"validation {100 * held_out['accuracy']:.1f} %"] if held_out else []),
         *(f"{name} {seconds:.1f} s" for name, seconds in record["seconds"].items()),
     ]
     return "  ".join(parts + ([time_left] if time_left else []))

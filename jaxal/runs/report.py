@@ -4,13 +4,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import tyro
 
 from jaxal.runs import store
 from jaxal.runs.gathering import Group, Run, accuracies, common_labels, gather
-from jaxal.runs.store import Record, RunError
+from jaxal.runs.store import Record, RunError, RunFiles
 from jaxal.runs.tables import markdown
 from jaxal.statistics import (
     area_under_curve,
@@ -20,6 +21,8 @@ from jaxal.statistics import (
     paired_difference,
 )
 
+USUAL = Path("runs")
+FIGURE = "learning_curves.png"
 PHASES = ("train", "evaluate", "score", "select")
 
 
@@ -73,7 +76,12 @@ def summarise(
 class ReportOptions:
     """Compares runs: learning curves, and tables with 95 % intervals over seeds."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
+    runs: tyro.conf.Positional[
+        Annotated[
+            tuple[Path, ...],
+            tyro.conf.arg(help_behavior_hint="(default: the folder runs)"),
+        ]
+    ] = ()
     """Folders of runs, or folders that hold them."""
     baseline: str = "random"
     """The strategy others are compared with, seed by seed."""
@@ -81,7 +89,10 @@ class ReportOptions:
     """Accuracy to count labels to, in (0, 1]; by default the baseline's last one."""
     budgets: tuple[int, ...] = ()
     """Label counts to show accuracies at; by default the first, middle and last."""
-    figure: Path = Path("learning_curves.png")
+    figure: Annotated[
+        Path | None,
+        tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: beside the runs)"),
+    ] = None
     """Where the learning curves go; several data sets give several files."""
     json: Path | None = None
     """Also write all numbers to this file."""
@@ -92,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = tyro.cli(ReportOptions, args=arguments, prog="jaxal report")
     try:
         report(options)
-    except (RunError, ValueError) as error:
+    except (RunError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -102,7 +113,9 @@ def report(options: ReportOptions) -> None:
     """Prints tables, and writes figures and, where asked for, JSON."""
     from jaxal.runs import plots
 
-    groups = gather(options.runs)
+    folders = options.runs or (_usual_folder(),)
+    figure = options.figure or _beside(folders[0]) / FIGURE
+    groups = gather(folders)
     if len(groups) > 1:
         print(
             f"These runs are of {len(groups)} different settings, which are not "
@@ -118,11 +131,25 @@ def report(options: ReportOptions) -> None:
         )
         summaries.append(summary)
         print(markdown(summary))
-        path = _figure_path(options.figure, group, len(groups))
+        path = _figure_path(figure, group, len(groups))
         plots.draw(group, path, baseline=options.baseline)
         print(f"Figure: {path}\n")
     if options.json is not None:
         store.write_json(options.json, summaries)
+
+
+def _usual_folder() -> Path:
+    if not USUAL.is_dir():
+        raise RunError(
+            f"No runs were named, and there is no folder {USUAL} in {Path.cwd()}. "
+            "Usage: jaxal report RUN..., folders of runs or folders that hold them."
+        )
+    return USUAL
+
+
+def _beside(folder: Path) -> Path:
+    """The folder that holds the runs, whether it was named or one of them was."""
+    return folder.parent if RunFiles(folder).config.exists() else folder
 
 
 def _budgets(labels: np.ndarray, asked: Sequence[int]) -> list[int]:

@@ -109,7 +109,8 @@ def _claim(
     found = store.read_json(files.config)
     # The same data may have moved; its fingerprint, part of "pool", says if it is.
     aside = {"source": experiment.settings["source"]}
-    changed = config.differences(found["settings"] | aside, experiment.settings)
+    before = config.complete(found["settings"]) | aside
+    changed = config.differences(before, config.complete(experiment.settings))
     if changed:
         raise RunError(
             f"{files.folder} was made with other settings:\n  "
@@ -178,6 +179,7 @@ def _round(
     with _timed(seconds, "evaluate"):
         display.phase("evaluate", index)
         metrics = jax.device_get(loop.phases.evaluate(state))
+        held_out = _validated(experiment, state)
     selection = None
     if not is_last:
         state, selection = _choose(experiment, display, index, key, state, seconds)
@@ -195,6 +197,7 @@ def _round(
         "round": index,
         "labels": num_labelled,
         **metrics._asdict(),
+        **held_out,
         "loss": fit.loss,
         "bought": bought,
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
@@ -230,6 +233,13 @@ def _choose(
             raise RunError(
                 f"Round {index} was stopped, no label was bought. {error}"
             ) from error
+
+
+def _validated(experiment: Experiment, state: LoopState) -> Record:
+    if experiment.validate is None:
+        return {}
+    metrics = jax.device_get(experiment.validate(state.learner))
+    return {"validation": metrics._asdict()}
 
 
 def _refuse_nan(metrics: Metrics, files: RunFiles) -> None:

@@ -1,7 +1,6 @@
 """Files that survive a kill at any instant: whole JSON files, and lines on disk."""
 
 import contextlib
-import fcntl
 import json
 import math
 import os
@@ -10,11 +9,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxal.data.locking import exclusive
+
 Record = dict[str, Any]
 
 
 class RunError(RuntimeError):
     """What a person has to decide or repair; its message names the file and cure."""
+
+
+class StoppedError(KeyboardInterrupt):
+    """Ctrl-C once there is a run, which can be continued."""
 
 
 class RunFiles(NamedTuple):
@@ -184,16 +189,20 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
       RunError: another process holds it, or the folder cannot be made.
     """
-    with _explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with _opened(folder / ".lock", os.O_WRONLY | os.O_CREAT) as file:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(exclusive(folder / ".lock", f"{folder}", wait=False))
         except BlockingIOError:
             raise RunError(
                 f"{folder} is being run by another process. "
                 "Wait for it, or choose another --name."
             ) from None
+        except OSError as error:
+            raise RunError(
+                f"{folder} cannot be written: {error.strerror or error}. Choose "
+                "another --output, or make this one writable."
+            ) from error
         yield
 
 
@@ -211,6 +220,8 @@ def clear(files: RunFiles) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Makes renames and new files inside a folder durable."""
+    if os.name == "nt":  # folders cannot be opened there
+        return
     with _opened(folder, os.O_RDONLY) as file:
         os.fsync(file)
 

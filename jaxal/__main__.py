@@ -1,0 +1,8 @@
+"""`python -m jaxal` is `jaxal`."""
+
+import sys
+
+from jaxal.runs.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
