@@ -7,13 +7,16 @@ what is reported is the median and the quartiles; and every file names the machi
 what it can do, measured in the same run.
 """
 
+import functools
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,10 +43,13 @@ class Timing(NamedTuple):
     low: float  # lower quartile
     high: float  # upper quartile
     repeats: int
+    status: str = ""  # why there are no more repeats, or none
 
 
 def timing(seconds: Sequence[float]) -> Timing:
     """Summarises repeated measurements."""
+    if not seconds:
+        return Timing(math.nan, math.nan, math.nan, 0)
     low, high = np.quantile(seconds, [0.25, 0.75])
     return Timing(statistics.median(seconds), float(low), float(high), len(seconds))
 
@@ -98,9 +104,11 @@ def peak_bytes(compiled: Any) -> int | None:
     )
 
 
-def numpy_contender(function: Callable[..., Any]) -> Contender:
+def numpy_contender(
+    function: Callable[..., Any], prepare: Callable[..., tuple] = lambda *x: x
+) -> Contender:
     """A function of host arrays."""
-    return Contender(function, lambda *arrays: arrays)
+    return Contender(function, prepare)
 
 
 def torch_contender(function: Callable[..., Any]) -> Contender:
@@ -121,8 +129,11 @@ def compare(
     repeats: int = 7,
     warmup: int = 1,
     seed: int = 0,
+    limit: float = math.inf,
 ) -> dict[str, Timing]:
     """Times contenders in turns on the same fresh inputs.
+
+    One that raises, or whose turns exceed `limit`, has no more turns, and says so.
 
     Args:
       contenders: what to time, by name.
@@ -130,17 +141,38 @@ def compare(
       repeats: timed repetitions.
       warmup: repetitions before them, not counted.
       seed: of the generator.
+      limit: seconds a contender may take, warming up included.
     """
     rng = np.random.default_rng(seed)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    spent = dict.fromkeys(contenders, 0.0)
+    status = dict.fromkeys(contenders, "")
     for repeat in range(-warmup, repeats):
         arrays = make_inputs(rng)
         for name, contender in contenders.items():
-            args = contender.prepare(*arrays)
-            _, taken = timed_call(contender.run, *args)
+            if status[name]:
+                continue
+            try:
+                args = contender.prepare(*arrays)
+                _, taken = timed_call(contender.run, *args)
+            except Exception as error:  # whatever a library raises is its result
+                status[name] = failure(error)
+                continue
+            spent[name] += taken
             if repeat >= 0:
                 seconds[name].append(taken)
-    return {name: timing(taken) for name, taken in seconds.items()}
+            if spent[name] > limit and repeat + 1 < repeats:
+                status[name] = f"over the limit of {limit:g} s"
+    return {
+        name: timing(taken)._replace(status=status[name])
+        for name, taken in seconds.items()
+    }
+
+
+def failure(error: Exception) -> str:
+    """What a table says of a contender that raised."""
+    reason = " ".join(str(error).split())
+    return f"failed: {type(error).__name__}: {reason}"[:200]
 
 
 def normal(*shape: int, scale: float = 3.0) -> MakeInputs:
@@ -152,8 +184,13 @@ def normal(*shape: int, scale: float = 3.0) -> MakeInputs:
     return make
 
 
-def copy_bandwidth(num_bytes: int = 2**27) -> float:
-    """GB/s read and written by an in-place update of a large array."""
+def copy_bandwidth(num_bytes: int | None = None) -> float:
+    """GB/s read and written by an in-place update of a large array.
+
+    On a CPU this is what one device of XLA reaches, with one core.
+    """
+    if num_bytes is None:
+        num_bytes = 2**27 if jax.default_backend() == "cpu" else 2**30
     step = jax.jit(lambda x: x + 1, donate_argnums=0)
     x = jax.block_until_ready(step(jnp.zeros(num_bytes // 4, jnp.float32)))
     seconds = []
@@ -163,12 +200,26 @@ def copy_bandwidth(num_bytes: int = 2**27) -> float:
     return 2 * num_bytes / statistics.median(seconds) / 1e9
 
 
+def threaded_copy_bandwidth(num_threads: int, num_bytes: int = 2**27) -> float:
+    """GB/s read and written where threads copy a part of host memory each."""
+    source = np.ones(num_bytes // 4, np.float32)
+    target = np.zeros_like(source)
+    parts = [np.array_split(array, num_threads) for array in (target, source)]
+    seconds = []
+    with ThreadPoolExecutor(num_threads) as pool:
+        for _ in range(8):
+            copies = lambda: list(pool.map(np.copyto, *parts))  # noqa: E731
+            seconds.append(timed_call(copies)[1])
+    return 2 * num_bytes / statistics.median(seconds[1:]) / 1e9
+
+
 def matmul_rate(size: int | None = None) -> float:
-    """GFLOP/s of a square float32 matrix product."""
+    """GFLOP/s of a square float32 matrix product that is one, not TF32."""
     if size is None:
         size = 2048 if jax.default_backend() == "cpu" else 8192
     make_inputs = normal(size, size, scale=1.0)
-    contender = jax_contender(jnp.dot, *(2 * make_inputs(np.random.default_rng(0))))
+    product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    contender = jax_contender(product, *(2 * make_inputs(np.random.default_rng(0))))
     rng = np.random.default_rng(1)
     args = contender.prepare(*make_inputs(rng), *make_inputs(rng))
     seconds = [timed_call(contender.run, *args)[1] for _ in range(5)]
@@ -196,6 +247,11 @@ def machine() -> dict[str, Any]:
         else None,
     }
     header["copy_gb_per_s"] = round(copy_bandwidth(), 2)
+    if header["backend"] == "cpu" and header["cores"]:
+        # XLA copies with one core: what all of them reach bounds every library.
+        threads = min(header["cores"], 8)
+        header["copy_threads"] = threads
+        header["copy_gb_per_s_threads"] = round(threaded_copy_bandwidth(threads), 2)
     header["matmul_gflop_per_s"] = round(matmul_rate(), 1)
     return header
 

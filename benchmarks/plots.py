@@ -4,6 +4,7 @@ import pathlib
 import statistics
 
 import matplotlib
+from tables import counted
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -46,7 +47,7 @@ def draw(sweeps: list[dict], folder: pathlib.Path) -> None:
 def _panel(axis: plt.Axes, races: list[dict], size: str) -> None:
     for label in dict.fromkeys(name for one in races for name in one["results"]):
         points = [
-            (one["value"], statistics.median(seconds))
+            (one["value"], statistics.median(counted(seconds)))
             for one in races
             if (seconds := one["results"].get(label, {}).get("seconds"))
         ]

@@ -1,5 +1,6 @@
 """Runs libraries in turn on the same arrays: A B C A B C, each in its own process."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -11,12 +12,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import workloads
 from workloads import Workload
 
 _WORKER = pathlib.Path(__file__).parent / "peers" / "worker.py"
+# Libraries share a GPU: none may take all of its memory at the start.
+_ENVIRONMENT = {
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
 _PATIENCE = 600.0  # seconds for what is ours, and no library's to exceed
 
 
@@ -27,15 +34,16 @@ class StoppedError(Exception):
 class Runner:
     """A process that selects when told to, and is stopped when it takes too long."""
 
-    def __init__(self, label: str, work: str, folder: pathlib.Path, batch_size: int):
+    def __init__(self, label: str, workload: Workload, folder: pathlib.Path):
         name, _, devices = label.partition(" x")
         flags = os.environ.get("XLA_FLAGS", "")
         if devices:
             flags += f" --xla_force_host_platform_device_count={devices}"
-        command = [sys.executable, "-u", str(_WORKER), name, work, str(folder)]
+        command = [sys.executable, "-u", str(_WORKER), name, workload.work]
         self.process = subprocess.Popen(
-            [*command, str(batch_size)],
-            env=os.environ | {"XLA_FLAGS": flags, "PYTHONDONTWRITEBYTECODE": "1"},
+            [*command, str(folder), str(workload.batch_size)],
+            env=os.environ | _ENVIRONMENT | {"XLA_FLAGS": flags},
+            start_new_session=True,  # Ctrl-C is for the parent, which stops them
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -101,84 +109,95 @@ def race(
       say: is told how it goes.
 
     Returns:
-      The workload, the machine's rates of every turn, and one entry a library.
+      The workload, the machine's rates of every turn, and one entry a library; with
+      `is_whole` False where Ctrl-C ended it between or amid turns.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        workloads.write(workload, folder)
-        results = {label: {"seconds": [], "cpu_seconds": []} for label in labels}
-        machine: dict = {}
-        turns: list[dict] = []
-        rates = _start("rates", workload, folder, _PATIENCE, machine, say)
-        runners = {
-            label: runner
-            for label in labels
-            if (runner := _start(label, workload, folder, limit, results[label], say))
-        }
+    results = {label: {"seconds": [], "cpu_seconds": []} for label in labels}
+    machine: dict = {}
+    turns: list[dict] = []
+    is_whole = False
+    with (
+        tempfile.TemporaryDirectory() as name,
+        contextlib.ExitStack() as running,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
+        field = _Field(workload, pathlib.Path(name), limit, say, running)
+        workloads.write(workload, field.folder)
+        rates = field.start("rates", machine)
+        started = {label: field.start(label, results[label]) for label in labels}
+        runners = {label: runner for label, runner in started.items() if runner}
         for turn in range(repeats):
             turns.append(rates.ask("measure", _PATIENCE))
-            for label, runner in list(runners.items()):
-                result = results[label]
-                if sum(result["seconds"]) > limit:
-                    continue
-                if not _turn(runner, turn, folder / "picks.npy", limit, result):
+            for label in list(runners):
+                if sum(results[label]["seconds"]) > limit:
+                    results[label]["why"] = f"more than {limit:.0f} s together"
+                elif not field.turn(label, runners[label], turn, results[label]):
                     del runners[label]
-                    say(f"{label}: {result['status']}, {result['why']}")
-                    continue
-                say(f"{label}: {result['seconds'][-1]:.3f} s")
-                if turn == 0:
-                    picks = np.load(folder / "picks.npy")
-                    result["quality"] = _quality(workload, folder, picks)
-        for runner in [rates, *runners.values()]:
-            runner.stop()
-    machine_rates = {
+        is_whole = True
+    if not turns:  # nothing was measured
+        raise KeyboardInterrupt
+    return {"is_whole": is_whole, **_summary(workload, machine, turns, results)}
+
+
+class _Field(NamedTuple):
+    """Where libraries race: what, on which arrays, and for how long."""
+
+    workload: Workload
+    folder: pathlib.Path
+    limit: float
+    say: Callable[[str], None]
+    running: contextlib.ExitStack
+
+    def start(self, label: str, result: dict) -> Runner | None:
+        """Starts a process and waits until it is ready."""
+        runner = Runner(label, self.workload, self.folder)
+        self.running.callback(runner.stop)
+        try:
+            result.update(runner.answer(_PATIENCE if label == "rates" else self.limit))
+        except StoppedError as stopped:
+            self._fail(label, result, stopped)
+            return None
+        return runner
+
+    def turn(self, label: str, runner: Runner, turn: int, result: dict) -> bool:
+        """Has a process select once; returns whether it did."""
+        out, start = self.folder / "picks.npy", time.perf_counter()
+        try:
+            found = runner.ask(f"run {turn + 1} {out}", self.limit)
+        except StoppedError as stopped:
+            self._fail(label, result, stopped)
+            result["seconds_until_stopped"] = time.perf_counter() - start
+            return False
+        for clock in ("seconds", "cpu_seconds"):
+            result[clock].append(found.pop(clock))
+        peak = max(result.get("bytes_peak", 0), found.pop("bytes_peak"))
+        result.update(found, bytes_peak=peak)
+        self.say(f"{label}: {result['seconds'][-1]:.3f} s")
+        if turn == 0:
+            result["quality"] = _quality(self.workload, self.folder, np.load(out))
+        return True
+
+    def _fail(self, label: str, result: dict, stopped: StoppedError) -> None:
+        result["status"], result["why"] = stopped.args
+        self.say(f"{label}: {result['status']}, {result['why']}")
+
+
+def _summary(
+    workload: Workload, machine: dict, turns: list[dict], results: dict
+) -> dict:
+    rates = {
         rate: statistics.median(found[rate] for found in turns) for rate in turns[0]
     }
     return {
         "machine": machine,
         "workload": workload._asdict(),
-        "rates": machine_rates,
+        "rates": rates,
         "rates_of_turns": turns,
-        "floor_seconds": workload.flops / machine_rates["flops"],
-        "floor_cpu_seconds": workload.flops / machine_rates["flops_per_cpu_second"],
-        "copy_seconds": workload.bytes / machine_rates["bytes"],
+        "floor_seconds": workload.flops / rates["flops"],
+        "floor_cpu_seconds": workload.flops / rates["flops_per_cpu_second"],
+        "copy_seconds": workload.bytes / rates["bytes"],
         "results": results,
     }
-
-
-def _start(
-    label: str,
-    workload: Workload,
-    folder: pathlib.Path,
-    limit: float,
-    result: dict,
-    say: Callable[[str], None],
-) -> Runner | None:
-    runner = Runner(label, workload.work, folder, workload.batch_size)
-    try:
-        result.update(runner.answer(limit))
-    except StoppedError as stopped:
-        result["status"], result["why"] = stopped.args
-        say(f"{label}: {result['status']}, {result['why']}")
-        return None
-    return runner
-
-
-def _turn(
-    runner: Runner, turn: int, out: pathlib.Path, limit: float, result: dict
-) -> bool:
-    start = time.perf_counter()
-    try:
-        found = runner.ask(f"run {turn + 1} {out}", limit)
-    except StoppedError as stopped:
-        result["status"], result["why"] = stopped.args
-        result["seconds_until_stopped"] = time.perf_counter() - start
-        return False
-    for clock in ("seconds", "cpu_seconds"):
-        result[clock].append(found.pop(clock))
-    peak = max(result.get("bytes_peak", 0), found.pop("bytes_peak"))
-    result.update(found, bytes_peak=peak)
-    return True
 
 
 def _quality(workload: Workload, folder: pathlib.Path, picks: np.ndarray) -> dict:

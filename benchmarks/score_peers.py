@@ -1,13 +1,16 @@
-"""The scores as people write them in NumPy and PyTorch, for comparison.
+"""The scores of other libraries, and as people write them in NumPy and PyTorch.
 
-These are the formulas one would type, stable (shifted by the maximum) and vectorised
-over all rows, without tricks that take longer to find than to run.
+The latter are the formulas one would type, stable (shifted by the maximum) and
+vectorised over all rows, without tricks that take longer to find than to run. All
+begin with logits: a library that wants probabilities has them made on the clock.
 """
 
-from collections.abc import Callable
+import importlib.metadata
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from harness import Contender, numpy_contender, torch_contender
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -111,3 +114,108 @@ def torch_scores() -> dict[str, Callable[..., Any]]:
         "vote_entropy": lambda x: entropy_of(shares(x)),
         "variation_ratio": lambda x: 1 - shares(x).amax(-1),
     }
+
+
+def _baal() -> dict[str, Contender]:
+    """Heuristics of baal, whose samples are the last axis; margin is turned round."""
+    from baal.active.heuristics import BALD, Certainty, Entropy, Margin
+
+    def last(samples: np.ndarray) -> tuple[np.ndarray]:
+        return (np.ascontiguousarray(np.moveaxis(samples, 0, -1)),)
+
+    return {
+        "entropy": numpy_contender(Entropy().get_uncertainties),
+        "margin": numpy_contender(lambda x: 1 - Margin().get_uncertainties(x)),
+        "least_confidence": numpy_contender(
+            lambda x: 1 - Certainty().get_uncertainties(x)
+        ),
+        "bald": numpy_contender(BALD().get_uncertainties, last),
+    }
+
+
+class _Given:
+    """A classifier that says what it is given."""
+
+    def predict_proba(self, logits: np.ndarray) -> np.ndarray:
+        return _softmax(logits)
+
+
+def _modal() -> dict[str, Contender]:
+    """modAL's measures of a classifier; it has no BALD, its committees another KL."""
+    from modAL.uncertainty import (
+        classifier_entropy,
+        classifier_margin,
+        classifier_uncertainty,
+    )
+
+    given = _Given()
+    return {
+        "entropy": numpy_contender(lambda x: classifier_entropy(given, x)),
+        "margin": numpy_contender(lambda x: 1 - classifier_margin(given, x)),
+        "least_confidence": numpy_contender(lambda x: classifier_uncertainty(given, x)),
+    }
+
+
+def _skactiveml() -> dict[str, Contender]:
+    """Functions of scikit-activeml; its BALD is BatchBALD's first step."""
+    from skactiveml.pool import (
+        average_kl_divergence,
+        batch_bald,
+        uncertainty_scores,
+        variation_ratios,
+        vote_entropy,
+    )
+
+    def uncertainty(method: str) -> Contender:
+        return numpy_contender(lambda x: uncertainty_scores(_softmax(x), method=method))
+
+    def votes(samples: np.ndarray) -> np.ndarray:
+        return samples.argmax(axis=-1).T
+
+    return {
+        "entropy": uncertainty("entropy"),
+        "margin": uncertainty("margin_sampling"),
+        "least_confidence": uncertainty("least_confident"),
+        "bald": numpy_contender(lambda x: batch_bald(_softmax(x), 1)[0]),
+        "consensus_kl": numpy_contender(lambda x: average_kl_divergence(_softmax(x))),
+        "vote_entropy": numpy_contender(
+            lambda x: vote_entropy(votes(x), np.arange(x.shape[-1]))
+        ),
+        "variation_ratio": numpy_contender(lambda x: variation_ratios(votes(x))),
+    }
+
+
+def _numpy() -> dict[str, Contender]:
+    return {name: numpy_contender(function) for name, function in NUMPY.items()}
+
+
+def _torch() -> dict[str, Contender]:
+    return {name: torch_contender(fn) for name, fn in torch_scores().items()}
+
+
+# What makes the scores of a library, and the distribution it comes in.
+LIBRARIES = {
+    "numpy": (_numpy, "numpy"),
+    "torch": (_torch, "torch"),
+    "baal": (_baal, "baal"),
+    "modAL": (_modal, "modAL-python"),
+    "scikit-activeml": (_skactiveml, "scikit-activeml"),
+}
+
+
+def load(
+    names: Iterable[str],
+) -> tuple[dict[str, dict[str, Contender]], dict[str, str]]:
+    """Returns the scores of libraries, and of each its version or what is wrong."""
+    found: dict[str, dict[str, Contender]] = {}
+    said = {}
+    for name in names:
+        make, distribution = LIBRARIES[name]
+        try:
+            found[name] = make()
+            said[name] = importlib.metadata.version(distribution)
+        except ImportError as error:
+            said[name] = f"not installed: {error}"
+        except Exception as error:  # an import may fail in any way
+            said[name] = f"failed: {type(error).__name__}: {error}"
+    return found, said

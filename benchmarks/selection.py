@@ -10,6 +10,7 @@ chosen rows on the host; loading and compiling are reported apart.
 import argparse
 import json
 import pathlib
+from collections.abc import Iterator
 
 import tables
 from peers import PEERS
@@ -77,27 +78,62 @@ def labels(options: argparse.Namespace) -> list[str]:
 
 def main() -> None:
     options = parse()
-    how = {"repeats": options.repeats, "limit": options.limit}
+    for path in (options.json, options.markdown):
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
     found = {"header": tables.header(), "races": [], "sweeps": []}
-    for work in options.works:
-        one = race(workload(work, options), labels(options), **how, say=say)
-        found["races"].append(one)
-        print(tables.table(one), flush=True)
-        if options.plots:
-            found["sweeps"] += sweep(work, options, how)
+    raced: dict[Workload, dict] = {}
+    try:
+        for work in options.works:
+            one = run(workload(work, options), options, raced)
+            found["races"].append(one)
+            print(tables.table(one), flush=True)
+            write(found, options)
+            if options.plots:
+                for point in sweep(work, options, raced):
+                    found["sweeps"].append(point)
+                    write(found, options)
+    except KeyboardInterrupt:
+        found["races"] += [one for one in raced.values() if not one["is_whole"]]
+        write(found, options)
+        raise SystemExit(130) from None
     if options.plots:
         import plots
 
         plots.draw(found["sweeps"], options.plots)
+
+
+def write(found: dict, options: argparse.Namespace) -> None:
+    """Writes what was found so far."""
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
-    if options.markdown:
+    if options.markdown and found["races"]:
         options.markdown.write_text(tables.page(found))
 
 
-def sweep(work: str, options: argparse.Namespace, how: dict) -> list[dict]:
-    """Times smaller problems: each of N, K and D halved, three times over."""
-    found = []
+def run(one: Workload, options: argparse.Namespace, raced: dict) -> dict:
+    """Returns a race, run once for each workload.
+
+    Libraries that are not installed, or do no such work, are asked but once.
+    """
+    if one not in raced:
+        absent = {
+            label
+            for workload, other in raced.items()
+            for label, result in other["results"].items()
+            if workload.work == one.work
+            and result.get("status") in {"not installed", "not offered"}
+        }
+        who = [label for label in labels(options) if label not in absent]
+        how = {"repeats": options.repeats, "limit": options.limit, "say": say}
+        raced[one] = race(one, who, **how)
+        if not raced[one]["is_whole"]:
+            raise KeyboardInterrupt
+    return raced[one]
+
+
+def sweep(work: str, options: argparse.Namespace, raced: dict) -> Iterator[dict]:
+    """Yields smaller problems: each of N, K and D halved, three times over."""
     for size in ("rows", "batch_size", "features"):
         for factor in (8, 4, 2, 1):
             value = max(1, getattr(options, size) // factor)
@@ -105,9 +141,7 @@ def sweep(work: str, options: argparse.Namespace, how: dict) -> list[dict]:
             if one.batch_size + one.labelled > one.rows:
                 continue
             say(f"{work}, {size} = {value}")
-            raced = race(one, labels(options), **how, say=say)
-            found.append({"size": size, "value": value, **raced})
-    return found
+            yield {"size": size, "value": value, **run(one, options, raced)}
 
 
 def say(text: str) -> None:

@@ -8,6 +8,7 @@ import sys
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "torch", "scikit-learn", "scikit-activeml")
 _PACKAGES += ("baal", "modAL-python")
+_COLUMNS = 14
 _WORKS = {"badge": "BADGE", "coreset": "Core-set", "ranked": "Entropy, top K"}
 
 
@@ -15,7 +16,7 @@ def header() -> dict:
     """Returns what a number is worth nothing without."""
     return {
         "command": "python " + " ".join(sys.argv),
-        "commit": _commit(),
+        "commit": commit(),
         "versions": {name: v for name in _PACKAGES if (v := _version(name))},
     }
 
@@ -31,9 +32,10 @@ def table(race: dict) -> str:
         f"{race['copy_seconds'] * 1e3:.0f} ms at {race['rates']['bytes'] / 1e9:.1f} "
         "GB/s of copying.",
         "",
-        "| library | median s | from - to | over floor | jaxal is faster by | CPU s | "
-        "over floor | jaxal needs less by | passes | peak MB (before) | spread |",
-        "|" + "---|" * 11,
+        "| library | turns | median s | from - to | over floor | jaxal is faster by | "
+        "CPU s | over floor | jaxal needs less by | passes | load and compile s | "
+        "peak MB (before) | peak over features | spread |",
+        "|" + "---|" * _COLUMNS,
     ]
     lines += [_line(label, race) for label in race["results"]]
     if fastest:
@@ -55,9 +57,11 @@ def page(found: dict) -> str:
         f"{versions}; commit {head['commit']}.",
         "",
         "A turn of each library after the other, each in a process of its own, on the "
-        "same arrays. Spread is the covering radius (Core-set) or the mean squared "
+        "same arrays. The first turn of each is a warm-up, not counted where there "
+        "are more. Spread is the covering radius (Core-set) or the mean squared "
         "distance of gradients to the nearest pick (BADGE): where it agrees, the same "
-        "thing was done. Memory is that of the whole process. CPU seconds "
+        "thing was done. Memory is that of the whole process, of which a part was "
+        "there before; features count 4 bytes a number. CPU seconds "
         "are those of all threads together: where others use the machine too, their "
         "ratios are the ones to trust.",
         "",
@@ -81,20 +85,38 @@ def title(workload: dict) -> str:
 def _line(label: str, race: dict) -> str:
     result = race["results"][label]
     if not result["seconds"]:
-        return f"| {label} | {result['status']}: {result['why']} |" + " |" * 9
+        said = f"{result.get('status', 'no turn')}: {result.get('why', 'interrupted')}"
+        return f"| {label} | {said} |" + " |" * (_COLUMNS - 2)
     quality = result.get("quality", {}).get("spread")
+    seconds, cpu_seconds = (counted(result[c]) for c in ("seconds", "cpu_seconds"))
+    runs = result["whole_runs_to_prepare"] * statistics.median(seconds)
+    features = 4 * race["workload"]["rows"] * race["workload"]["features"]
     cells = [
         label,
-        f"{statistics.median(result['seconds']):.3f}",
-        f"{min(result['seconds']):.3f} - {max(result['seconds']):.3f}",
+        _turns(result),
+        f"{statistics.median(seconds):.3f}",
+        f"{min(seconds):.3f} - {max(seconds):.3f}",
         *_ratios(label, race, "seconds"),
-        f"{statistics.median(result['cpu_seconds']):.2f}",
+        f"{statistics.median(cpu_seconds):.2f}",
         *_ratios(label, race, "cpu_seconds"),
         str(result.get("passes", "")),
+        f"{max(0.0, result['seconds_to_prepare'] - runs):.1f}",
         f"{result['bytes_peak'] / 1e6:.0f} ({result['bytes_before'] / 1e6:.0f})",
+        f"{result['bytes_peak'] / features:.2f}",
         "" if quality is None else f"{quality:.5g}",
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def counted(seconds: list[float]) -> list[float]:
+    """Returns the turns that count: the first warms up, where there are others."""
+    return seconds[1:] or seconds
+
+
+def _turns(result: dict) -> str:
+    """How many turns count, and why there were no more."""
+    why = result.get("status", result.get("why", ""))
+    return str(len(counted(result["seconds"]))) + (f", then {why}" if why else "")
 
 
 def _ratios(label: str, race: dict, clock: str) -> tuple[str, str]:
@@ -109,7 +131,9 @@ def _ratios(label: str, race: dict, clock: str) -> tuple[str, str]:
 
 def _medians(race: dict, clock: str) -> dict[str, float]:
     results = race["results"].items()
-    return {k: statistics.median(one[clock]) for k, one in results if one[clock]}
+    return {
+        k: statistics.median(counted(one[clock])) for k, one in results if one[clock]
+    }
 
 
 def _fastest_peer(race: dict) -> str | None:
@@ -125,7 +149,12 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _commit() -> str:
-    command = ["git", "-C", str(pathlib.Path(__file__).parent), "rev-parse", "HEAD"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip()[:12] or "unknown"
+def commit() -> str:
+    """The commit, with a plus sign where files are not as it has them."""
+    git = ["git", "-C", str(pathlib.Path(__file__).parent)]
+    found, changes = (
+        subprocess.run([*git, *command], capture_output=True, text=True, check=False)
+        for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
+    )
+    commit = found.stdout.strip()[:12] or "unknown"
+    return commit + ("+" if changes.stdout.strip() else "")

@@ -22,10 +22,11 @@ class Workload(NamedTuple):
     @property
     def flops(self) -> float:
         """Operations of the products that an exact method cannot do without."""
+        rows = self.rows - self.labelled  # that may be picked
         if self.work == "badge":
-            return 2.0 * self.rows * self.batch_size * (self.features + self.classes)
+            return 2.0 * rows * self.batch_size * (self.features + self.classes)
         centres = self.batch_size + self.labelled
-        return 2.0 * self.rows * centres * self.features
+        return 2.0 * rows * centres * self.features
 
     @property
     def bytes(self) -> int:

@@ -148,6 +148,7 @@ def test_eager_jit_vmap_and_scan_agree(pick):
     np.testing.assert_allclose(scanned.scores[0, 1], eager[1].scores, rtol=1e-5)
 
 
+@pytest.mark.sharded
 @by_name
 @pytest.mark.parametrize("num_devices", [2, 4, 8])  # 603 rows: blocks are cut
 def test_devices_do_not_change_the_picks(pick, num_devices):

@@ -14,8 +14,9 @@ def prepare(task: Task) -> Run:
     def badge(seed: int) -> np.ndarray:
         rng, a = np.random.default_rng(seed), residuals(arrays["logits"])
         norms = np.einsum("nd,nd->n", h, h) * np.einsum("nc,nc->n", a, a)
-        picks = [int(norms.argmax())]
+        picks = [int(np.where(is_labelled, -1, norms).argmax())]
         nearest = np.full(len(h), np.inf, np.float32)
+        nearest[is_labelled] = 0  # never drawn, and no centres: gradients are new
         while len(picks) < task.batch_size:
             last = picks[-1]
             inner = (h @ h[last]) * (a @ a[last])

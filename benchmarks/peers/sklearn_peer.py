@@ -11,7 +11,10 @@ def prepare(task: Task) -> Run:
     """Returns k-means++ seeding with one trial a pick, the plain algorithm."""
     if task.work != "badge":
         raise NotOfferedError(f"scikit-learn has no {task.work}")
-    features, logits = (np.array(task.arrays[name]) for name in ("features", "logits"))
+    rows = np.flatnonzero(~np.array(task.arrays["is_labelled"]))
+    features, logits = (
+        np.array(task.arrays[name][rows]) for name in ("features", "logits")
+    )
 
     def run(seed: int) -> np.ndarray:
         gradients = residuals(logits)[:, :, None] * features[:, None, :]
@@ -21,6 +24,6 @@ def prepare(task: Task) -> Run:
             random_state=seed,
             n_local_trials=1,
         )
-        return picks
+        return rows[picks]
 
     return run

@@ -21,8 +21,9 @@ def prepare(task: Task) -> Run:
         a = torch.softmax(arrays["logits"], -1)
         a[torch.arange(len(a)), a.argmax(-1)] -= 1
         norms = h.square().sum(-1) * a.square().sum(-1)
-        picks = [int(norms.argmax())]
+        picks = [int(norms.masked_fill(is_labelled, -1).argmax())]
         nearest = torch.full_like(norms, torch.inf)
+        nearest[is_labelled] = 0  # never drawn, and no centres: gradients are new
         while len(picks) < task.batch_size:
             last = picks[-1]
             inner = (h @ h[last]) * (a @ a[last])
