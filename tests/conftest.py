@@ -1,14 +1,31 @@
 """A hostile environment: several devices, no silent broadcasting, no warnings."""
 
 import os
+import subprocess
+import sys
 import tempfile
 
 NUM_DEVICES = int(os.environ.get("JAXAL_TEST_DEVICES", "4"))
-# The device count is read when the first backend starts, so before jax is used.
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "")
-    + f" --xla_force_host_platform_device_count={NUM_DEVICES}"
-)
+DEVICES = f"--xla_force_host_platform_device_count={NUM_DEVICES}"
+# Most of the time goes into compiling programs that run once, for a moment.
+QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+GIVEN = "JAXAL_TEST_XLA_FLAGS"  # "" to compile as users do
+
+
+def quick_flags() -> str:
+    """Flags for quick compiling, or none where this XLA would refuse to start."""
+    if GIVEN not in os.environ:
+        env = {**os.environ, "XLA_FLAGS": QUICK, "JAX_PLATFORMS": "cpu"}
+        probe = [sys.executable, "-c", "import jax; jax.devices()"]
+        is_known = subprocess.run(probe, env=env, capture_output=True).returncode == 0
+        os.environ[GIVEN] = QUICK if is_known else ""  # processes started here inherit
+    return os.environ[GIVEN]
+
+
+# Flags are read when the first backend starts, so before jax is used.
+if DEVICES not in os.environ.get("XLA_FLAGS", ""):
+    given = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{given} {DEVICES} {quick_flags()}"
 
 # Tests compile the same small programs over and over, each in a closure of its own;
 # subprocesses share the cache too. Tracing, which tests count, is not cached.

@@ -127,7 +127,7 @@ def test_warm_up_begins_with_chance_and_tcm_with_coverage():
     tcm = strategy("tcm", transition=3)
     assert picks_of(tcm, view, 4) == picks_of(strategy("margin"), view, 4)
     late = strategy("tcm", transition=30)
-    assert picks_of(late, view, 4) == picks_of(strategy("coreset"), view, 4)
+    assert picks_of(late, view, 4) == picks_of(strategy("typiclust"), view, 4)
 
 
 @pytest.mark.parametrize("kind", ["power", "softmax", "softrank"])
