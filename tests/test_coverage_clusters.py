@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxal.selection import active_ft, k_means, k_means_selection, typiclust
+from jaxal.embeddings import Dense
+from jaxal.selection import active_ft, k_means, typiclust
+from jaxal.selection.representatives import represent
 from tests.cases_picks import mesh_of
 from tests.reference import coverage as reference
 
@@ -127,21 +129,19 @@ def test_num_live_clusters_have_rows_and_the_others_none():
         np.testing.assert_allclose(found.centroids[:num_live], means, atol=0.5)
 
 
-def check_k_means(x, is_available, mesh=None):
+def check_centroids(x, is_available, mesh=None):
     key, free = jax.random.key(2), jnp.asarray(is_available)
-    found = k_means_selection(
-        key, jnp.asarray(x), free, batch_size=BATCH_SIZE, mesh=mesh
-    )
     clusters = k_means(key, jnp.asarray(x), free, num_clusters=BATCH_SIZE, num_steps=20)
+    found = represent(Dense(jnp.asarray(x)), free, clusters.centroids, mesh)
     picks = reference.nearest_rows(x, is_available, clusters.centroids)
     assert found.indices.tolist() == picks + [NUM_ROWS] * (BATCH_SIZE - len(picks))
 
 
-def test_k_means_takes_the_nearest_rows_no_row_twice():
+def test_centroids_take_the_nearest_rows_no_row_twice():
     for seed in range(12):
-        check_k_means(*pool(seed)[:2])
+        check_centroids(*pool(seed)[:2])
     x, row = pool(0)[0], np.arange(NUM_ROWS)
-    check_k_means(x, row < 5)
+    check_centroids(x, row < 5)
 
 
 SETTINGS = {"temperature": 0.3, "balance": 0.8}
@@ -207,7 +207,7 @@ def test_active_ft_without_features_or_company():
 @pytest.mark.sharded
 def test_devices_change_no_pick():
     check_typiclust(*pool(1, 0.05), mesh_of(4))
-    check_k_means(*pool(1)[:2], mesh_of(4))
+    check_centroids(*pool(1)[:2], mesh_of(4))
     key, x, is_available, _, picks, _ = active_ft_case(1, 8)
     found = run_active_ft(key, x, is_available, 20, 8, mesh_of(4))
     assert found.indices.tolist() == picks

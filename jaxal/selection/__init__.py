@@ -26,7 +26,6 @@ from jaxal.selection.neighbours import (
 )
 from jaxal.selection.prob_cover import prob_cover, purity_radius
 from jaxal.selection.ranked import gumbel_top_k, top_k
-from jaxal.selection.representatives import k_means_selection
 from jaxal.selection.stochastic import power_top_k, softmax_top_k, softrank_top_k
 from jaxal.selection.submodular import facility_location
 from jaxal.selection.submodular_determinant import log_determinant
@@ -60,7 +59,6 @@ __all__ = [
     "k_means",
     "k_means_nearest",
     "k_means_plus_plus",
-    "k_means_selection",
     "lcmd",
     "linear_head",
     "log_determinant",

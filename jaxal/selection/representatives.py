@@ -8,13 +8,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
-from jaxal import checks
-from jaxal.embeddings import Dense, as_embedding
+from jaxal.embeddings import Dense
 from jaxal.selection.distances import Space, make_space, take_chunk
-from jaxal.selection.k_means import k_means
 from jaxal.selection.pairs import distances_from
 from jaxal.selection.ranked import best_of
-from jaxal.selection.sharding import Shard, find_mesh, over_rows
+from jaxal.selection.sharding import Shard, over_rows
 from jaxal.types import Selection
 
 _BLOCK = 32  # centroids whose distances to all rows are held at a time
@@ -23,73 +21,6 @@ _BLOCK = 32  # centroids whose distances to all rows are held at a time
 class _Rows(NamedTuple):
     embedding: Dense  # [N, D]
     is_available: Array  # [N]
-
-
-def k_means_selection(
-    key: Array,
-    embedding: Array | Dense,
-    is_available: Array,
-    is_labelled: Array | None = None,
-    *,
-    batch_size: int,
-    weights: Array | None = None,
-    num_steps: int = 20,
-    mesh: Mesh | None = None,
-) -> Selection:
-    """Picks the row nearest to each of `K` centroids of the available rows.
-
-    `K` clusters by k-means, then for one centroid after another its nearest row that is
-    not yet picked. Labelled rows are not looked at: what they cover is clustered and
-    bought again. Two passes of `O(N K D)` a step.
-
-    Args:
-      key: a typed key, consumed; used for the seeds of k-means.
-      embedding: `[N, D]`, or `Dense`.
-      is_available: `[N]` bool, rows that are clustered and may be picked.
-      is_labelled: `[N]` bool, not used.
-      batch_size: picks and clusters `K`, static.
-      weights: `[N]`, not negative, what rows count in their means; with uncertainties
-        this is diverse mini-batch active learning.
-      num_steps: the most steps of k-means, static.
-      mesh: where the rows live, by default as the embedding is sharded.
-
-    Returns:
-      `Selection` in the order of clusters. A score is minus the squared distance to the
-      centroid. Indices are `N` where fewer than `K` rows were available.
-
-    Raises:
-      ValueError: a shape is wrong, or `batch_size` is not in `1 .. N`.
-      TypeError: a dtype is wrong, or rows have no coordinates written out.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from jaxal import k_means_selection
-      >>> x = jnp.array([[0.0], [1.0], [2.0], [10.0], [11.0], [15.0]])
-      >>> free = jnp.ones(6, bool)
-      >>> picks = k_means_selection(jax.random.key(0), x, free, batch_size=2)
-      >>> sorted(picks.indices.tolist())
-      [1, 4]
-
-    Reference:
-      Zhdanov, "Diverse mini-batch Active Learning", 2019.
-      https://arxiv.org/abs/1901.05954
-    """
-    del is_labelled
-    rows = as_embedding(embedding)
-    checks.check_mask("is_available", is_available, rows.num_rows)
-    checks.check_batch_size(batch_size, rows.num_rows)
-    mesh = find_mesh(mesh, (rows, is_available))
-    clusters = k_means(
-        key,
-        embedding,
-        is_available,
-        num_clusters=batch_size,
-        weights=weights,
-        num_steps=num_steps,
-        mesh=mesh,
-    )
-    assert isinstance(rows, Dense)  # k_means has seen to it
-    return represent(rows, is_available, clusters.centroids, mesh)
 
 
 @partial(jax.jit, static_argnums=3)

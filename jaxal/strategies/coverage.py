@@ -220,7 +220,7 @@ def k_means(*, num_steps: int = 20) -> Strategy:
     """
 
     def select(key: Array, view: View, batch_size: int) -> Selection:
-        return selection.k_means_selection(
+        return selection.k_means_nearest(
             key,
             field(view, "features"),
             view.is_available,
