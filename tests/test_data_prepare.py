@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -363,6 +364,21 @@ def test_a_full_disk_is_no_broken_network(tmp_path, monkeypatch, number):
         load("cifar10", data_dir=tmp_path)
     assert "network" not in str(told.value)
     assert nothing_was_kept(tmp_path)
+
+
+def test_a_disk_that_fills_while_records_are_written(tmp_path):
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(tmp_path)]
+    if shutil.which("mount") is None or subprocess.run(mount).returncode != 0:
+        pytest.skip("needs the right to mount a file system")
+    archive, *_ = archives.cifar10()  # 222 kB, and as much again as records
+    try:
+        with archives.serving({archives.CIFAR10: archive}) as server:
+            downloads = [archives.download(server, archives.CIFAR10)]
+            with pytest.raises(UnavailableError, match="No space left.*Free some"):
+                prepare("cifar10", tmp_path, downloads=downloads)
+            assert nothing_was_prepared(tmp_path)
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_other_data_sets_name_the_extra(tmp_path, monkeypatch):

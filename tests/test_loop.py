@@ -155,8 +155,8 @@ def compiled():
 @pytest.mark.parametrize("devices", [1, 4])
 @pytest.mark.parametrize("name", ["badge", "bald"])
 def test_later_rounds_compile_nothing_at_all(name, devices, compiled):
-    loop, state = a_loop(name, devices=devices, batch_size=(3, 4, 2))
-    counts = []
+    loop, state = a_loop(name, devices=devices)
+    parts = ("train", "evaluate", "look", "choose", "tell")
     for i in range(3):
         key, counts = jax.random.key(i), [len(compiled)]
         state, _ = loop.phases.train(key, state)
@@ -169,12 +169,11 @@ def test_later_rounds_compile_nothing_at_all(name, devices, compiled):
         counts.append(len(compiled))
         state = loop.tell(state, selection, jnp.asarray(LABELS)[selection.indices])
         counts.append(len(compiled))
+        found = dict(zip(parts, np.diff(counts).tolist(), strict=True))
         if i == 0:
-            assert counts[0] < counts[-1]  # the listener hears
-    parts = ("train", "evaluate", "look", "choose", "tell")
-    assert dict(zip(parts, np.diff(counts).tolist(), strict=True)) == dict.fromkeys(
-        parts, 0
-    )
+            assert found["choose"] > 0  # the listener hears
+        else:
+            assert found == dict.fromkeys(parts, 0)
 
 
 def test_ask_and_tell_is_step():

@@ -86,7 +86,7 @@ def test_a_long_silence_of_compiling_is_explained_once():
         if index == 0:
             display._timer.join(10)
         progress(50, 50)
-    assert stream.getvalue() == "round 0/1 train: compiling, once for all rounds ...\n"
+    assert stream.getvalue() == "compiling round 0/1 train, once for all rounds ...\n"
     stream = io.StringIO()
     quick = Terminal([20, 40], stream=stream, patience=30)
     quick.phase("train", 0)(1, 50)

@@ -24,7 +24,7 @@ def exclusive(path: Path, what: str, *, wait: bool = True) -> Iterator[None]:
       BlockingIOError: another process has it, and `wait` is False.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with path.open("a") as file:  # which leaves its time of change alone
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

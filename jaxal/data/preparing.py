@@ -111,7 +111,15 @@ def _prepare_known(
     builder = _without_tensorflow(tfds, own, READERS[name](files))(
         data_dir=data_dir, file_format="array_record"
     )
-    builder.download_and_prepare()
+    try:
+        builder.download_and_prepare()
+    except UnavailableError:  # a damaged archive
+        raise
+    except RuntimeError as error:  # array_record has no error type of its own
+        raise UnavailableError(
+            f"{name} cannot be written to {data_dir} ({error}). Free some space, or "
+            "choose another data_dir."
+        ) from error
 
 
 def _without_tensorflow(tfds: Any, own: Any, archive: Archive) -> Any:

@@ -166,7 +166,7 @@ class Terminal:
     def _explain(self, name: str, index: int) -> None:
         with contextlib.suppress(OSError, ValueError):  # the stream may be closed
             print(
-                f"{self._description(name, index)}: compiling, once for all rounds ...",
+                f"compiling {self._description(name, index)}, once for all rounds ...",
                 file=self._stream,
                 flush=True,
             )

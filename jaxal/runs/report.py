@@ -142,7 +142,7 @@ def _usual_folder() -> Path:
     if not USUAL.is_dir():
         raise RunError(
             f"No runs were named, and there is no folder {USUAL} in {Path.cwd()}. "
-            "Usage: jaxal report RUN..., folders of runs or folders that hold them."
+            "Usage: jaxal report RUN... (folders of runs, or folders that hold them)."
         )
     return USUAL
 
