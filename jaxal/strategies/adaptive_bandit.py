@@ -54,7 +54,7 @@ def albl(
         the paper; margin and Core-set by default. All of them choose every round.
       horizon: T, rounds that are planned. It sets $p_{min} = \sqrt{\ln E / (E T)}$, at
         most 1 / E.
-      delta: how sure the bound of EXP4.P is to hold; the default is the paper's.
+      delta: how sure the bound of EXP4.P is to hold.
 
     Returns:
       A `Strategy` with memory that needs logits, labels and what its parts need.
