@@ -106,10 +106,14 @@ def test_empty_clusters_move_to_far_rows():
     assert len(set(clusters.assignment.tolist())) == NUM_CLUSTERS
 
 
-def test_devices_change_rounding_only():
-    x = jnp.asarray(blobs(200.0))
+@pytest.mark.sharded
+@pytest.mark.parametrize("num_devices", [2, 8])
+def test_devices_change_rounding_only(num_devices):
+    if num_devices > len(jax.devices()):
+        pytest.skip("set JAXAL_TEST_DEVICES=8")
+    x, mesh = jnp.asarray(blobs(200.0)), mesh_of(num_devices)
     alone = k_means(jax.random.key(0), x, num_clusters=NUM_CLUSTERS)
-    spread = k_means(jax.random.key(0), x, num_clusters=NUM_CLUSTERS, mesh=mesh_of(4))
+    spread = k_means(jax.random.key(0), x, num_clusters=NUM_CLUSTERS, mesh=mesh)
     np.testing.assert_array_equal(spread.assignment, alone.assignment)
     np.testing.assert_allclose(spread.centroids, alone.centroids, atol=1e-3)
 
