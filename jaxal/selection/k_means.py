@@ -85,8 +85,8 @@ def k_means(
       tolerance: steps end when one lowers the inertia by less than this part of it,
         static. Steps on draws do not end early.
       minibatch_size: rows of one draw, static; None for Lloyd's steps on all rows.
-      mesh: where the rows live, by default as the embedding is sharded. Rows it does not
-        divide are copied whole: pad them first, as `make_pool` does.
+      mesh: where the rows live, by default as the embedding is sharded; if it does not
+        divide them they are copied, so pad them first, as `make_pool` does.
 
     Returns:
       A `Clustering`.
