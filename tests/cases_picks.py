@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
-from jaxal.embeddings import Dense, Outer
+from jaxal.embeddings import Concatenated, Dense, Outer, Scaled, random_projection
 from jaxal.selection import gumbel_top_k, k_center, k_means_plus_plus, top_k
 from jaxal.types import Selection
 
@@ -49,11 +49,36 @@ def by_weight(selector):
     return select
 
 
+def by_composition(selector):
+    """Weighted rows beside others."""
+
+    def select(key, x, is_available, is_labelled, **settings):
+        factors = 1 + jnp.abs(x[:, 0]).astype(jnp.float32) / 4
+        rows = Concatenated((Scaled(Dense(x[:, :2]), factors), Dense(x[:, 2:])))
+        return selector(key, rows, is_available, is_labelled, **settings)
+
+    return select
+
+
+def by_projection(selector):
+    def select(key, x, is_available, is_labelled, **settings):
+        rows = random_projection(jax.random.key(0), Outer(x[:, :2], x), 4)
+        return selector(key, rows, is_available, is_labelled, **settings)
+
+    return select
+
+
 # Each compiles many programs in the law tests, so options are spread over few rows.
 PICKS = (
     Pick("top_k", by_score(top_k), is_deterministic=True),
     Pick("gumbel_top_k", by_score(gumbel_top_k)),
     Pick("k_center", partial(k_center, first="largest_norm"), is_deterministic=True),
+    Pick(
+        "k_center_composed",
+        by_composition(partial(k_center, first="largest_norm")),
+        is_deterministic=True,
+    ),
+    Pick("k_means_plus_plus_projected", by_projection(k_means_plus_plus)),
     Pick("k_means_plus_plus_weighted", by_weight(k_means_plus_plus)),
     Pick("badge", by_outer(partial(k_means_plus_plus, first="largest_norm"))),
 )

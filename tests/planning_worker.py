@@ -1,23 +1,28 @@
 """Looks at a pool and chooses, in a process of its own, and says what memory it took.
 
+On as many devices as there are: what they hold lies in one process, and adds up.
+
 python -m tests.planning_worker rows features batch_size margin badge ...
 """
 
+import contextlib
 import json
 import sys
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxal.planning.memory import size_of
-from jaxal.posterior import deterministic
+from jaxal.pool import pool_mesh
+from jaxal.posterior import mc_dropout
 from jaxal.strategies import strategy
 from jaxal.types import Pool
-from jaxal.viewing import make_look
+from jaxal.viewing import Looked, make_look
 from tests.peak_memory import peak, reset_peak
 from tests.toys import linear
 
-CLASSES = 10
+CLASSES, SAMPLES = 10, 4
 
 
 def make_pool(rows, features):
@@ -30,17 +35,32 @@ def make_pool(rows, features):
 
 def measure(name, rows, features, batch_size):
     """Returns bytes at the worst moment of a round, compiling left out."""
-    model, chosen, key = linear(CLASSES), strategy(name), jax.random.key(0)
-    variables = model.init(key, jnp.zeros([1, features]))
-    look = make_look(deterministic(model), chosen, 1024, None)
-    make = jax.jit(make_pool, static_argnums=(0, 1)).lower(rows, features).compile()
-    shapes = jax.eval_shape(lambda: make_pool(rows, features))
-    look_jit = jax.jit(look).lower(key, variables, shapes).compile()
-    view = jax.eval_shape(look, key, variables, shapes).view
+    mesh = pool_mesh() if jax.device_count() > 1 else None
+    spread, same = (
+        None if mesh is None else NamedSharding(mesh, spec)
+        for spec in (PartitionSpec("pool"), PartitionSpec())
+    )
+    model, chosen, key = linear(CLASSES, 0.1), strategy(name), jax.random.key(0)
+    variables = jax.device_put(model.init(key, jnp.zeros([1, features])), same)
+    look = make_look(mc_dropout(model, SAMPLES), chosen, 1024, mesh)
+
+    def shapes_of(fn, *args):
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=spread),
+            jax.eval_shape(fn, *args),
+        )
+
+    make = jax.jit(make_pool, static_argnums=(0, 1), out_shardings=spread)
+    make_jit = make.lower(rows, features).compile()
+    shapes = shapes_of(lambda: make_pool(rows, features))
+    look_jit = jax.jit(look, out_shardings=mesh and Looked(spread, same))
+    look_jit = look_jit.lower(key, variables, shapes).compile()
+    view = shapes_of(lambda *args: look(*args).view, key, variables, shapes)
     choose = jax.jit(lambda key, view: chosen.select(key, view, batch_size))
-    choose_jit = choose.lower(key, view).compile()
+    with jax.set_mesh(mesh) if mesh else contextlib.nullcontext():
+        choose_jit = choose.lower(key, view).compile()
     before = reset_peak()
-    pool = make()
+    pool = make_jit()
     looked = look_jit(key, variables, pool)
     picks = choose_jit(key, looked.view)
     assert picks.is_valid.all()

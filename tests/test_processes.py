@@ -147,17 +147,22 @@ def wait_for_round(folder, process) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.slow
+TIMEOUT = 10  # seconds, of the runtime
+# To notice at the next beat and to shut down, each within the timeout, and to end.
+PATIENCE = 2 * TIMEOUT + 20
+SHORT = {"TIMEOUT": str(TIMEOUT)}
+
+
 def test_the_documented_program_survives_the_death_of_a_process(program):
-    command, short = (program / "rounds.py", [program]), {"TIMEOUT": "10"}
-    processes = start(*command, 2, **short)
+    command = program / "rounds.py", [program]
+    processes = start(*command, 2, **SHORT)
     wait_for_round(program, processes[0])
     processes[1].kill()
-    (status, first, errors), (killed, _, _) = finish(processes)
+    (status, first, errors), (killed, _, _) = finish(processes, PATIENCE)
     assert (status != 0, killed) == (True, -9)
     assert "start the same command again" in " ".join(errors.split())
 
-    again, _ = outputs(start(*command, 2, **short))
+    again, _ = outputs(start(*command, 2, **SHORT))
     shown = re.findall(r"round \d+", first + again)
     assert shown == [f"round {index}" for index in range(12)]
     resumed = labels_of(program)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxal.embeddings import Concatenated, Dense, Embedding, Outer, Scaled
 from jaxal.selection import K_CENTER, blocked_selection, k_center
 from tests.reference import selection as reference
 
@@ -28,7 +29,7 @@ def run(x, is_available, is_labelled, weights=None, num_candidates=8):
     return blocked_selection(
         K_CENTER,
         jax.random.key(0),
-        jnp.asarray(x, jnp.float32),
+        x if isinstance(x, Embedding) else jnp.asarray(x, jnp.float32),
         jnp.asarray(is_available),
         jnp.asarray(is_labelled),
         batch_size=BATCH_SIZE,
@@ -95,14 +96,63 @@ def naive_k_center(x, batch_size):
     return picks
 
 
-def test_cancellation_far_from_the_origin_reorders_no_picks():
-    x = np.random.default_rng(2).normal(size=(NUM_ROWS, NUM_DIMS)) + 3000
-    x = x.astype(np.float32)
+FAR = 3000.0
+
+
+def far_rows():
+    x = np.random.default_rng(2).normal(size=(NUM_ROWS, NUM_DIMS)) + FAR
+    return x.astype(np.float32)
+
+
+def factors():
+    # Small enough that rows do not lie on a ray, with all distances along it.
+    steps = np.random.default_rng(4).normal(size=NUM_ROWS)
+    return (1 + 1e-4 * steps).astype(np.float32)
+
+
+def wide(x):
+    return np.asarray(x, np.float64)
+
+
+EMBEDDINGS = {
+    "dense": lambda x, f: (Dense(x), wide(x)),
+    "scaled": lambda x, f: (Scaled(Dense(x), f), wide(x) * wide(f)[:, None]),
+    "concatenated": lambda x, f: (
+        Concatenated((Scaled(Dense(x), f), Dense(x[:, :2]))),
+        np.concatenate([wide(x) * wide(f)[:, None], wide(x[:, :2])], axis=-1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EMBEDDINGS)
+def test_cancellation_far_from_the_origin_reorders_no_picks(name):
+    x, f = jnp.asarray(far_rows()), jnp.asarray(factors())
     free, nobody = labelled(0)
-    expected = reference.k_center(x, free, nobody, BATCH_SIZE)
-    selection, _ = run(x, free, nobody)
+    rows, plain = EMBEDDINGS[name](x, f)
+    expected = reference.k_center(plain, free, nobody, BATCH_SIZE)
+    selection, _ = run(rows, free, nobody)
     assert selection.indices.tolist() == expected
-    assert naive_k_center(x, BATCH_SIZE) != expected  # there was something to lose
+    assert naive_k_center(plain, BATCH_SIZE) != expected  # there was something to lose
+
+
+def test_outer_products_keep_what_digits_their_norms_leave():
+    # No origin is known for them, so the features lie nearer: at 10 the squares of
+    # norms are 100 times those of distances, and cost two digits of seven.
+    x = jnp.asarray(far_rows() - (FAR - 10))
+    a = jnp.asarray(np.random.default_rng(5).normal(size=(NUM_ROWS, 2)), jnp.float32)
+    plain = (wide(a)[:, :, None] * wide(x)[:, None, :]).reshape(NUM_ROWS, -1)
+    free, nobody = labelled(0)
+    expected = reference.k_center(plain, free, nobody, BATCH_SIZE)
+    selection, _ = run(Outer(a, x), free, nobody)
+    np.testing.assert_allclose(
+        reference.covering_radius(plain, nobody, selection.indices.tolist()),
+        reference.covering_radius(plain, nobody, expected),
+        rtol=1e-3,
+    )
+    centres = expected[:20]
+    np.testing.assert_allclose(
+        selection.scores[20], reference.nearest(plain, centres).max(), rtol=1e-3
+    )
 
 
 def test_one_row_far_away_does_not_blur_the_others():

@@ -10,7 +10,7 @@ import pytest
 from jaxal.embeddings import Dense, Outer
 from jaxal.selection import k_means
 from jaxal.selection.k_means import _cluster, _Options, _Rows
-from tests.cases_picks import mesh_of
+from tests.cases_picks import MASKS, POOLS, masks, mesh_of
 from tests.reference import selection as reference
 
 NUM_ROWS, NUM_DIMS, NUM_CLUSTERS = 300, 4, 6
@@ -82,6 +82,41 @@ def test_the_same_key_gives_the_same_clusters():
     assert (np.asarray(first.assignment) != np.asarray(other.assignment)).any()
 
 
+def test_draws_are_those_of_the_key():
+    def draw(seed):
+        return run(blobs(), seed=seed, minibatch_size=64, num_steps=30).centroids
+
+    np.testing.assert_array_equal(draw(3), draw(3))
+    assert (np.asarray(draw(3)) != np.asarray(draw(4))).any()
+
+
+def test_a_centroid_that_no_draw_comes_near_stays_where_it_is():
+    x, rows = blobs(200.0), set(map(tuple, blobs(200.0).tolist()))
+    seeds = run(x, seed=5, minibatch_size=1, num_steps=0)
+    moved = run(x, seed=5, minibatch_size=1, num_steps=1)
+    is_same = (np.asarray(seeds.centroids) == np.asarray(moved.centroids)).all(-1)
+    assert is_same.sum() == NUM_CLUSTERS - 1
+    (place,) = np.asarray(moved.centroids)[~is_same].round(3).tolist()
+    near = [np.abs(np.array(row) - place).max() for row in rows]
+    assert min(near) < 1e-2  # the mean of all it has seen is the one row drawn
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_clusters_of_any_pool_are_clusters(kind):
+    is_available, is_labelled = masks(kind)
+    is_used = is_available | is_labelled
+    cluster = jax.jit(functools.partial(k_means, num_clusters=5, num_steps=8))
+    for name, x in POOLS.items():
+        if x.dtype != np.float32:
+            continue  # one compilation serves the others
+        found = cluster(jax.random.key(1), jnp.asarray(x), is_used)
+        chosen = np.asarray(found.assignment)
+        assert np.isfinite(found.centroids).all(), name
+        assert np.isfinite(found.inertia) and found.inertia >= 0, name
+        assert ((chosen >= 0) == is_used).all() and chosen.max() < 5, name
+        assert (np.asarray(found.distances)[~is_used] == 0).all(), name
+
+
 def test_fewer_places_than_clusters():
     x = np.repeat(blobs()[:3], NUM_ROWS // 3, axis=0)
     clusters = run(x)
@@ -106,10 +141,14 @@ def test_empty_clusters_move_to_far_rows():
     assert len(set(clusters.assignment.tolist())) == NUM_CLUSTERS
 
 
-def test_devices_change_rounding_only():
-    x = jnp.asarray(blobs(200.0))
+@pytest.mark.sharded
+@pytest.mark.parametrize("num_devices", [2, 8])
+def test_devices_change_rounding_only(num_devices):
+    if num_devices > len(jax.devices()):
+        pytest.skip("set JAXAL_TEST_DEVICES=8")
+    x, mesh = jnp.asarray(blobs(200.0)), mesh_of(num_devices)
     alone = k_means(jax.random.key(0), x, num_clusters=NUM_CLUSTERS)
-    spread = k_means(jax.random.key(0), x, num_clusters=NUM_CLUSTERS, mesh=mesh_of(4))
+    spread = k_means(jax.random.key(0), x, num_clusters=NUM_CLUSTERS, mesh=mesh)
     np.testing.assert_array_equal(spread.assignment, alone.assignment)
     np.testing.assert_allclose(spread.centroids, alone.centroids, atol=1e-3)
 

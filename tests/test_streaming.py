@@ -17,6 +17,7 @@ from jaxal.streaming import (
     Records,
     stream_k_center,
     stream_k_means_plus_plus,
+    stream_reservoir,
     stream_selection,
 )
 
@@ -123,6 +124,26 @@ def test_every_kind_of_source_gives_the_same_picks(pool, tmp_path):
     # Rows by number cost a factory a pass: for the origin, the first, every block.
     assert factory > 2 * passes["device"]
     assert max(shop.asked) == 400
+
+
+def test_a_record_file_is_a_source(pool, tmp_path):
+    module = pytest.importorskip("array_record.python.array_record_module")
+    data_source = pytest.importorskip("array_record.python.array_record_data_source")
+    rows, path = pool["features"], str(tmp_path / "rows.array_record")
+    writer = module.ArrayRecordWriter(path, "group_size:7")
+    for row in rows:
+        writer.write(row.tobytes())
+    writer.close()
+    records = data_source.ArrayRecordDataSource(path)
+    source = Records(records, lambda record: np.frombuffer(record, np.float32))
+    args = {"batch_size": K, "chunk_size": 400}
+    free = pool["is_available"]
+    found = stream_k_center(KEY, source, free, **args)
+    expected = stream_k_center(KEY, rows, free, **args)
+    assert found.selection.indices.tolist() == expected.selection.indices.tolist()
+    assert found.passes == expected.passes
+    draw = stream_reservoir(KEY, source, free, **args)
+    np.testing.assert_array_equal(draw.rows, rows[draw.selection.indices])
 
 
 def test_chunks_may_be_embedded_on_the_way(pool):

@@ -1,14 +1,14 @@
 """Embeddings made of embeddings: weighted, side by side, projected."""
 
 import dataclasses
-from typing import Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxal import checks
-from jaxal.embeddings.base import Dense, Embedding
+from jaxal.embeddings.base import Dense, Embedding, Outer, working_dtype
 
 
 @jax.tree_util.register_dataclass
@@ -32,6 +32,22 @@ class Scaled(Embedding):
     def inner(self, other: Self) -> Array:
         products = self.rows.inner(other.rows)
         return products * self.factors[:, None] * other.factors[None]
+
+    def origin(self, is_used: Array) -> Any:
+        if isinstance(self.rows, Dense):
+            factor = Dense(self.factors[:, None]).origin(is_used)[0]
+            return self.rows.origin(is_used), factor
+        inside = _inside(self.rows, self.factors)
+        return None if inside is None else inside.origin(is_used)
+
+    def relative_to(self, origin: Any) -> Embedding:  # type: ignore[override]
+        if isinstance(self.rows, Dense):
+            # f x - g o = f (x - o) + (f - g) o, in which nothing large is rounded.
+            point, factor = origin
+            near = self.rows.relative_to(point).x * self.factors[:, None]
+            return Dense(near + (self.factors - factor)[:, None] * point[None])
+        inside = _inside(self.rows, self.factors)
+        return self if inside is None else inside.relative_to(origin)
 
     def project(self, key: Array, num_dims: int) -> Array:
         return self.rows.project(key, num_dims) * self.factors[:, None]
@@ -104,3 +120,15 @@ def random_projection(key: Array, embedding: Embedding, num_dims: int) -> Dense:
     """
     checks.check_key(key)
     return Dense(embedding.project(key, num_dims))
+
+
+def _inside(rows: Embedding, factors: Array) -> Embedding | None:
+    """Returns rows with the factors nearer to their arrays, None for unknown kinds."""
+    if isinstance(rows, Outer):
+        left = rows.a.astype(working_dtype(rows.a.dtype))
+        return Outer(left * factors[:, None], rows.h)
+    if isinstance(rows, Scaled):
+        return Scaled(rows.rows, rows.factors * factors)
+    if isinstance(rows, Concatenated):
+        return Concatenated(tuple(Scaled(part, factors) for part in rows.parts))
+    return None

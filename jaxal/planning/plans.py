@@ -16,14 +16,14 @@ from jaxal.planning.memory import (
     size_of,
 )
 from jaxal.planning.rates import Rates, measure_rates
+from jaxal.selection.distances import group_size
 from jaxal.selection.greedy import default_candidates
 from jaxal.strategies import strategy as strategy_by_name
 from jaxal.types import Strategy, View
 
 # Passes over the fewest there can be, measured on Gaussian and clustered rows of 8 and
-# 64 features: 1.1 to 1.5 for k-means++, 1.8 to 5 for k-center.
-_PASSES_OVER_FEWEST = 2
-_CENTRES_AT_ONCE = 128
+# 64 features: 1.1 to 1.5 for k-means++, 1.8 to 6.5 for k-center.
+_PASSES_OVER_FEWEST = 3
 _PER_ROW = {"logits", "samples", "features", "inputs"}
 _PER_DISTANCE = 6  # operations that make a distance of an inner product
 
@@ -190,7 +190,7 @@ def _passes(blocked: tuple[Blocked, ...], strategy: Strategy) -> Passes:
 def _blocked_flops(blocked: Blocked, passes: int, labelled: int) -> float:
     """Each new centre against each row; a product takes centres in groups."""
     block = min(default_candidates(blocked.num_picks), blocked.num_rows)
-    group = min(_CENTRES_AT_ONCE, block)
+    group = min(group_size(), block)
     a_pass = math.ceil(blocked.num_picks / passes / group) * group
     centres = a_pass * passes + labelled
     a_distance = 2 * blocked.num_products + _PER_DISTANCE

@@ -66,13 +66,15 @@ def map_chunks(embedding: Embedding, fn: Any) -> Array:
     size = chunk_size(embedding.num_rows)
     dtype = jax.eval_shape(fn, take_chunk(embedding, 0, size)).dtype
 
-    def step(index: Array, out: Array) -> Array:
+    def step(index: Array, carry: tuple[Embedding, Array]) -> tuple[Embedding, Array]:
+        rows, out = stored(carry[0]), carry[1]
         start = _chunk_start(index, embedding.num_rows)
-        values = fn(take_chunk(embedding, start, size))
-        return lax.dynamic_update_slice_in_dim(out, values, start, 0)
+        values = fn(take_chunk(rows, start, size))
+        return rows, lax.dynamic_update_slice_in_dim(out, values, start, 0)
 
     count = -(-embedding.num_rows // size)
-    return lax.fori_loop(0, count, step, jnp.zeros(embedding.num_rows, dtype))
+    nothing = jnp.zeros(embedding.num_rows, dtype)
+    return lax.fori_loop(0, count, step, (embedding, nothing))[1]
 
 
 def squared_distances(rows: Embedding, norms: Array, others: Embedding) -> Array:
@@ -107,14 +109,29 @@ def fold_chunks(
     num_rows = space.embedding.num_rows
     size = chunk_size(num_rows)
 
-    def step(index: Array, carry: Any) -> Any:
+    def step(index: Array, both: tuple[Embedding, Any]) -> tuple[Embedding, Any]:
+        embedding, carry = stored(both[0]), both[1]
         start = _chunk_start(index, num_rows)
-        rows = take_chunk(space.embedding, start, size).relative_to(space.origin)
+        rows = take_chunk(embedding, start, size).relative_to(space.origin)
         norms = lax.dynamic_slice_in_dim(space.norms, start, size)
         is_new = start + jnp.arange(size) >= index * size
-        return fn(Chunk(start, rows, norms, is_new), carry)
+        return embedding, fn(Chunk(start, rows, norms, is_new), carry)
 
-    return lax.fori_loop(skip // size, -(-num_rows // size), step, carry)
+    both = (space.embedding, carry)
+    return lax.fori_loop(skip // size, -(-num_rows // size), step, both)[1]
+
+
+def stored(embedding: Embedding) -> Embedding:
+    """Returns the rows as they are stored, for the body of a loop that carries them.
+
+    Where half precision has no arithmetic, as on a CPU, compilers slice it in float32,
+    and would convert all rows ahead of a loop through which they pass unchanged.
+    """
+
+    def keep(leaf: Array) -> Array:
+        return lax.optimization_barrier(leaf) if leaf.dtype.itemsize < 4 else leaf
+
+    return jax.tree.map(keep, embedding)
 
 
 def refresh(space: Space, nearest: Array, centres: Centres) -> Array:

@@ -25,6 +25,7 @@ from jaxal.selection.distances import (
     map_chunks,
     refresh,
     squared_distances,
+    stored,
 )
 from jaxal.selection.ranked import highest, perturb
 from jaxal.selection.sharding import Shard, find_mesh, over_rows
@@ -140,11 +141,16 @@ def _select(
         space = make_space(shard, rows.embedding, _is_used(rows))
         state = _start(shard, space, rows, batch_size, num_candidates)
         state = _add_first(key_first, shard, space, rows, state, target, first)
-        state = lax.while_loop(
-            lambda state: (state.num < target) & ~state.is_stuck,
-            partial(_advance, rule, key_loop, shard, space, rows.weights, target),
-            state,
-        )
+
+        def is_open(carry: tuple[Embedding, _State]) -> Array:
+            return (carry[1].num < target) & ~carry[1].is_stuck
+
+        def advance(carry: tuple[Embedding, _State]) -> tuple[Embedding, _State]:
+            now = space._replace(embedding=stored(carry[0]))
+            known = rule, key_loop, shard, now, rows.weights, target
+            return now.embedding, _advance(*known, carry[1])
+
+        _, state = lax.while_loop(is_open, advance, (space.embedding, state))
         state = _fill(key_fill, shard, state, target)
         is_valid = jnp.arange(batch_size) < target
         indices = jnp.where(is_valid, state.indices, num_rows)
@@ -186,14 +192,15 @@ def _add_labelled(
     total = shard.sum(jnp.sum(is_labelled, dtype=jnp.int32))
     size = min(_LABELLED_BLOCK, shard.num_rows * shard.num_devices)
 
-    def step(index: Array, nearest: Array) -> Array:
+    def step(index: Array, carry: tuple[Embedding, Array]) -> tuple[Embedding, Array]:
+        now = space._replace(embedding=stored(carry[0]))
         ranks = index * size + jnp.arange(size)
-        block = shard.fetch(space.embedding, shard.ranked_rows(is_labelled, ranks))
+        block = shard.fetch(now.embedding, shard.ranked_rows(is_labelled, ranks))
         count = jnp.minimum(total - index * size, size)
         centres = Centres(block.relative_to(space.origin), count)
-        return refresh(space, nearest, centres)
+        return now.embedding, refresh(now, carry[1], centres)
 
-    return lax.fori_loop(0, -(-total // size), step, nearest)
+    return lax.fori_loop(0, -(-total // size), step, (space.embedding, nearest))[1]
 
 
 def _add_first(

@@ -47,7 +47,8 @@ def k_center(
       first: the first centre where none is labelled, "drawn" in proportion to the
         weights, or "largest_norm".
       num_candidates: rows looked at in one block. It changes the time, not the picks.
-      mesh: where the rows live, by default as the embedding is sharded.
+      mesh: where the rows live, by default as the embedding is sharded; if it does not
+        divide them they are copied, so pad them first, as `make_pool` does.
 
     Returns:
       `Selection` in the order picked. A score is the (weighted) squared distance to the

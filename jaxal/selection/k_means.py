@@ -17,6 +17,7 @@ from jaxal.selection.distances import (
     fold_chunks,
     make_space,
     squared_distances,
+    stored,
 )
 from jaxal.selection.greedy import check_weights
 from jaxal.selection.k_means_plus_plus import k_means_plus_plus
@@ -87,7 +88,8 @@ def k_means(
       tolerance: steps end when one lowers the inertia by less than this part of it,
         static. Steps on draws do not end early.
       minibatch_size: rows of one draw, static; None for Lloyd's steps on all rows.
-      mesh: where the rows live, by default as the embedding is sharded.
+      mesh: where the rows live, by default as the embedding is sharded; if it does not
+        divide them they are copied, so pad them first, as `make_pool` does.
 
     Returns:
       A `Clustering`.
@@ -238,22 +240,23 @@ def _lloyd(
     is_live: Array | None,
     options: _Options,
 ) -> tuple[Array, Array]:
-    def is_open(carry: tuple[Array, Array, Array, Array]) -> Array:
-        _, step, before, now = carry
+    def is_open(carry: tuple) -> Array:
+        _, _, step, before, now = carry
         is_better = before - now > options.tolerance * now
         return (step < options.num_steps) & ((step == 0) | is_better)
 
-    def step(carry: tuple[Array, Array, Array, Array]) -> tuple:
-        centroids, num, _, before = carry
-        found = assign_rows(shard, space, rows.weights, centroids, is_live)
+    def step(carry: tuple) -> tuple:
+        embedding, centroids, num, _, before = carry
+        now = space._replace(embedding=stored(embedding))
+        found = assign_rows(shard, now, rows.weights, centroids, is_live)
         mass = found.mass[:, None]
         means = found.sums / jnp.where(mass > 0, mass, 1)
-        moved = jnp.where(mass > 0, means, _farthest(shard, space, rows, found))
-        return moved, num + 1, before, found.inertia
+        moved = jnp.where(mass > 0, means, _farthest(shard, now, rows, found))
+        return now.embedding, moved, num + 1, before, found.inertia
 
     infinite = jnp.full((), jnp.inf, space.norms.dtype)
-    start = (centroids, jnp.int32(0), infinite, infinite)
-    centroids, num_steps, _, _ = lax.while_loop(is_open, step, start)
+    start = (space.embedding, centroids, jnp.int32(0), infinite, infinite)
+    _, centroids, num_steps, _, _ = lax.while_loop(is_open, step, start)
     return centroids, num_steps
 
 
@@ -280,12 +283,13 @@ def _on_draws(
     """Moves centroids by draws of rows, each by its mean over all it has seen."""
     num_clusters = centroids.shape[0]
 
-    def step(index: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        centroids, seen = carry
+    def step(index: Array, carry: tuple) -> tuple:
+        embedding, centroids, seen = carry
+        embedding = stored(embedding)
         key_step = jax.random.fold_in(key, index)
         uniform = jax.random.uniform(key_step, (3, size), centroids.dtype)
         drawn = draw_rows(uniform, shard, rows.weights)
-        block = shard.fetch(space.embedding, drawn).relative_to(space.origin)
+        block = shard.fetch(embedding, drawn).relative_to(space.origin)
         distances = squared_distances(block, block.sqnorm(), Dense(centroids))
         nearest = jnp.argmin(_to_live(distances, is_live), axis=-1)
         members = jax.nn.one_hot(nearest, num_clusters, dtype=centroids.dtype)
@@ -295,10 +299,10 @@ def _on_draws(
         new = jnp.sum(members, axis=0)
         seen = seen + new
         shift = sums - new[:, None] * centroids
-        return centroids + shift / jnp.maximum(seen, 1)[:, None], seen
+        return embedding, centroids + shift / jnp.maximum(seen, 1)[:, None], seen
 
-    start = (centroids, jnp.zeros(num_clusters, centroids.dtype))
-    return lax.fori_loop(0, num_steps, step, start)[0]
+    start = (space.embedding, centroids, jnp.zeros(num_clusters, centroids.dtype))
+    return lax.fori_loop(0, num_steps, step, start)[1]
 
 
 def _coordinates(embedding: Embedding) -> Array:

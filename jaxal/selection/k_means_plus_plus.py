@@ -48,7 +48,8 @@ def k_means_plus_plus(
         weights, or "largest_norm".
       num_candidates: rows drawn for one block. It changes the time, and which picks
         belong to a key, not their distribution.
-      mesh: where the rows live, by default as the embedding is sharded.
+      mesh: where the rows live, by default as the embedding is sharded; if it does not
+        divide them they are copied, so pad them first, as `make_pool` does.
 
     Returns:
       `Selection` in the order picked. A score is the (weighted) squared distance to the

@@ -30,7 +30,8 @@ def top_k(
       scores: `[N]` floating point, higher is more worth labelling.
       is_available: `[N]` bool.
       batch_size: picks `K`, static.
-      mesh: where the rows live, by default as `scores` is sharded.
+      mesh: where the rows live, by default as `scores` is sharded; if it does not
+        divide them they are copied, so pad them first, as `make_pool` does.
 
     Returns:
       `Selection`, best first, with the scores as given; indices are `N` where fewer
@@ -73,7 +74,8 @@ def gumbel_top_k(
         are drawn, at random, when no others are left.
       is_available: `[N]` bool.
       batch_size: picks `K`, static.
-      mesh: where the rows live, by default as `log_weights` is sharded.
+      mesh: where the rows live, by default as `log_weights` is sharded; if it does not
+        divide them they are copied, so pad them first, as `make_pool` does.
 
     Returns:
       `Selection` in the order drawn, with the perturbed log-weights as scores;

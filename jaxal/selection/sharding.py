@@ -120,7 +120,8 @@ def over_rows(
     Args:
       fn: sees a `Shard`, what is shared, and its own rows.
       shared: a pytree every device gets whole.
-      rows: a pytree of `[N, ...]`; zeros are appended until the devices divide `N`.
+      rows: a pytree of `[N, ...]`; zeros are appended until the devices divide `N`,
+        for which all rows are copied: `jaxal.make_pool` pads them once and for all.
       mesh: from `find_mesh`.
       out_specs: how outputs lie on the mesh; by default each device has the same.
 
