@@ -89,6 +89,50 @@ def by_embedding(selector: Callable, embed: Callable = lambda x: x) -> Callable:
     return select
 
 
+def by_prediction(selector: Callable, given: Callable) -> Callable:
+    """A selector on features and `given(logits)`; some rows are labelled."""
+
+    def select(key: Any, read: tuple, is_available: Any, batch_size: int) -> Any:
+        logits, features = read
+        is_labelled = _some_labelled(logits)
+        return selector(
+            key,
+            features,
+            is_available & ~is_labelled,
+            is_labelled,
+            batch_size=batch_size,
+            **given(logits),
+        )
+
+    return select
+
+
+def _some_labelled(logits: Any) -> Any:
+    num_rows = logits.shape[0]
+    return jnp.arange(num_rows) < min(NUM_TARGETS, num_rows // 2)
+
+
+def _labels(logits: Any) -> Any:
+    return jnp.where(_some_labelled(logits), jnp.argmax(logits, axis=-1), -1)
+
+
+def _galaxy(key: Any, read: tuple, is_available: Any, batch_size: int) -> Any:
+    logits = read[0]
+    is_available &= ~_some_labelled(logits)
+    labels = _labels(logits)
+    return selection.galaxy(key, logits, is_available, labels, batch_size=batch_size)
+
+
+def _prob_cover(key: Any, rows: Any, *masks: Any, batch_size: int) -> Any:
+    radius = jnp.sqrt(1.5 * rows.shape[1])  # some rows are as near as that, most not
+    return selection.prob_cover(key, rows, *masks, batch_size=batch_size, radius=radius)
+
+
+def _gaussians(score: Callable) -> Callable:
+    """A score of means and log-variances, made of the first two of the classes."""
+    return lambda samples: score(samples[..., :2])
+
+
 def _k_means(key: Any, read: tuple, is_used: Any, batch_size: int) -> Any:
     return selection.k_means(
         key, *read, is_used, num_clusters=batch_size, num_steps=10, tolerance=0.0
@@ -136,6 +180,8 @@ ENTRIES = (
     Entry("log_mean_prob", "samples", scores.log_mean_prob),
     Entry("vote_entropy", "samples", scores.vote_entropy),
     Entry("variation_ratio", "samples", scores.variation_ratio),
+    Entry("predictive_variance", "samples", _gaussians(scores.predictive_variance)),
+    Entry("gaussian_bald", "samples", _gaussians(scores.gaussian_bald)),
     Entry("epig", "samples and targets", scores.epig, fits=_few_classes),
     Entry("top_k", "scores", by_score(selection.top_k)),
     Entry("gumbel_top_k", "scores", by_score(selection.gumbel_top_k)),
@@ -151,6 +197,62 @@ ENTRIES = (
         of="k_means_plus_plus",
     ),
     Entry("k_means", "features", _k_means),
+    Entry("active_ft", "features", by_embedding(selection.active_ft)),
+    Entry("facility_location", "features", by_embedding(selection.facility_location)),
+    Entry("frank_wolfe", "features", by_embedding(selection.frank_wolfe)),
+    Entry("graph_cut", "features", by_embedding(selection.graph_cut)),
+    Entry("k_means_nearest", "features", by_embedding(selection.k_means_nearest)),
+    Entry("lcmd", "features", by_embedding(selection.lcmd)),
+    Entry("log_determinant", "features", by_embedding(selection.log_determinant)),
+    Entry("max_det", "features", by_embedding(selection.max_det)),
+    Entry("max_herding", "features", by_embedding(selection.max_herding)),
+    Entry("typiclust", "features", by_embedding(selection.typiclust)),
+    Entry("prob_cover", "features", by_embedding(_prob_cover)),
+    Entry(
+        "vessal",
+        "outer",
+        by_embedding(selection.vessal, embeddings.gradient_embedding),
+    ),
+    Entry(
+        "cluster_margin",
+        "outer",
+        by_prediction(
+            selection.cluster_margin, lambda logits: {"scores": scores.margin(logits)}
+        ),
+    ),
+    Entry(
+        "drop_query",
+        "outer",
+        by_prediction(selection.drop_query, lambda logits: {"logits": logits}),
+    ),
+    Entry(
+        "alfa_mix",
+        "outer",
+        by_prediction(
+            selection.alfa_mix,
+            lambda logits: {"logits": logits, "labels": _labels(logits)},
+        ),
+    ),
+    Entry(
+        "uherding",
+        "outer",
+        by_prediction(
+            selection.uherding, lambda logits: {"uncertainty": scores.margin(logits)}
+        ),
+    ),
+    Entry(
+        "dcom",
+        "outer",
+        by_prediction(
+            selection.dcom,
+            lambda logits: {
+                "uncertainty": scores.margin(logits),
+                "labels": _labels(logits),
+                "predictions": jnp.argmax(logits, axis=-1),
+            },
+        ),
+    ),
+    Entry("galaxy", "outer", _galaxy),
     Entry("batch_bald", "class samples", by_score(selection.batch_bald)),
     Entry(
         "bait",
@@ -163,6 +265,12 @@ ENTRIES = (
 EXCLUDED = {
     "Clustering": "a type",
     "FisherEmbedding": "a type",
+    "LinearHead": "a type",
+    "Neighbours": "a type",
+    "linear_head": "in the rows of drop_query and alfa_mix",
+    "nearest_neighbours": "in the row of typiclust",
+    "purity_radius": "once a pool, where prob_cover runs once a round",
+    "radius_degrees": "in the row of prob_cover",
     "K_CENTER": "the rule of k_center",
     "K_MEANS_PLUS_PLUS": "the rule of k_means_plus_plus",
     "blocked_selection": "what k_center and k_means_plus_plus call",

@@ -138,10 +138,10 @@ def make_loop(name: str, labels: Array) -> ActiveLearner:
     )
 
 
-@partial(jax.jit, static_argnums=0)
-def start(initial: int, keys: Array, pool: Pool, labels: Array) -> LoopState:
-    """Returns the states of all seeds, the same for every strategy."""
-    loop = make_loop("random", labels)
+@partial(jax.jit, static_argnums=(0, 1))
+def start(name: str, initial: int, keys: Array, pool: Pool, labels: Array) -> LoopState:
+    """Returns the states of all seeds, the same but for what a strategy remembers."""
+    loop = make_loop(name, labels)
     axes = seed_axes(jax.eval_shape(lambda: loop.init(keys[0], pool)))
     return jax.vmap(lambda key: loop.init(key, pool, initial=initial), out_axes=axes)(
         keys
@@ -174,23 +174,27 @@ def accuracies(params: Any, test: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     return (logits.argmax(-1) == labels).mean(-1).T
 
 
-def study(names: Sequence[str], num_seeds: int) -> Curves:
-    """Returns every curve, `[seeds][rounds]`."""
+def study(names: Sequence[str], num_seeds: int, kept: pathlib.Path) -> Curves:
+    """Returns every curve, `[seeds][rounds]`; what the file `kept` has is not rerun."""
     keys = jax.random.split(jax.random.key(0), num_seeds)
     data = {"digits": digits()}
     data["mnist"] = mnist(len(data["digits"].labels))  # one shape, one compilation
     found: Curves = {f"{d} {b}": {} for b in BUDGETS for d in data}
-    for name in names:
+    if kept.exists():
+        found = json.loads(kept.read_text())
+    for name in (n for n in names if n not in found["digits low"]):
         begin, rounds = time.perf_counter(), make_rounds(name)
         for dataset, features in data.items():
             labels = jnp.asarray(features.labels)
             for budget, initial in BUDGETS.items():
                 pool = make_pool(features.pool)
-                states = start(initial, keys, pool, labels)
+                kind = name if strategy(name).init else "random"  # compiled once
+                states = start(kind, initial, keys, pool, labels)
                 params, num_bad = rounds(keys, states, labels)
                 assert not np.asarray(num_bad).any()
                 values = accuracies(params, features.test)
                 found[f"{dataset} {budget}"][name] = values.tolist()
+        kept.write_text(json.dumps(found))
         print(f"{name}: {time.perf_counter() - begin:.0f} s", flush=True)
     return found
 
@@ -238,15 +242,18 @@ def main() -> None:
     )
     parser.add_argument("--strategies", nargs="+", default=strategy_names())
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--json", type=pathlib.Path, help="every curve")
+    parser.add_argument(
+        "--json",
+        type=pathlib.Path,
+        default=pathlib.Path("strategy_study.json"),
+        help="every curve; strategies that are in it already are not run again",
+    )
     parser.add_argument("--markdown", type=pathlib.Path, help="the table")
     args = parser.parse_args()
     names = ["random", *(n for n in args.strategies if n != "random")]
-    found = study(names, args.seeds)
+    found = study(names, args.seeds, args.json)
     text = table(found)
     print(text)
-    if args.json:
-        args.json.write_text(json.dumps(found))
     if args.markdown:
         args.markdown.write_text(text)
 
