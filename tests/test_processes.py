@@ -183,7 +183,7 @@ def test_a_silent_process_is_given_up_on_within_the_timeout(program):
     finally:
         for process in processes:
             process.kill()
-            process.wait()
+    processes[1].communicate()
     assert processes[0].returncode != 0
     assert "stopped sending heartbeats" in errors
     assert len(labels_of(program)) == 80  # what was saved can be read
