@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -171,6 +172,21 @@ def test_the_documented_program_survives_the_death_of_a_process(program):
     outputs(start(*command, 1))
     assert resumed == labels_of(program)
     assert sum(label >= 0 for label in resumed) == 12 * 5
+
+
+def test_a_silent_process_is_given_up_on_within_the_timeout(program):
+    processes = start(program / "rounds.py", [program], 2, **SHORT)
+    wait_for_round(program, processes[0])
+    processes[1].send_signal(signal.SIGSTOP)  # its connections stay open
+    try:
+        _, errors = processes[0].communicate(timeout=PATIENCE)
+    finally:
+        for process in processes:
+            process.kill()
+    processes[1].communicate()
+    assert processes[0].returncode != 0
+    assert "stopped sending heartbeats" in errors
+    assert len(labels_of(program)) == 80  # what was saved can be read
 
 
 def test_one_process_makes_the_pool_that_make_pool_makes():

@@ -10,7 +10,7 @@ import pytest
 from jaxal.embeddings import Dense, Outer
 from jaxal.selection import k_means
 from jaxal.selection.k_means import _cluster, _Options, _Rows
-from tests.cases_picks import MASKS, POOLS, masks, mesh_of
+from tests.cases_picks import MASKS, POOLS, masks, mesh_of, normal_rows
 from tests.reference import selection as reference
 
 NUM_ROWS, NUM_DIMS, NUM_CLUSTERS = 300, 4, 6
@@ -115,6 +115,33 @@ def test_clusters_of_any_pool_are_clusters(kind):
         assert np.isfinite(found.inertia) and found.inertia >= 0, name
         assert ((chosen >= 0) == is_used).all() and chosen.max() < 5, name
         assert (np.asarray(found.distances)[~is_used] == 0).all(), name
+
+
+def test_clusters_are_the_same_in_a_loop_and_over_keys():
+    x, keys = jnp.asarray(normal_rows(6)), jax.random.split(jax.random.key(7), 4)
+    is_used = jnp.arange(len(x)) % 5 > 0
+
+    def cluster(key):
+        return k_means(key, x, is_used, num_clusters=4, num_steps=6)
+
+    eager = [cluster(key) for key in keys]
+    expected = np.stack([one.assignment for one in eager])
+    over_keys = jax.vmap(cluster)
+    _, scanned = jax.lax.scan(
+        lambda _, pair: (None, over_keys(pair)), None, keys.reshape(2, 2)
+    )
+    np.testing.assert_array_equal(scanned.assignment.reshape(4, -1), expected)
+    np.testing.assert_allclose(scanned.inertia.ravel()[1], eager[1].inertia, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_rows_are_clustered_in_single_precision(dtype):
+    x = jnp.asarray(blobs(200.0), dtype)
+    found = k_means(jax.random.key(0), x, num_clusters=NUM_CLUSTERS)
+    assert found.centroids.dtype == jnp.float32
+    truth = np.arange(NUM_ROWS) % NUM_CLUSTERS
+    pairs = set(zip(truth.tolist(), found.assignment.tolist(), strict=True))
+    assert len(pairs) == NUM_CLUSTERS
 
 
 def test_fewer_places_than_clusters():
