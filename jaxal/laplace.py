@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal import checks
+from jaxal import checks, linalg
 from jaxal.curvature import softmax_curvature
 
 
@@ -269,8 +269,8 @@ def _kronecker_draws(
     # Masked rows are zeros, and p sums to one or to nothing.
     count = jnp.maximum(weights.sum(), 1)
     outputs = (jnp.diag(probs.sum(0)) - product(probs.T, probs)) / count
-    left, u = jnp.linalg.eigh(outputs)
-    right, v = jnp.linalg.eigh(product(features.T, features))
+    left, u = linalg.eigh(outputs)
+    right, v = linalg.eigh(product(features.T, features))
     curvature = jnp.maximum(left, 0)[:, None] * jnp.maximum(right, 0)[None]
     noise = jax.random.normal(key, (num_samples, *curvature.shape))
     # The symmetric root: eigenvectors of equal eigenvalues are up to rounding.
@@ -310,8 +310,8 @@ def _fit(
     size = num_classes * width
     probs = jax.nn.softmax(logits.astype(jnp.float32))
     precision = softmax_curvature(probs, features, is_labelled)
-    root = jnp.linalg.cholesky(precision + prior_precision * jnp.eye(size))
-    factor = jax.scipy.linalg.solve_triangular(root, jnp.eye(size), lower=True, trans=0)
+    root = linalg.cholesky(precision + prior_precision * jnp.eye(size))
+    factor = linalg.solve_lower(root, jnp.eye(size))
     return LaplacePosterior(jnp.zeros((num_classes, width)), factor.T)
 
 
@@ -352,9 +352,9 @@ def _shrink(factor: Array, columns: Array) -> Array:
     product = functools.partial(jnp.matmul, precision="highest")
     seen = product(factor.T, columns)
     identity = jnp.eye(columns.shape[1])
-    root = jnp.linalg.cholesky(identity + product(seen.T, seen))
-    solve = functools.partial(jax.scipy.linalg.solve_triangular, lower=True)
-    inner = solve(root, solve(root + identity, seen.T), trans=1)
+    root = linalg.cholesky(identity + product(seen.T, seen))
+    inner = linalg.solve_lower(root + identity, seen.T)
+    inner = linalg.solve_lower_transposed(root, inner)
     return factor - product(product(factor, seen), inner)
 
 

@@ -46,7 +46,7 @@ STRATEGIES = (
     StrategyCase("facility_location", is_deterministic=True),
     StrategyCase("graph_cut", is_deterministic=True),
     StrategyCase("log_determinant"),  # as max_det
-    StrategyCase("similar", {"classes": (0,)}),  # draws while no row is labelled 0
+    StrategyCase("similar"),  # draws while no row is labelled
     StrategyCase("clue"),
     StrategyCase("cluster_margin"),
     StrategyCase("cdal"),

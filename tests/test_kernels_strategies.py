@@ -165,6 +165,10 @@ def test_similar_buys_what_is_like_the_rare_class(function, of):
         )
     found = chosen.select(jax.random.key(0), view, 4)
     assert sorted(found.indices.tolist()) == [10, 11, 12, 13]
+    # It is the class with the fewest labels, too.
+    chosen = strategy("similar", function=function, of=of, num_queries=6)
+    again = chosen.select(jax.random.key(0), view, 4)
+    assert again.indices.tolist() == found.indices.tolist()
 
 
 def test_similar_draws_while_no_row_of_the_classes_is_labelled():

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal import checks
+from jaxal import checks, linalg
 from jaxal.curvature import softmax_curvature
 
 LOSSES = ("log", "zero_one")
@@ -161,8 +161,7 @@ def _inverse_hessian(
     num_classes, width = probs.shape[1], features.shape[1]
     hessian = softmax_curvature(probs, features, is_labelled)
     identity = jnp.eye(num_classes * width)
-    factor = jax.scipy.linalg.cho_factor(hessian + prior_precision * identity)
-    inverse = jax.scipy.linalg.cho_solve(factor, identity)
+    inverse = linalg.positive_inverse(hessian + prior_precision * identity)
     return inverse.reshape(num_classes, width, num_classes, width)
 
 
@@ -181,7 +180,7 @@ def _preconditioner(
     inner = jnp.einsum("cde,d->ce", moved, feature, precision="highest")
     identity = jnp.eye(inner.shape[0])
     # (I + W S)^-1 W holds for singular curvature W too, as one-hot rows have.
-    middle = jnp.linalg.solve(identity + _product(curvature, inner), curvature)
+    middle = linalg.solve(identity + _product(curvature, inner), curvature)
 
     def apply(gradient: Array) -> Array:
         plain = jnp.einsum("cdef,ef->cd", inverse, gradient, precision="highest")

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal import checks
+from jaxal import checks, linalg
 from jaxal.selection.fisher import (
     FisherEmbedding,
     fisher_sum,
@@ -133,8 +133,7 @@ def _start(
     rows: FisherEmbedding, target: Array, known: Array, regularization: Array
 ) -> _State:
     identity = jnp.eye(known.shape[0])
-    factor = jax.scipy.linalg.cho_factor(known + regularization * identity)
-    inverse = jax.scipy.linalg.cho_solve(factor, identity)
+    inverse = linalg.positive_inverse(known + regularization * identity)
     between = jnp.matmul(target, inverse, precision="highest")
     between = jnp.matmul(inverse, between, precision="highest")
     return _State(inverse, quadratic(rows, inverse), quadratic(rows, between))
@@ -200,8 +199,8 @@ def _update(
     own = written_out(outputs, features)
     moved = jnp.matmul(state.inverse, own, precision="highest")
     inner = jnp.matmul(own.T, moved, precision="highest")
-    factor = jnp.linalg.cholesky(jnp.eye(inner.shape[0]) - sign * inner)
-    change = jax.scipy.linalg.solve_triangular(factor, moved.T, lower=True).T
+    factor = linalg.cholesky(jnp.eye(inner.shape[0]) - sign * inner)
+    change = linalg.solve_lower(factor, moved.T).T
     seen = jnp.matmul(target, change, precision="highest")
     back = jnp.matmul(state.inverse, seen, precision="highest")
     middle = jnp.matmul(change.T, seen, precision="highest")

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxal import linalg
 from jaxal.embeddings import Dense, Embedding
 from jaxal.selection.columns import Pick, Rule, greedy_by_columns, pick_columns
 from jaxal.selection.distances import map_chunks
@@ -153,10 +154,10 @@ def _start(
     among = jnp.where(is_pair, among, 0) + jnp.diag(jnp.where(is_there, ridge, 1))
     # A little more where the ridge is nothing, so that duplicates do no harm.
     nudge = 8 * jnp.finfo(full.dtype).eps * jnp.trace(among)
-    factor = jnp.linalg.cholesky(among + nudge * jnp.eye(size, dtype=full.dtype))
+    factor = linalg.cholesky(among + nudge * jnp.eye(size, dtype=full.dtype))
     across = kernel_columns(kernel, given.rows, rows)
     across = given.strength * jnp.where(is_there[:, None], across, 0)
-    known = lax.linalg.triangular_solve(factor, across, left_side=True, lower=True)
+    known = linalg.solve_lower(factor, across)
     left = full - jnp.sum(jnp.square(known), axis=0)
     return Factor(left, jnp.concatenate([known, empty]))
 
@@ -173,8 +174,8 @@ def left_over(
     # Beyond that the inverse has no digits left.
     ridge = jnp.maximum(ridge, 1e-6 * jnp.maximum(jnp.trace(gram), 1e-30))
     eye = jnp.eye(gram.shape[0], dtype=gram.dtype)
-    root = jnp.linalg.cholesky(eye + gram / ridge)
-    return lax.linalg.triangular_solve(root, eye, left_side=True, lower=True).T
+    root = linalg.cholesky(eye + gram / ridge)
+    return linalg.solve_lower(root, eye).T
 
 
 def moved(rows: Dense, matrix: Array) -> Dense:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
-from jaxal import checks
+from jaxal import checks, linalg
 from jaxal.embeddings import Dense, Outer, gradient_embedding
 from jaxal.selection.distances import Chunk, fold_chunks, make_space
 from jaxal.selection.sharding import Shard, find_mesh, over_rows
@@ -124,7 +124,7 @@ def _triangle(shard: Shard, rows: _Rows, is_used: Array, centre: Array) -> Array
 
 
 def _reduced(blocks: list[Array]) -> Array:
-    return jnp.linalg.qr(jnp.concatenate(blocks), mode="r")
+    return linalg.triangle(jnp.concatenate(blocks))
 
 
 def _solve(factor: Array, num_inputs: int) -> tuple[Array, Array]:
@@ -136,7 +136,8 @@ def _solve(factor: Array, num_inputs: int) -> tuple[Array, Array]:
     eps, most = float(jnp.finfo(length.dtype).eps), jnp.max(length[:-1])
     scale = jnp.maximum(length, eps**0.5 * most)
     scale = jnp.where(scale > 0, scale, 1)
-    found = jnp.linalg.lstsq(inputs / scale[None], factor[:num_inputs, num_inputs:])[0]
+    right = factor[:num_inputs, num_inputs:]
+    found = linalg.shortest_fit(inputs / scale[None], right)
     found = found / scale[:, None]
     found = jnp.where((length > eps * most)[:, None], found, 0).T
     return found[:, :-1], found[:, -1]

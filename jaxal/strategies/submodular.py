@@ -147,7 +147,7 @@ def log_determinant(
 
 def similar(
     *,
-    classes: Sequence[int],
+    classes: Sequence[int] | None = None,
     function: Function = "facility_location",
     of: str = "gradients",
     num_queries: int = 1024,
@@ -160,7 +160,8 @@ def similar(
     classes is labelled, rows are drawn uniformly.
 
     Args:
-      classes: the rare classes.
+      classes: the rare classes; None for the one with the fewest labelled rows so
+        far, of those that have any.
       function: whose mutual information it is.
       of: as for `facility_location`.
       num_queries: rows of the query kept at most, those of lowest number.
@@ -183,14 +184,14 @@ def similar(
     needs = kind_needs(of) | {"labels"}
     if function not in _FUNCTIONS:
         raise ValueError(f"function is {function!r}, expected one of {_FUNCTIONS}.")
-    if not classes:
+    if classes is not None and not classes:
         raise ValueError("classes is empty, expected the rare ones. Pass classes=(3,).")
     selectors = (select_by_facilities, select_by_graph_cut, select_by_determinant)
     selector = selectors[_FUNCTIONS.index(function)]
 
     def select(key: Array, view: View, batch_size: int) -> Selection:
         key_select, key_draw = jax.random.split(key)
-        rare = tuple(int(number) for number in classes)
+        rare = None if classes is None else tuple(int(number) for number in classes)
         query, is_query = _query(view, of, rare, num_queries)
         rows = rows_of_kind(view, of, bias=True)
         free, size = view.is_available, batch_size
@@ -206,7 +207,7 @@ def similar(
 
 
 def _query(
-    view: View, of: str, classes: tuple[int, ...], size: int
+    view: View, of: str, classes: tuple[int, ...] | None, size: int
 ) -> tuple[Embedding, Array]:
     """Returns `[M]` labelled rows of the classes, and which of them are there."""
     labels, is_labelled = field(view, "labels"), view.is_labelled
@@ -219,11 +220,19 @@ def _query(
 
 @partial(jax.jit, static_argnums=(2, 3))
 def _rare_rows(
-    labels: Array, is_labelled: Array, classes: tuple[int, ...], size: int
+    labels: Array, is_labelled: Array, classes: tuple[int, ...] | None, size: int
 ) -> tuple[Array, Array]:
-    is_rare = is_labelled & jnp.isin(labels, jnp.asarray(classes))
+    wanted = _rarest(labels, is_labelled) if classes is None else jnp.asarray(classes)
+    is_rare = is_labelled & jnp.isin(labels, wanted)
     (rows,) = jnp.nonzero(is_rare, size=size, fill_value=0)
     return rows, jnp.arange(size) < jnp.sum(is_rare)
+
+
+def _rarest(labels: Array, is_labelled: Array) -> Array:
+    """Returns the class with the fewest labelled rows, of those that have any, `[1]`."""
+    num_rows = labels.size
+    counts = jnp.bincount(jnp.where(is_labelled, labels, num_rows), length=num_rows)
+    return jnp.argmin(jnp.where(counts > 0, counts, num_rows + 1))[None]
 
 
 @jax.jit
