@@ -41,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Example:
       >>> from jaxal.runs.cli import main
-      >>> main(["strategies"])  # doctest: +ELLIPSIS
-      badge
-      bald
+      >>> main(["datasets"])  # doctest: +ELLIPSIS
+      auto
+      cifar10
       ...
     """
     words = list(sys.argv[1:] if arguments is None else arguments)

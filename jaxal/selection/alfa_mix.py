@@ -99,7 +99,8 @@ def alfa_mix(
     features = embedding.x if isinstance(embedding, Dense) else jnp.asarray(embedding)
     checks.check_mask("is_labelled", is_labelled, features.shape[0])
     mesh = find_mesh(mesh, (features, logits))
-    head = linear_head(logits, features, mesh=mesh)
+    # Not from rows that only pad the pool.
+    head = linear_head(logits, features, is_available | is_labelled, mesh=mesh)
     rows = _Rows(logits, features, labels, is_available, is_labelled)
     return k_means_nearest(
         key,

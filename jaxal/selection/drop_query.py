@@ -17,6 +17,8 @@ from jaxal.selection.k_means_nearest import k_means_nearest
 from jaxal.selection.sharding import POOL_AXIS, Shard, find_mesh, over_rows
 from jaxal.types import Selection
 
+_ROUNDING = 1e-4  # part of the largest logit there could be
+
 
 class _Rows(NamedTuple):
     logits: Array  # [N, C]
@@ -80,7 +82,6 @@ def drop_query(
       Gupte et al., "Revisiting Active Learning in the Era of Vision Foundation Models",
       TMLR 2024. https://arxiv.org/abs/2401.14555
     """
-    del is_labelled
     checks.check_key(key)
     if num_dropouts < 1 or not 0 <= rate < 1:
         raise ValueError(
@@ -89,7 +90,8 @@ def drop_query(
         )
     features = embedding.x if isinstance(embedding, Dense) else jnp.asarray(embedding)
     mesh = find_mesh(mesh, (features, logits))
-    head = linear_head(logits, features, mesh=mesh)
+    is_row = is_available if is_labelled is None else is_available | is_labelled
+    head = linear_head(logits, features, is_row, mesh=mesh)
     key_drop, key_pick = jax.random.split(key)
     rows = _Rows(logits, features)
     changed = dropout_changes(key_drop, head, rows, num_dropouts, rate, mesh)
@@ -147,7 +149,8 @@ def _changes(
 ) -> Array:
     """Returns the counts of some rows, whose numbers in the pool are given."""
     features = rows.features.astype(working_dtype(rows.features.dtype))
-    label = jnp.argmax(rows.logits, axis=-1)
+    label = jnp.argmax(rows.logits, axis=-1)[:, None]
+    strength = jnp.max(jnp.linalg.norm(head.weights, axis=-1))
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
 
     def drop(index: Array, changed: Array) -> Array:
@@ -156,7 +159,14 @@ def _changes(
         is_kept = jax.vmap(lambda k: jax.random.bernoulli(k, 1 - rate, (num_dims,)))(
             own
         )
-        dropped = head.logits(jnp.where(is_kept, features / (1 - rate), 0))
-        return changed + (jnp.argmax(dropped, axis=-1) != label)
+        left = jnp.where(is_kept, features / (1 - rate), 0)
+        dropped = head.logits(left)
+        kept = jnp.take_along_axis(dropped, label, axis=-1)[:, 0]
+        # Where nothing is left, a head without bias is in two minds: rounding must not
+        # decide for it, so a lead that small is none.
+        length = jnp.linalg.norm(left - head.centre[None], axis=-1)
+        lead = jnp.max(dropped, axis=-1) - kept
+        return changed + (lead > _ROUNDING * strength * length)
 
-    return lax.fori_loop(0, num_dropouts, drop, jnp.zeros(label.shape, jnp.int32))
+    nothing = jnp.zeros(features.shape[0], jnp.int32)
+    return lax.fori_loop(0, num_dropouts, drop, nothing)

@@ -229,7 +229,7 @@ def _rare_rows(
 
 
 def _rarest(labels: Array, is_labelled: Array) -> Array:
-    """Returns the class with the fewest labelled rows, of those that have any, `[1]`."""
+    """Returns the class of the fewest labelled rows, of those that have any, `[1]`."""
     num_rows = labels.size
     counts = jnp.bincount(jnp.where(is_labelled, labels, num_rows), length=num_rows)
     return jnp.argmin(jnp.where(counts > 0, counts, num_rows + 1))[None]
