@@ -13,13 +13,18 @@ class Killed(BaseException):
 
 
 class Death:
-    """Counts what touches the disk or the eyes, and dies at the n-th.
+    """Counts what touches the disk or the eyes, and dies after `at` events.
+
+    `at` may also be a name and a number, to die at that one of the events of that name:
+    how many others there are varies with how Orbax splits files.
 
     From then on nothing more is written, as after a real kill, whatever `finally`
     and `except` clauses still try.
     """
 
-    def __init__(self, at: int | None, *, is_real: bool = False) -> None:
+    def __init__(
+        self, at: int | tuple[str, int] | None, *, is_real: bool = False
+    ) -> None:
         self.at = at
         self.is_real = is_real
         self.count = 0
@@ -31,12 +36,17 @@ class Death:
             raise Killed(name)
         self.names.append(name)
         self.count += 1
-        if self.at is not None and self.count > self.at:
+        if self._is_due(name):
             before_dying()
             if self.is_real:
                 os.kill(os.getpid(), signal.SIGKILL)
             self.is_dead = True
             raise Killed(name)
+
+    def _is_due(self, name: str) -> bool:
+        if isinstance(self.at, tuple):
+            return (name, self.names.count(name)) == self.at
+        return self.at is not None and self.count > self.at
 
     @contextlib.contextmanager
     def installed(self):

@@ -274,10 +274,9 @@ def test_a_full_disk_costs_nothing_that_is_there(
 
 
 def test_a_damaged_checkpoint_costs_a_round_and_is_named(made, undisturbed, tmp_path):
-    _, expected, names = undisturbed
+    _, expected, _ = undisturbed
     folder = tmp_path / "run"
-    at = [i for i, name in enumerate(names) if name == "train"][3]
-    run_until_killed(made, folder, at)  # when the last round begins
+    run_until_killed(made, folder, ("train", 4))  # when the last round begins
     newest = RunFiles(folder).checkpoint / "round-00002"
     path = max(newest.rglob("d/*"), key=lambda p: p.stat().st_size)
     content = bytearray(path.read_bytes())
