@@ -289,9 +289,9 @@ def test_a_damaged_checkpoint_costs_a_round_and_is_named(made, undisturbed, tmp_
 
 
 def test_without_any_checkpoint_rounds_are_replayed(made, undisturbed, tmp_path):
-    _, expected, names = undisturbed
+    _, expected, _ = undisturbed
     folder = tmp_path / "run"
-    run_until_killed(made, folder, [i for i, n in enumerate(names) if n == "train"][3])
+    run_until_killed(made, folder, ("train", 4))
     for path in RunFiles(folder).checkpoint.rglob("manifest.json"):
         path.write_text("")
 
@@ -365,9 +365,9 @@ def test_results_without_a_config_are_not_built_on(made, tmp_path):
         run(made, files.folder)
 
 
-def test_other_software_is_told_and_written_down(made, undisturbed, tmp_path):
-    folder, names = tmp_path / "run", undisturbed[2]
-    run_until_killed(made, folder, [i for i, n in enumerate(names) if n == "train"][2])
+def test_other_software_is_told_and_written_down(made, tmp_path):
+    folder = tmp_path / "run"
+    run_until_killed(made, folder, ("train", 3))
     files = RunFiles(folder)
     written = store.read_json(files.config)
     written["environment"]["jax"] = "0.0.1"
