@@ -64,6 +64,15 @@ class Rule(NamedTuple):
 
     propose: Callable[[Array, Shard, Array], tuple[Array, tuple[Array, Array]]]
     decide: Callable[[Array, Candidates, Array], Decision]
+    is_drawn: bool = False  # candidates are draws, so there may be more than rows
+
+    def candidates_of(self, num_candidates: int, num_rows: int) -> int:
+        """Returns how many candidates a block of a pool has.
+
+        Draws stay as many where the pool is small, for padding changes its size, and
+        how many numbers are drawn is what a key stands for.
+        """
+        return num_candidates if self.is_drawn else min(num_candidates, num_rows)
 
 
 class _Rows(NamedTuple):
@@ -108,7 +117,7 @@ def blocked_selection(
         raise ValueError(f"first is {first!r}, expected one of {_FIRSTS}.")
     if num_candidates is None:
         num_candidates = default_candidates(batch_size)
-    num_candidates = min(num_candidates, rows.embedding.num_rows)
+    num_candidates = rule.candidates_of(num_candidates, rows.embedding.num_rows)
     mesh = find_mesh(mesh, rows)
     return _select(rule, key, rows, batch_size, first, num_candidates, mesh)
 

@@ -116,4 +116,4 @@ def _decide(uniform: Array, candidates: Candidates, budget: Array) -> Decision:
     return Decision(order, scores[order], jnp.sum(is_kept, dtype=jnp.int32))
 
 
-K_MEANS_PLUS_PLUS = Rule(_propose, _decide)
+K_MEANS_PLUS_PLUS = Rule(_propose, _decide, is_drawn=True)

@@ -84,7 +84,7 @@ def stream_selection(
     pool = _checked_pool(reader, embed, *masks)
     if num_candidates is None:
         num_candidates = default_candidates(batch_size)
-    block = min(num_candidates, reader.num_rows)
+    block = rule.candidates_of(num_candidates, reader.num_rows)
     return _select(rule, key, pool, batch_size, first, block)
 
 
