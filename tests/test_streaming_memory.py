@@ -11,7 +11,7 @@ import pytest
 from tests.peak_memory import IS_KNOWN
 
 WIDE, NARROW, PICKS = 256, 4, 32
-ALLOWED = 59 << 20  # bytes a selection may add to those of the process
+ALLOWED = 112 << 20  # bytes a selection may add; 50 to 70 MB seen, whatever the pool
 
 
 def feature_files(folder, num_rows):
@@ -45,7 +45,7 @@ def check_same(names, streamed, whole):
 @pytest.mark.skipif(not IS_KNOWN, reason="resident memory is read from /proc")
 @pytest.mark.parametrize("names", [("far", "drawn"), ("top", "noisy", "kept")])
 def test_selecting_adds_a_quarter_of_the_pool_to_the_process(tmp_path, names):
-    num_rows = 240_000
+    num_rows = 480_000
     paths = feature_files(tmp_path, num_rows)
     pool_bytes = 4 * num_rows * WIDE
     assert pool_bytes >= 3.9 * ALLOWED
