@@ -16,7 +16,10 @@ class Merges(NamedTuple):
 
 
 class _State(NamedTuple):
-    distances: Array  # [M, M] between clusters, each in the place of one of its rows
+    # Between clusters, each in the place of one of its rows; of `[a, b]` and `[b, a]`
+    # the one in the younger row counts. The last row is for what nobody reads.
+    distances: Array  # [M + 1, M]
+    age: Array  # [M] the step in which the row was written
     size: Array  # [M], 0 for places that were merged into others
     chain: Array  # [M] places, each the nearest to the one before
     length: Array
@@ -71,57 +74,72 @@ def _dendrogram(distances: Array, is_used: Array) -> Merges:
     is_apart = is_used[:, None] & is_used[None] & ~jnp.eye(num_rows, dtype=bool)
     heights = jnp.full(num_rows, jnp.inf, distances.dtype)
     state = _State(
-        distances=jnp.where(is_apart, distances, jnp.inf),
+        distances=jnp.pad(jnp.where(is_apart, distances, jnp.inf), ((0, 1), (0, 0))),
+        age=nowhere,
         size=is_used.astype(distances.dtype),
         chain=nowhere,
         length=jnp.int32(0),
         merges=Merges(nowhere, nowhere, heights, jnp.int32(0)),
     )
-    total = jnp.sum(is_used, dtype=jnp.int32) - 1
-    return lax.while_loop(lambda state: state.merges.num < total, _merge, state).merges
+    # A merge takes two places off the chain, which a step each had put there: at most
+    # three steps a row. In one loop of known length distances are changed where they
+    # are; a loop within a loop, or one that `vmap` masks, would copy them every time.
+    return lax.fori_loop(0, 3 * num_rows, _step, state).merges
 
 
-def _merge(state: _State) -> _State:
-    """Follows the chain until two clusters are nearest to each other; merges them."""
-    chain, length = _extend(state)
-    first, second = chain[length - 1], chain[length - 2]
-    keep, drop = jnp.minimum(first, second), jnp.maximum(first, second)
-    distances, size, merges = state.distances, state.size, state.merges
+def _step(index: Array, state: _State) -> _State:
+    """Makes the chain longer, or merges its last two clusters, or does nothing more."""
+    num_rows, is_there = state.size.size, state.size > 0
+    some = jnp.argmax(is_there).astype(jnp.int32)
+    chain = state.chain.at[0].set(jnp.where(state.length == 0, some, state.chain[0]))
+    length = jnp.maximum(state.length, 1)
+    last, before = chain[length - 1], chain[jnp.maximum(length - 2, 0)]
+    row = jnp.where(is_there, _between(state, last), jnp.inf)
+    # Both as sums over the row: nothing that is used below reads distances again.
+    nearest, least = jnp.argmin(row).astype(jnp.int32), jnp.min(row)
+    back = jnp.min(jnp.where(jnp.arange(num_rows) == before, row, jnp.inf))
+    is_open = jnp.sum(is_there) > 1
+    # Of several at the same distance the one before, or chains would go in rings.
+    is_mutual = (length > 1) & (back <= least)
+    is_merge, is_longer = is_open & is_mutual, is_open & ~is_mutual
+    place = jnp.where(is_longer, length, num_rows)
+    chain = chain.at[place].set(nearest, mode="drop")
+    length = jnp.where(is_merge, length - 2, jnp.where(is_longer, length + 1, length))
+    state = state._replace(chain=chain, length=length)
+    return _merge(state, last, before, least, jnp.where(is_merge, index + 1, 0))
+
+
+def _between(state: _State, place: Array) -> Array:
+    """Returns the distances of one cluster to all others, `[M]`."""
+    distances, age = state.distances, state.age
+    column = distances[:-1, place]
+    return jnp.where(age[place] >= age, distances[place], column)
+
+
+def _merge(
+    state: _State, last: Array, before: Array, height: Array, age: Array
+) -> _State:
+    """Puts one cluster in the place of two, if `age` is a step."""
+    size, merges, is_merge = state.size, state.merges, age > 0
+    num_rows = size.size
+    keep, drop = jnp.minimum(last, before), jnp.maximum(last, before)
     share = size[keep] / (size[keep] + size[drop])
-    row = share * distances[keep] + (1 - share) * distances[drop]
-    index = jnp.arange(size.size)
+    both = jnp.stack([_between(state, keep), _between(state, drop)])
+    row = jnp.matmul(jnp.stack([share, 1 - share]), both, precision="highest")
+    index = jnp.arange(num_rows)
     row = jnp.where((index == keep) | (index == drop), jnp.inf, row)
+    place = jnp.where(is_merge, merges.num, num_rows)
     merges = Merges(
-        left=merges.left.at[merges.num].set(keep),
-        right=merges.right.at[merges.num].set(drop),
-        height=merges.height.at[merges.num].set(distances[first, second]),
-        num=merges.num + 1,
+        left=merges.left.at[place].set(keep, mode="drop"),
+        right=merges.right.at[place].set(drop, mode="drop"),
+        height=merges.height.at[place].set(height, mode="drop"),
+        num=merges.num + is_merge,
     )
-    distances = distances.at[keep].set(row).at[:, keep].set(row)
-    size = size.at[keep].add(size[drop]).at[drop].set(0)
-    return _State(distances, size, chain, length - 2, merges)
-
-
-def _extend(state: _State) -> tuple[Array, Array]:
-    """Returns the chain, grown until its last two clusters are each other's nearest."""
-
-    def look(chain: Array, length: Array) -> tuple[Array, Array]:
-        row = jnp.where(state.size > 0, state.distances[chain[length - 1]], jnp.inf)
-        nearest = jnp.argmin(row).astype(jnp.int32)
-        before = chain[jnp.maximum(length - 2, 0)]
-        # Of several at the same distance the one before, or chains would go in rings.
-        is_before = (length > 1) & (row[before] <= row[nearest])
-        return nearest, is_before
-
-    def step(carry: tuple[Array, Array, Array, Array]) -> tuple:
-        chain, length, nearest, _ = carry
-        chain = chain.at[length].set(nearest)
-        return chain, length + 1, *look(chain, length + 1)
-
-    is_empty = state.length == 0
-    some = jnp.argmax(state.size > 0).astype(jnp.int32)
-    chain = jnp.where(is_empty, state.chain.at[0].set(some), state.chain)
-    length = jnp.where(is_empty, 1, state.length)
-    start = (chain, length, *look(chain, length))
-    chain, length, _, _ = lax.while_loop(lambda carry: ~carry[3], step, start)
-    return chain, length
+    moved = jnp.where(is_merge, size[drop], 0)
+    place = jnp.where(is_merge, keep, num_rows)
+    return state._replace(
+        distances=state.distances.at[place].set(row),
+        age=state.age.at[place].set(age, mode="drop"),
+        size=size.at[keep].add(moved).at[drop].add(-moved),
+        merges=merges,
+    )
