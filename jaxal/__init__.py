@@ -34,13 +34,13 @@ from jaxal.loop import (
     seed_axes,
     tell,
 )
+from jaxal.mapping import map_rows
 from jaxal.metrics import Metrics, classification_metrics, expected_calibration_error
 from jaxal.oracles import array_oracle, noisy_oracle, reluctant_oracle
 from jaxal.planning import Plan, plan
 from jaxal.pool import (
     POOL_AXIS,
     make_pool,
-    map_rows,
     pool_mesh,
     regression_pool,
     reveal,

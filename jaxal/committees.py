@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.learner import FitInfo, supervised
+from jaxal.mapping import map_rows
 from jaxal.metrics import classification_metrics
-from jaxal.pool import map_rows
 from jaxal.posterior import deep_ensemble, mean_probabilities
 from jaxal.types import Learner, Model, Output, Pool, Posterior, Variables
 

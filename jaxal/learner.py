@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.augment import Augmentation
+from jaxal.mapping import map_rows
 from jaxal.metrics import classification_metrics
 from jaxal.optimizers import Optimizer, sgd
-from jaxal.pool import map_rows
 from jaxal.posterior import deep_ensemble, deterministic, mean_probabilities
 from jaxal.types import Learner, Model, Pool, Variables
 from jaxal.weights import Averaging, Refit, retrain

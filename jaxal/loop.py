@@ -10,10 +10,11 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding
 
 from jaxal import checks
+from jaxal.answers import check_answers
 from jaxal.initial import random_rows
 from jaxal.metrics import Metrics
 from jaxal.pacing import paced
-from jaxal.pool import UNLABELLED, replicate, reveal
+from jaxal.pool import replicate, reveal
 from jaxal.posterior import deterministic, mc_dropout
 from jaxal.types import (
     Learner,
@@ -258,18 +259,7 @@ def tell(
       >>> tell(state, row, jnp.array([1])).pool.labels
       Array([-1, -1, -1,  1], dtype=int32)
     """
-    labels = jnp.asarray(labels)
-    if labels.shape != selection.indices.shape:
-        raise ValueError(
-            f"labels has shape {list(labels.shape)}, expected "
-            f"{list(selection.indices.shape)}: one answer for each selected row, -1 "
-            "where there is none."
-        )
-    kind = jnp.floating if _is_regression(state.pool) else jnp.integer
-    if not jnp.issubdtype(labels.dtype, kind):
-        what = "real numbers" if kind is jnp.floating else "class numbers"
-        raise ValueError(f"labels has dtype {labels.dtype}, expected {what}.")
-    _refuse_bad_answers(state.pool, selection, labels, num_classes)
+    labels = check_answers(state.pool, selection, labels, num_classes)
     pool = reveal(state.pool, selection.indices, labels, selection.is_valid)
     return state._replace(pool=pool, round=state.round + 1)
 
@@ -385,10 +375,6 @@ def _segmented(learner: Learner) -> Callable[..., tuple[Any, Any]] | None:
     return fit
 
 
-def _is_regression(pool: Pool) -> bool:
-    return jnp.issubdtype(pool.labels.dtype, jnp.floating)
-
-
 def _refuse_bad_rows(num_bad_rows: Array) -> None:
     if isinstance(num_bad_rows, jax.core.Tracer):
         return
@@ -396,31 +382,4 @@ def _refuse_bad_rows(num_bad_rows: Array) -> None:
         raise FloatingPointError(
             f"The model's outputs are NaN or infinite on {bad} rows of the pool; "
             "nothing was selected. Lower the learning rate, or check the inputs."
-        )
-
-
-def _refuse_bad_answers(
-    pool: Pool, selection: Selection, labels: Array, num_classes: int | None
-) -> None:
-    values = (pool.is_labelled, *selection, labels)
-    if any(isinstance(value, jax.core.Tracer) for value in values):
-        return
-    answers = labels[selection.is_valid]
-    is_real = _is_regression(pool)
-    is_odd = jnp.isinf(answers) if is_real else answers < UNLABELLED
-    if num_classes is not None and not is_real:
-        is_odd |= answers >= num_classes
-    if bool(is_odd.any()):
-        top = "C - 1" if num_classes is None else num_classes - 1
-        fit = f"classes 0 to {top}, or -1" if not is_real else "numbers, or NaN"
-        raise ValueError(
-            f"labels holds {sorted(set(answers[is_odd].tolist()))}, expected {fit} for "
-            "no answer. Nothing was written down; answer again."
-        )
-    is_taken = pool.is_labelled[selection.indices] & selection.is_valid
-    if bool(is_taken.any()):
-        rows = selection.indices[is_taken].tolist()
-        raise ValueError(
-            f"Rows {rows} are labelled already. Was this selection told twice, or does "
-            "it belong to another state?"
         )

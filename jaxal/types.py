@@ -56,7 +56,7 @@ class Pool(NamedTuple):
     """A pool of fixed size; what changes between rounds is its masks."""
 
     inputs: Array  # [N, ...]
-    labels: Array  # [N] int32, -1 where nobody has answered
+    labels: Array  # [N] int32, -1 where nobody has answered; or float32, NaN there
     is_labelled: Array  # [N] bool
     is_valid: Array  # [N] bool, False on rows that pad N to the mesh
 

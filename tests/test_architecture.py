@@ -21,6 +21,7 @@ ALLOWED = {
     "scores": BASE | {"curvature"},
     "embeddings": BASE,
     "pool": BASE,
+    "mapping": BASE | {"pool"},
     "posterior": BASE,
     "cluster": BASE | {"pool"},
     "selection": BASE | {"curvature", "embeddings", "pool"},
@@ -38,16 +39,18 @@ ALLOWED = {
     "initial": BASE,
     "oracles": BASE | {"pool"},
     "classifiers": BASE | {"posterior"},
-    "committees": BASE | {"learner", "metrics", "pool", "posterior"},
+    "committees": BASE | {"learner", "mapping", "metrics", "posterior"},
     "curvature": set(),
     "regression": BASE | {"learner"},
     "laplace": BASE | {"curvature"},
     "strategies": BASE | MATHS | {"laplace"},
-    "viewing": BASE | {"pool", "pacing"},
-    "testing": BASE | {"pool", "viewing"},
+    "viewing": BASE | {"mapping", "pool", "pacing"},
+    "testing": BASE | {"mapping", "pool", "viewing"},
     "learner": BASE
-    | {"augment", "metrics", "optimizers", "pool", "posterior", "weights"},
-    "loop": BASE | {"initial", "metrics", "pacing", "pool", "posterior", "viewing"},
+    | {"augment", "mapping", "metrics", "optimizers", "pool", "posterior", "weights"},
+    "answers": BASE | {"pool"},
+    "loop": BASE
+    | {"answers", "initial", "metrics", "pacing", "pool", "posterior", "viewing"},
 }
 FREE = {"runs", "__init__", "__main__"}  # on top of everything
 

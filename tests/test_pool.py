@@ -5,14 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxal.pool import (
-    make_pool,
-    map_rows,
-    map_some_rows,
-    pool_mesh,
-    reveal,
-    row_buffers,
-)
+from jaxal.mapping import map_rows, map_some_rows, row_buffers
+from jaxal.pool import make_pool, pool_mesh, reveal
 from tests.toys import DEVICE_COUNTS
 
 

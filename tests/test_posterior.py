@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxal.mapping import map_rows
 from jaxal.models import mlp
-from jaxal.pool import make_pool, map_rows, pool_mesh
+from jaxal.pool import make_pool, pool_mesh
 from jaxal.posterior import deep_ensemble, deterministic, mc_dropout
 from tests.toys import DEVICE_COUNTS, linear
 
