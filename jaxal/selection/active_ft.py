@@ -63,7 +63,7 @@ def active_ft(
     batch, before there is any label.
 
     The nearest points are found anew every `assign_every` steps, in between the
-    gradient is exact for those; 1 is the paper's. The cost is
+    gradient is exact for those; 1 is the authors'. The cost is
     `O(num_steps (N K D / assign_every + K^2 D))`.
 
     Args:
@@ -72,7 +72,7 @@ def active_ft(
       is_available: `[N]` bool, rows to be matched, and picked.
       is_labelled: `[N]` bool, not used.
       batch_size: picks `K`, static.
-      temperature: T. The default is the paper's, as are the next three.
+      temperature: T. The default is the authors' for CIFAR, as are the next three.
       balance: b, how much points repel each other.
       learning_rate: of Adam.
       num_steps: of Adam, static.

@@ -42,7 +42,8 @@ def alfa_mix(
 ) -> Selection:
     r"""Picks from clusters of the rows whose prediction mixing with anchors changes.
 
-    Anchors `a` are the mean features of each class, over labelled rows. Row `h` with
+    Anchors `a` are the mean features of each class, over labelled rows. (For a class
+    without any, the authors' code takes the mean of them all.) Row `h` with
     predicted class `y` is mixed to `h + alpha (a - h)`, elementwise, with the `alpha`
     of `|alpha| <= epsilon` that raises the loss of `y` most, to first order:
 
@@ -67,7 +68,7 @@ def alfa_mix(
       batch_size: picks `K`, static.
       logits: `[N, C]`; the last layer is found from them, see `linear_head`.
       labels: `[N]` int, -1 where nobody has answered; read at labelled rows only.
-      step: of `epsilon sqrt(D)`, in (0, 1], static. The paper's is 0.2.
+      step: of `epsilon sqrt(D)`, in (0, 1], static. The authors' is 0.2.
       num_steps: the most steps of k-means, static.
       mesh: where the rows live, by default as the features are sharded.
 

@@ -46,7 +46,8 @@ def bait(
 
     A forward pass adds `oversample * K` rows, each time the one that lowers the trace
     most; a backward pass removes, one by one, those that raise it least. M, the
-    weights in it and the defaults are those of the authors' code.
+    weights in it and the defaults are those of the authors' code (which has
+    c = 0.01 on CIFAR).
 
     A row is judged by R x R matrices, and a pick changes M by rank R, so these are
     kept up to date (Woodbury) in place of being computed from M again for all rows:

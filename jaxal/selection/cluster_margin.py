@@ -64,10 +64,10 @@ def cluster_margin(
       is_labelled: `[N]` bool, unused: labelled rows are neither clustered nor avoided.
       batch_size: picks `K`, static.
       scores: `[N]`, higher is more uncertain: `margin(logits)` in the paper.
-      oversample: candidates for each pick, at least 1, static. The paper's are 1.25 to
-        10.
+      oversample: candidates for each pick, at least 1, static. Reproductions of the
+        paper take 1.25 to 10.
       rows_per_cluster: clusters are merged until they have at least so many rows on
-        average, static; 10 in the paper.
+        average, static; 10 is a choice made here.
       num_clustered: the most rows to cluster, static; their distances, four bytes
         times its square, are held.
       mesh: where the rows live, by default as the embedding is sharded.

@@ -63,8 +63,9 @@ def dcom(
     over available rows, and `d_n` the number of uncovered rows in a ball of the mean
     radius, which then counts as covered. Ties go to the lower row.
 
-    The authors find a row's radius once, when it is labelled, and scale `u` anew after
-    each pick; a selector has no memory, so here radii are those of today's predictions.
+    The authors find a row's radius once, when it is labelled, scale `u` anew after each
+    pick, and let `c` count what radii so far cover; a selector has no memory, so here
+    radii are those of today's predictions.
 
     Args:
       key: a typed key, consumed; used when no row left is worth anything.
@@ -80,7 +81,7 @@ def dcom(
         authors take for CIFAR-10, see `purity_radius`.
       max_radius: no ball is larger. The authors'.
       num_halvings: steps of bisection, static. By default radii are found to
-        `1.1 / 2^6`, which is what the authors' resolution of 0.02 takes.
+        `1.1 / 2^6`; the authors stop below 0.05, which takes five.
       centre: a, the coverage at which uncertainty takes over. The authors'.
       steepness: k, how suddenly it does. The authors'.
       mesh: where the rows live, by default as the embedding is sharded.

@@ -43,9 +43,10 @@ def drop_query(
     Features are dropped `M` times, each with probability `rate`, the others divided by
     `1 - rate`, and put through the last layer. A row is a candidate where more than
     half of the `M` predictions differ from that of all features; `k_means_nearest` on
-    their features picks. The paper does not say what to do with fewer than `K`
-    candidates: others follow in the order of how many predictions differed, at random
-    among equals.
+    their features picks. With fewer than `K` candidates, others follow in the order of
+    how many predictions differed, at random among equals. (The authors' code asks for
+    fewer differences while there are fewer than `25 K` candidates, fills up at random,
+    and clusters rows of unit length.)
 
     What is dropped belongs to the row, so the picks do not depend on chunks or devices.
 
@@ -56,8 +57,8 @@ def drop_query(
       is_labelled: `[N]` bool, unused: labelled rows are neither clustered nor avoided.
       batch_size: picks `K`, static.
       logits: `[N, C]`; the last layer is found from them, see `linear_head`.
-      num_dropouts: M, static. The default is the paper's.
-      rate: of dropout, static. The default is the paper's.
+      num_dropouts: M, static. The default is the authors'.
+      rate: of dropout, static. The default is the authors'.
       num_steps: the most steps of k-means, static.
       mesh: where the rows live, by default as the features are sharded.
 

@@ -41,7 +41,8 @@ def fisher_embedding(
       logits: `[N, C]`.
       features: `[N, D]`, what the last layer sees; append a column of ones for a bias.
       approximation: "full", "top" or "binary", static.
-      num_classes: columns kept by "top", static. The default is the paper's.
+      num_classes: columns kept by "top", static. The default is that of the
+        authors' experiments.
 
     Returns:
       FisherEmbedding with (E, R) = (C, C), (C, num_classes) or (1, 1).

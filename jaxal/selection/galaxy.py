@@ -34,8 +34,8 @@ def galaxy(
     The paper labels each row before it picks the next. Here the answers of a batch come
     together, at its end; until then a pick counts as labelled with `assumed`, by
     default the predicted class. With `batch_size` 1, or with the truth as `assumed`,
-    the picks are those of the paper. Classes alternate at random, as in the authors'
-    later code.
+    rows are picked as in the paper. Classes are drawn at random, as in the authors'
+    later code; in that of the paper they take turns.
 
     Args:
       key: a typed key, consumed.

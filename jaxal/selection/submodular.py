@@ -92,8 +92,10 @@ def facility_location(
       covers: what a query's mutual information covers, static.
       eta: how much the query counts for; the default is that of the authors' code.
       nu: how hard private rows are avoided.
-      kernel: "cosine", one plus the cosine, halved, as in the authors' code; "rbf" on
-        rows of unit length; or "linear", for features that are not negative.
+      kernel: "cosine", one plus the cosine, halved, as in the authors' code where there
+        is a query or a private set, and a choice made here where there is none, for
+        which it has the cosine; "rbf" on rows of unit length; or "linear", for
+        features that are not negative.
       bandwidth: of "rbf".
       num_targets: rows of `V` the sums are taken over, static; None for all.
       mesh: where the rows live, by default as the embedding is sharded.

@@ -93,8 +93,9 @@ def log_determinant(
       eta: how much the query counts for, 0 to 1; the default is the authors' code's.
       nu: how hard private rows are avoided, 0 to 1.
       ridge: what the diagonal is raised by; the default is the authors' code's.
-      kernel: "cosine", one plus the cosine, halved, as in the authors' code; "rbf" on
-        rows of unit length; or "linear".
+      kernel: "cosine", one plus the cosine, halved, as in the authors' code where there
+        is a query or a private set, and a choice made here where there is none, for
+        which it has the cosine; "rbf" on rows of unit length; or "linear".
       bandwidth: of "rbf".
       mesh: where the rows live, by default as the embedding is sharded.
 

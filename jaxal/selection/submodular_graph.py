@@ -87,8 +87,9 @@ def graph_cut(
       is_private: as `is_query`.
       trade_off: what likeness among picks costs. Up to 0.5, `f` never decreases.
       nu: how hard private rows are avoided.
-      kernel: "cosine", one plus the cosine, halved, as in the authors' code; "rbf" on
-        rows of unit length; or "linear".
+      kernel: "cosine", one plus the cosine, halved, as in the authors' code where there
+        is a query or a private set, and a choice made here where there is none, for
+        which it has the cosine; "rbf" on rows of unit length; or "linear".
       bandwidth: of "rbf".
       mesh: where the rows live, by default as the embedding is sharded.
 

@@ -52,8 +52,9 @@ def typiclust(
       is_available: `[N]` bool, rows that may be picked.
       is_labelled: `[N]` bool, rows that speak for their clusters; None for no such.
       batch_size: picks `K`, static.
-      max_clusters: static. The default is the paper's, as are the next two.
-      min_cluster_size: rows of the smallest cluster to pick from.
+      max_clusters: static. The default is the authors', as are the next two.
+      min_cluster_size: rows of the smallest cluster to pick from. The authors' code
+        wants more than 5.
       num_neighbours: neighbours that typicality looks at, static.
       num_steps: the most steps of k-means, static.
       mesh: where the rows live, by default as the embedding is sharded.

@@ -81,7 +81,7 @@ def vessal(
       is_labelled: `[N]` bool, unused, as in the authors' code.
       batch_size: picks `K`, static.
       num_dims: most coordinates `P`, static: time grows with `N P^2`. The authors have
-        2,560.
+        2,560 on their widest data.
       regularization: lambda, static. The default is the authors' code's.
       mesh: where the rows live, by default as the embedding is sharded.
 

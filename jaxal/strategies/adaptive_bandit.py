@@ -42,19 +42,20 @@ def albl(
     $w_e \leftarrow w_e \exp(\frac{p_{min}}{2} (\hat r_e + \frac{1}{p_e}
     \sqrt{\ln(E / \delta) / (E T)}))$.
 
-    The paper buys one row a time and its arms are rows; here K rows are bought
-    together and the arms are the strategies' batches, or no strategy could be told
-    from another by what it earns. A row of the batch had the probability
+    The authors buy one row a time, and pay every strategy that proposed it; here K rows
+    are bought together and the arms are the strategies' batches, or no strategy could
+    be told from another by what it earns. A row of the batch had the probability
     `q = p_0 K / n + sum_e p_e [e proposes it]` of being bought, chance being strategy 0
     and n the available rows, and weighs `1 / (n q)`; the mean over rounds of weighted
     correct answers estimates accuracy without bias, for a fixed network.
 
     Args:
-      strategies: what to choose from besides chance, which always takes part, as in
-        the paper; margin and Core-set by default. All of them choose every round.
+      strategies: what to choose from besides chance, which always takes part, as by
+        default in the authors' code; margin and Core-set by default.
+        All of them choose every round.
       horizon: T, rounds that are planned. It sets $p_{min} = \sqrt{\ln E / (E T)}$, at
         most 1 / E.
-      delta: how sure the bound of EXP4.P is to hold.
+      delta: how sure the bound of EXP4.P is to hold; the default is the authors'.
 
     Returns:
       A `Strategy` with memory that needs logits, labels and what its parts need.

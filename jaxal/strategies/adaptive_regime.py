@@ -43,18 +43,19 @@ def select_al(
     doubtful ones. So the network is trained again without the typical and without the
     doubtful part of its labels; whichever lacks more says what to buy.
 
-    The paper retrains the network itself. Here a logistic regression on the network's
-    features stands in for it, so that the test is part of the compiled choice: in
-    `num_folds` folds of at most `max_rows` labelled rows it loses `fraction` of each
+    Here a logistic regression on the network's features stands in for the network, so
+    that the test is part of the compiled choice: in `num_folds` folds of at most
+    `max_rows` labelled rows it loses `fraction` of each
     class, and its error is counted on the fold. Doubt is the margin of a regression
     that has not seen the row; typicality, the inverse of the mean distance to the 20
     nearest rows, as in TypiClust, of 2,048 rows drawn from the pool. Where the errors
     are equal, as without labels they are, labels count as few.
 
     Args:
-      low: who chooses while labels are few; TypiClust by default, as in the paper.
+      low: who chooses while labels are few; TypiClust by default.
       high: who chooses once they are many; margin by default.
-      fraction: of each class's labels that is left out, rounded down.
+      fraction: of each class's labels that is left out, rounded down; 0.3 is a choice
+        made here, as are the next two.
       num_folds: folds of the test, at least 2.
       max_rows: labelled rows the test looks at, drawn at random where there are more.
 

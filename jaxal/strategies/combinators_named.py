@@ -1,4 +1,4 @@
-"""Combinations that have a name in the field, with their papers' settings."""
+"""Combinations that have a name in the field, with settings that are usual for them."""
 
 from jaxal.strategies.combinators import schedule, stochastic
 from jaxal.strategies.combinators_pools import partition, uncertain_then_diverse
@@ -12,9 +12,8 @@ def tcm(*, transition: int = 100, first: Strategy | None = None) -> Strategy:
     """Returns TCM: diversity until there are some labels, margin from then on.
 
     Args:
-      transition: labelled rows from which margin chooses. The paper changes over after
-        the first few small steps; 100 is ten a class of ten classes, a choice made
-        here.
+      transition: labelled rows from which margin chooses. The paper changes over early;
+        100 is ten a class of ten classes, a choice made here.
       first: who chooses before that; TypiClust, as in the paper, by default.
 
     Returns:

@@ -20,9 +20,9 @@ def typiclust(
     """Returns TypiClust: the most typical row of each cluster without labels.
 
     Args:
-      max_clusters: most clusters; the paper's.
-      min_cluster_size: rows of the smallest cluster to pick from; the paper's.
-      num_neighbours: what typicality looks at; the paper's.
+      max_clusters: most clusters; the authors'.
+      min_cluster_size: rows of the smallest cluster to pick from; the authors'.
+      num_neighbours: what typicality looks at; the authors'.
       unit_norm: whether features are scaled to unit norm first, as the authors do.
 
     Returns:
@@ -163,11 +163,11 @@ def active_ft(
     """Returns ActiveFT: rows nearest to points that match the pool, spread out.
 
     Args:
-      temperature: of similarities; the paper's.
-      balance: how much points repel each other; the paper's.
-      learning_rate: of Adam; the paper's.
-      num_steps: of Adam; the paper's.
-      assign_every: steps between two passes over the pool; 1 is the paper's.
+      temperature: of similarities; the authors', on CIFAR as the next three.
+      balance: how much points repel each other.
+      learning_rate: of Adam.
+      num_steps: of Adam; the authors take 100 on ImageNet.
+      assign_every: steps between two passes over the pool; 1 is the authors'.
 
     Returns:
       A `Strategy` that needs features.

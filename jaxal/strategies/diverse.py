@@ -21,7 +21,7 @@ def clue(*, temperature: float = 1.0, num_steps: int = 25) -> Strategy:
     the same; a row of another cluster is hardly ever nearer.)
 
     Args:
-      temperature: of the softmax; 1 is the paper's for DomainNet, 0.1 for digits.
+      temperature: of the softmax; 1 is the authors' for digits, 0.1 for DomainNet.
       num_steps: the most steps of k-means.
 
     Returns:
@@ -74,8 +74,8 @@ def cluster_margin(
     pool where it is no larger. See `jaxal.cluster_margin`.
 
     Args:
-      oversample: candidates for each pick; 1.25 to 10 in the paper.
-      rows_per_cluster: rows of a cluster, on average; 10 in the paper.
+      oversample: candidates for each pick; 1.25 to 10 in reproductions.
+      rows_per_cluster: rows of a cluster, on average; 10 is a choice made here.
       num_clustered: the most rows to cluster.
 
     Returns:

@@ -59,8 +59,8 @@ def information_density(
     others.
 
     Args:
-      score: from `[B, C]` logits to `[B]`, not negative. The paper weights the entropy.
-      exponent: $\beta$, how much density counts. The default is the paper's.
+      score: from `[B, C]` logits to `[B]`, not negative; the entropy by default.
+      exponent: $\beta$, how much density counts; 1 is a choice made here.
 
     Returns:
       A `Strategy` that streams logits and needs features. Cost: `N (C + D)`
@@ -106,8 +106,8 @@ def expected_error_reduction(
 
     The last layer is retrained (`num_steps` Newton steps) on each candidate with each
     label; the candidates whose answers lower the expected loss of the other unlabelled
-    rows most, weighted by how likely each answer is, are bought. As in the paper,
-    candidates and the rows whose loss counts are random subsets.
+    rows most, weighted by how likely each answer is, are bought.
+    Candidates and the rows whose loss counts are random subsets.
 
     Cost for B candidates, M targets and L labelled rows: `B C D (C D + C M)` and, once,
     `(C D)^2 (C D + L)` operations, and memory for a few matrices `[C D, C D]`: not for

@@ -49,7 +49,7 @@ def bait_top(
     """Returns BAIT that expects labels among the most probable classes only.
 
     Args:
-      num_classes: classes a label is expected among. The default is the paper's.
+      num_classes: classes a label is expected among; 2 in the authors' experiments.
       regularization: as for `bait`.
       oversample: as for `bait`.
 

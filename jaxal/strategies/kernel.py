@@ -63,7 +63,8 @@ def max_det(
     """Returns MaxDet: rows uncertain given the labelled ones, and given each other.
 
     Rows are projected to `num_dims` random coordinates and divided by the root of
-    their mean squared norm, as the authors do, so that `noise` has a meaning.
+    their mean squared norm, so that `noise` has a meaning. (The authors divide by that
+    of the labelled rows.)
 
     Args:
       of: "gradients", BADGE's gradient embedding with the predicted class as label, or
