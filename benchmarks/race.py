@@ -202,7 +202,7 @@ def _summary(
 
 def _quality(workload: Workload, folder: pathlib.Path, picks: np.ndarray) -> dict:
     distinct = len(np.unique(picks))
-    if workload.work == "ranked":
+    if workload.work not in workloads.SPREADING:
         return {"distinct": distinct}
     arrays = workloads.read(folder)
     spread = workloads.quality(workload.work, arrays, picks)

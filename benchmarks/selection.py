@@ -18,6 +18,7 @@ from race import race
 from workloads import Workload
 
 WORKS = ("badge", "coreset", "ranked")
+WORKS += ("clue", "drop_query", "max_herding", "prob_cover", "typiclust")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

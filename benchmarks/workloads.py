@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+SPREADING = ("badge", "coreset")  # of which a floor and a quality are known
 _CHUNK = 65536  # rows drawn at a time, so that a large pool needs no second copy
 
 
 class Workload(NamedTuple):
     """What has to be selected from what."""
 
-    work: str  # "badge" or "coreset"
+    work: str  # "badge", "coreset", "ranked", or the name of a strategy
     rows: int
     features: int
     classes: int
@@ -21,7 +22,9 @@ class Workload(NamedTuple):
 
     @property
     def flops(self) -> float:
-        """Operations of the products that an exact method cannot do without."""
+        """Operations of products that an exact method needs; 0 where none is known."""
+        if self.work not in SPREADING:
+            return 0.0
         rows = self.rows - self.labelled  # that may be picked
         if self.work == "badge":
             return 2.0 * rows * self.batch_size * (self.features + self.classes)
@@ -31,7 +34,7 @@ class Workload(NamedTuple):
     @property
     def bytes(self) -> int:
         """Bytes of the arrays that are handed over."""
-        per_row = self.features + (self.classes if self.work == "badge" else 0)
+        per_row = self.features + (self.classes if self.work != "coreset" else 0)
         return 4 * self.rows * per_row
 
 

@@ -26,7 +26,7 @@ PEERS = {
 class Task(NamedTuple):
     """What one library is asked to do."""
 
-    work: str  # "badge", "coreset" or "ranked"
+    work: str  # "badge", "coreset", "ranked", or the name of a strategy
     arrays: dict[str, np.ndarray]  # features [N, D], logits [N, C], is_labelled [N]
     batch_size: int
 
@@ -41,6 +41,13 @@ class NotOfferedError(Exception):
 
 
 Run = Callable[[int], np.ndarray]
+
+
+def offered(library: str, works: dict[str, Run], task: Task) -> Run:
+    """Returns what a library does for a task, if it does."""
+    if task.work not in works:
+        raise NotOfferedError(f"{library} has no {task.work}")
+    return works[task.work]
 
 
 def prepare(name: str, task: Task) -> Run:

@@ -1,4 +1,6 @@
-"""jaxal itself: blocked exact k-means++ and k-center."""
+"""jaxal itself: blocked exact k-means++ and k-center, and strategies by name."""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,8 @@ def prepare(task: Task) -> Run:
     features, logits = placed["features"], placed["logits"]
     num_rows, is_labelled = len(task.arrays["features"]), placed["is_labelled"]
     is_free = _place(~np.asarray(task.arrays["is_labelled"]))
-    work, size = task.work, {"batch_size": task.batch_size}
+    work, task_size = task.work, task.batch_size
+    size = {"batch_size": task_size}
     del task  # `run` must not keep the arrays on disk mapped: they would count twice
 
     def badge(key: jax.Array) -> tuple:
@@ -36,17 +39,27 @@ def prepare(task: Task) -> Run:
 
     works = {"badge": badge, "coreset": coreset, "ranked": ranked}
     if work not in works:
-        raise NotOfferedError(work)
+        view = jaxal.View(is_free, is_labelled, logits=logits, features=features)
+        works[work] = _by_name(work, view, task_size)
 
     def run(seed: int) -> np.ndarray:
         selection, passes = works[work](jax.random.key(seed))
         picks = np.asarray(selection.indices)
-        run.facts = {"passes": int(passes)}
+        run.facts = {} if passes is None else {"passes": int(passes)}
         assert picks.max() < num_rows
         return picks
 
     run.facts = {}
     return run
+
+
+def _by_name(name: str, view: jaxal.View, batch_size: int) -> Callable:
+    """Returns a registered strategy's choice, whose passes are not counted."""
+    if name not in jaxal.strategy_names():
+        raise NotOfferedError(name)
+    chosen = jaxal.strategy(name)
+    select = jax.jit(lambda key, view: chosen.select(key, view, batch_size))
+    return lambda key: (select(key, view), None)
 
 
 def _place(values: np.ndarray) -> jax.Array:

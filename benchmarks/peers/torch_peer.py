@@ -7,7 +7,7 @@ code does. Core-set computes all distances to labelled rows in blocks first.
 import numpy as np
 import torch
 
-from peers import Run, Task
+from peers import Run, Task, offered
 
 
 def prepare(task: Task) -> Run:
@@ -59,4 +59,5 @@ def prepare(task: Task) -> Run:
         entropy[is_labelled] = -torch.inf
         return entropy.topk(task.batch_size).indices.numpy()
 
-    return {"badge": badge, "coreset": coreset, "ranked": ranked}[task.work]
+    works = {"badge": badge, "coreset": coreset, "ranked": ranked}
+    return offered("torch", works, task)

@@ -7,6 +7,7 @@ be told from that of others.
 
 import contextlib
 import json
+import os
 import pathlib
 import re
 import sys
@@ -30,6 +31,16 @@ def memory(field: str) -> int:
         return 0
     found = re.search(rf"{field}:\s+(\d+) kB", status)
     return int(found.group(1)) * 1024 if found else 0
+
+
+def bound_memory() -> None:
+    """Lets no library take the machine down: what asks for more gets a MemoryError."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        page, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
+        most = int(0.8 * page * pages)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 def forget_peak() -> None:
@@ -90,6 +101,7 @@ def main() -> None:
             answer(rates.measure())
         return
     arrays = workloads.read(pathlib.Path(folder))
+    bound_memory()
     try:
         run, facts = prepare(name, peers.Task(work, arrays, int(batch_size)))
     except peers.NotOfferedError as error:
