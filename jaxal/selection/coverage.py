@@ -135,7 +135,8 @@ def _advance(
 ) -> _State:
     """Looks at a block of candidates, and picks among them while it is certain."""
     num_rows = shard.num_rows * shard.num_devices
-    size = min(_block_size(state.picks.indices.size), num_rows)
+    size = _block_size(state.picks.indices.size, targets.weights.size)
+    size = min(size, num_rows)
     values = jnp.where(state.picks.is_open, state.stale, -jnp.inf)
     found, candidates = highest(shard, values, min(size + 1, num_rows))
     if size == num_rows:
@@ -192,7 +193,8 @@ def _put(shard: Shard, values: Array, rows: Array, some: Array) -> Array:
     return values.at[where].set(some, mode="drop")
 
 
-def _block_size(batch_size: int) -> int:
+def _block_size(batch_size: int, num_targets: int) -> int:
     """Returns how many candidates are looked at together."""
     most = 128 if jax.default_backend() == "cpu" else 512
-    return min(max(32, batch_size // 8), most)
+    # With few targets a block costs less than finding its candidates: make it large.
+    return max(min(max(32, batch_size // 8), most), min(512, 2**19 // num_targets))
