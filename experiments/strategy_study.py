@@ -49,6 +49,7 @@ from jaxal.optimizers import adamw
 
 NUM_CLASSES, NUM_FEATURES = 10, 64
 BUDGETS = {"low": 20, "high": 300}  # labels to start with
+SEEDS = 20
 QUERY_SIZE, ROUNDS = 20, 5
 RATE = 0.2  # of dropout
 
@@ -176,7 +177,7 @@ def accuracies(params: Any, test: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
 
 def study(names: Sequence[str], num_seeds: int, kept: pathlib.Path) -> Curves:
     """Returns every curve, `[seeds][rounds]`; what the file `kept` has is not rerun."""
-    keys = jax.random.split(jax.random.key(0), num_seeds)
+    keys = jax.random.split(jax.random.key(0), max(SEEDS, num_seeds))[:num_seeds]
     data = {"digits": digits()}
     data["mnist"] = mnist(len(data["digits"].labels))  # one shape, one compilation
     found: Curves = {f"{d} {b}": {} for b in BUDGETS for d in data}
@@ -209,8 +210,8 @@ def table(found: Curves) -> str:
     names = [n for n in means[settings[0]] if n != "random"]
 
     def gain(name: str) -> float:
-        gaps = [means[s][name].mean() - means[s]["random"].mean() for s in settings]
-        return float(np.mean(gaps))
+        gaps = [_paired(means[s][name], means[s]["random"]) for s in settings]
+        return float(np.mean([np.mean(ours - theirs) for ours, theirs in gaps]))
 
     lines = [
         "| strategy | " + " | ".join(settings) + " |",
@@ -221,7 +222,9 @@ def table(found: Curves) -> str:
     ]
     for name in sorted(names, key=gain, reverse=True):
         cells = [_difference(means[s][name], means[s]["random"]) for s in settings]
-        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+        count, most = (len(means[settings[0]][n]) for n in (name, "random"))
+        title = f"`{name}`" if count == most else f"`{name}`, {count} seeds"
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -230,7 +233,14 @@ def _accuracy(values: np.ndarray) -> str:
     return f"{mean:.1f} ({low:.1f} to {high:.1f})"
 
 
+def _paired(values: np.ndarray, baseline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns both for the seeds that both have: the first ones are the same."""
+    count = min(len(values), len(baseline))
+    return values[:count], baseline[:count]
+
+
 def _difference(values: np.ndarray, baseline: np.ndarray) -> str:
+    values, baseline = _paired(values, baseline)
     test = paired_difference(100 * values, 100 * baseline)
     text = f"{test.mean:+.1f} ({test.low:+.1f} to {test.high:+.1f})"
     return f"**{text}**" if test.low > 0 or test.high < 0 else text
@@ -241,7 +251,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--strategies", nargs="+", default=strategy_names())
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=SEEDS,
+        help="fewer are the first of them, for strategies that take long",
+    )
     parser.add_argument(
         "--json",
         type=pathlib.Path,

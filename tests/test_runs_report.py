@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from jaxal.runs import report, store, tables
+from jaxal.runs import plots, report, store, tables
 from jaxal.runs.gathering import common_labels, gather
 from jaxal.runs.report import ReportOptions, summarise
 from jaxal.runs.store import RunError, RunFiles
@@ -172,6 +172,20 @@ def test_one_seed_has_no_interval(tmp_path):
     assert math.isnan(summary["strategies"]["badge"]["area"]["low"])
     assert "±" not in tables.markdown(summary)
     assert summary["baseline"] is None
+
+
+@pytest.mark.parametrize(("seeds", "bands", "lines"), [(1, 0, 1), (2, 0, 3), (3, 1, 1)])
+def test_bands_need_three_seeds_and_two_are_drawn_both(tmp_path, seeds, bands, lines):
+    place = "scikit-learn, in /home/somebody/data: digits"
+    for seed in range(seeds):
+        make_run(tmp_path, "badge", seed, [0.2, 0.6 + 0.1 * seed, 0.7], source=place)
+    (group,) = gather([tmp_path])
+    figure = plots.picture(group)
+    (axes,) = figure.axes
+    assert (len(axes.collections), len(axes.lines)) == (bands, lines)
+    note = figure.get_supxlabel()
+    assert "scikit-learn: digits" in note and "somebody" not in note
+    assert ("Bands" in note, "single seeds" in note) == (seeds == 3, seeds == 2)
 
 
 def test_the_command_writes_figure_and_json(folder, tmp_path, capsys):

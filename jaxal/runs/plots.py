@@ -1,5 +1,6 @@
 """Learning curves, drawn."""
 
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,25 @@ COLOURS = (
 )
 BASELINE_COLOUR = "#555555"
 MARKERS = "osD^vPX*"
+FEWEST = 3  # seeds for a band: of two, an interval is wider than the picture
 
 
 def draw(group: Group, path: Path, *, baseline: str = "random") -> None:
     """Draws a learning curve for each strategy, with 95 % intervals over seeds.
+
+    Of two seeds the curves of both are drawn in place of an interval.
 
     Args:
       group: comparable runs.
       path: of the picture; its ending decides the format.
       baseline: drawn in grey.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture(group, baseline=baseline).savefig(path)
+
+
+def picture(group: Group, *, baseline: str = "random") -> Any:
+    """Returns the figure that `draw` writes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure  # no pyplot: nothing global, no display
 
@@ -44,8 +54,7 @@ def draw(group: Group, path: Path, *, baseline: str = "random") -> None:
         colour = BASELINE_COLOUR if name == baseline else next(colours)
         ends.append(_curve(axes, name, runs, colour, MARKERS[i % len(MARKERS)]))
     _decorate(axes, group, ends)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    return figure
 
 
 def _curve(
@@ -68,9 +77,11 @@ def _curve(
         label=f"{name} ({seeds})",
         zorder=3,
     )
-    if len(runs) > 1:
+    if len(runs) >= FEWEST:
         low, high = (np.array([i[side] for i in intervals]) for side in (1, 2))
         axes.fill_between(labels, low, high, color=colour, alpha=0.15, linewidth=0)
+    elif len(runs) > 1:
+        axes.plot(labels, columns, color=colour, alpha=0.35, linewidth=0.8, zorder=2)
     return means[-1], line
 
 
@@ -90,11 +101,17 @@ def _decorate(axes: Any, group: Group, ends: list[tuple[float, Any]]) -> None:
     # Best last result first, as the eye meets the curves from above.
     lines = [line for _, line in sorted(ends, key=lambda end: -end[0])]
     axes.legend(handles=lines, frameon=False, loc="lower right", fontsize=9)
-    if any(len(runs) > 1 for runs in group.curves.values()):
-        note = "Bands: 95 % t-intervals over seeds. "
-    else:
-        note = ""
-    note += f"Data: {group.shared['source']}"
+    counts = {len(runs) for runs in group.curves.values()}
+    note = f"Data: {_without_folder(group.shared['source'])}"
+    if counts & set(range(2, FEWEST)):
+        note = f"Thin lines: single seeds, fewer than {FEWEST}. {note}"
+    if max(counts) >= FEWEST:
+        note = f"Bands: 95 % t-intervals over seeds. {note}"
     axes.figure.supxlabel(
         textwrap.fill(note, 110), x=0.01, ha="left", fontsize=7, color="#666666"
     )
+
+
+def _without_folder(source: str) -> str:
+    """Where data lie on one machine is for the result files, not for a picture."""
+    return re.sub(r", in [^:]*:", ":", source)
