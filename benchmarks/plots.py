@@ -4,13 +4,12 @@ import pathlib
 import statistics
 
 import matplotlib
-from tables import counted
+from tables import WORKS, counted
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 _AXES = {"rows": "pool rows N", "batch_size": "picks K", "features": "features D"}
-_TITLES = {"badge": "BADGE", "coreset": "Core-set", "ranked": "Entropy, top K"}
 _COLOURS = dict(
     zip(
         ("jaxal", "jaxal x2", "torch", "numpy", "scikit-activeml", "scikit-learn"),
@@ -55,7 +54,8 @@ def _panel(axis: plt.Axes, races: list[dict], size: str) -> None:
             style = {"marker": "o", "color": _COLOURS.get(label), "label": label}
             axis.plot(*zip(*points, strict=True), **style)
     floor = [(one["value"], one["floor_seconds"]) for one in races]
-    axis.plot(*zip(*floor, strict=True), "k--", lw=1, label="product floor")
+    if all(seconds > 0 for _, seconds in floor):  # where one is known
+        axis.plot(*zip(*floor, strict=True), "k--", lw=1, label="product floor")
     axis.set(xscale="log", yscale="log", xlabel=_AXES[size])
     values = [one["value"] for one in races]
     axis.set_xticks(values, [f"{value:,}" for value in values])
@@ -66,6 +66,6 @@ def _panel(axis: plt.Axes, races: list[dict], size: str) -> None:
 def _caption(work: str, races: list[dict]) -> str:
     full = max(races, key=lambda one: one["workload"]["rows"])["workload"]
     largest = {size: max(one["workload"][size] for one in races) for size in _AXES}
-    caption = f"{_TITLES[work]}; otherwise N = {largest['rows']:,}, "
+    caption = f"{WORKS[work]}; otherwise N = {largest['rows']:,}, "
     caption += f"K = {largest['batch_size']:,}, D = {largest['features']:,}"
     return caption + (f", C = {full['classes']}" if work != "coreset" else "")

@@ -9,9 +9,9 @@ import sys
 _PACKAGES = ("jax", "jaxlib", "numpy", "torch", "scikit-learn", "scikit-activeml")
 _PACKAGES += ("baal", "modAL-python")
 _COLUMNS = 14
-_WORKS = {"badge": "BADGE", "coreset": "Core-set", "ranked": "Entropy, top K"}
-_WORKS |= {"clue": "CLUE", "drop_query": "DropQuery", "max_herding": "MaxHerding"}
-_WORKS |= {"prob_cover": "ProbCover", "typiclust": "TypiClust"}
+WORKS = {"badge": "BADGE", "coreset": "Core-set", "ranked": "Entropy, top K"}
+WORKS |= {"clue": "CLUE", "drop_query": "DropQuery", "max_herding": "MaxHerding"}
+WORKS |= {"prob_cover": "ProbCover", "typiclust": "TypiClust"}
 
 
 def header() -> dict:
@@ -91,7 +91,7 @@ def title(workload: dict) -> str:
         sizes += f", {workload['labelled']:,} labelled"
     if workload["clusters"]:
         sizes += f", {workload['clusters']} clusters"
-    return f"{_WORKS[workload['work']]}: {sizes}"
+    return f"{WORKS[workload['work']]}: {sizes}"
 
 
 def _line(label: str, race: dict) -> str:

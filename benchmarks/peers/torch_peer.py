@@ -39,7 +39,8 @@ def prepare(task: Task) -> Run:
     def coreset(seed: int) -> np.ndarray:
         norms = h.square().sum(-1)
         nearest = torch.full_like(norms, torch.inf)
-        for block in torch.nonzero(is_labelled)[:, 0].split(64):
+        centres = torch.nonzero(is_labelled)[:, 0]
+        for block in centres.split(64) if len(centres) else ():
             distances = norms[:, None] + norms[block][None] - 2 * (h @ h[block].T)
             nearest = torch.minimum(nearest, distances.amin(-1))
         nearest[is_labelled] = -1
