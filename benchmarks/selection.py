@@ -17,8 +17,7 @@ from peers import PEERS
 from race import race
 from workloads import Workload
 
-WORKS = ("badge", "coreset", "ranked")
-WORKS += ("clue", "drop_query", "max_herding", "prob_cover", "typiclust")
+WORKS = tuple(tables.WORKS)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

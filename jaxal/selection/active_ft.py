@@ -16,6 +16,7 @@ from jaxal.selection.k_means import assign_rows
 from jaxal.selection.ranked import highest
 from jaxal.selection.representatives import represent
 from jaxal.selection.sharding import Shard, find_mesh, over_rows
+from jaxal.selection.unit import unit_rows
 from jaxal.types import Selection
 
 _DECAYS = (0.9, 0.999)  # of Adam's averages
@@ -117,17 +118,6 @@ def active_ft(
     steps = (num_steps, assign_every)
     points = _move(key, options, found, batch_size, steps, mesh)
     return represent(found.embedding, is_available, points, mesh)
-
-
-@jax.jit
-def unit_rows(x: Array) -> Array:
-    """Returns rows `[N, D]` of unit norm, in float32 at least; zeros stay zero."""
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    # Scaled by the largest entry first: squares of large or small ones are lost.
-    largest = jnp.max(jnp.abs(x), axis=-1, keepdims=True)
-    x = x / jnp.where(largest > 0, largest, 1)
-    norms = jnp.linalg.norm(x, axis=-1, keepdims=True)
-    return x / jnp.where(norms > 0, norms, 1)
 
 
 @partial(jax.jit, static_argnums=(3, 4, 5))

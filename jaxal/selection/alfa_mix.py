@@ -16,6 +16,7 @@ from jaxal.selection.distances import map_chunks, squared_distances
 from jaxal.selection.head import LinearHead, linear_head, project_out
 from jaxal.selection.k_means_nearest import k_means_nearest
 from jaxal.selection.sharding import POOL_AXIS, Shard, find_mesh, over_rows
+from jaxal.selection.unit import unit_rows
 from jaxal.types import Selection
 
 
@@ -112,17 +113,6 @@ def alfa_mix(
         num_steps=num_steps,
         mesh=mesh,
     )
-
-
-@jax.jit
-def unit_rows(features: Array) -> Array:
-    """Returns rows `[N, D]` at length one, in float32 at least; zero stays zero."""
-    features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
-    largest = jnp.max(jnp.abs(features), axis=-1, keepdims=True)
-    # At length about one first: squares of tiny and of huge numbers are neither.
-    features = features / jnp.where(largest > 0, largest, 1)
-    length = jnp.linalg.norm(features, axis=-1, keepdims=True)
-    return features / jnp.where(length > 0, length, 1)
 
 
 @partial(jax.jit, static_argnums=(2, 3, 4))
