@@ -95,7 +95,7 @@ def _step(index: Array, state: _State) -> _State:
     length = jnp.maximum(state.length, 1)
     last, before = chain[length - 1], chain[jnp.maximum(length - 2, 0)]
     row = jnp.where(is_there, _between(state, last), jnp.inf)
-    # Both as sums over the row: nothing that is used below reads distances again.
+    # Each a reduction of the row: nothing that is used below reads distances again.
     nearest, least = jnp.argmin(row).astype(jnp.int32), jnp.min(row)
     back = jnp.min(jnp.where(jnp.arange(num_rows) == before, row, jnp.inf))
     is_open = jnp.sum(is_there) > 1
