@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxal.selection.batch_bald import batch_bald
+from jaxal.selection.joint.batch_bald import batch_bald
 
 
 class Contender(NamedTuple):

@@ -24,7 +24,7 @@ and started again with the same command, a run continues where it was.
 
 import sys
 
-from jaxal.runs.cli import run_command
+from jaxal.app.cli import run_command
 
 if __name__ == "__main__":
     sys.exit(run_command(description=__doc__, program="python experiments/cifar.py"))

@@ -45,7 +45,7 @@ from jaxal import (
     supervised,
 )
 from jaxal.data import load
-from jaxal.optimizers import adamw
+from jaxal.training.optimizers import adamw
 
 NUM_CLASSES, NUM_FEATURES = 10, 64
 BUDGETS = {"low": 20, "high": 300}  # labels to start with

@@ -4,13 +4,6 @@ Which examples to label next, training on them, and whether the choice was worth
 pure functions over a pool of fixed size.
 """
 
-from jaxal.classifiers import classifier_logits, classifier_view
-from jaxal.committees import (
-    Committee,
-    bootstrap_ensemble,
-    committee,
-    committee_learner,
-)
 from jaxal.embeddings import (
     Concatenated,
     Dense,
@@ -24,8 +17,6 @@ from jaxal.embeddings import (
     per_example_gradients,
     random_projection,
 )
-from jaxal.initial import class_balanced_rows, random_rows
-from jaxal.learner import FitInfo, FitState, Task, cross_entropy, supervised
 from jaxal.loop import (
     ActiveLearner,
     LoopState,
@@ -34,27 +25,21 @@ from jaxal.loop import (
     seed_axes,
     tell,
 )
-from jaxal.mapping import map_rows
 from jaxal.metrics import Metrics, classification_metrics, expected_calibration_error
-from jaxal.oracles import array_oracle, noisy_oracle, reluctant_oracle
 from jaxal.planning import Plan, plan
-from jaxal.pool import (
-    POOL_AXIS,
-    make_pool,
-    pool_mesh,
-    regression_pool,
-    reveal,
+from jaxal.pools.initial import class_balanced_rows, random_rows
+from jaxal.pools.mapping import map_rows
+from jaxal.pools.mesh import POOL_AXIS, pool_mesh
+from jaxal.pools.oracles import array_oracle, noisy_oracle, reluctant_oracle
+from jaxal.pools.pool import make_pool, regression_pool, reveal
+from jaxal.posteriors.classifiers import classifier_logits, classifier_view
+from jaxal.posteriors.committees import (
+    Committee,
+    bootstrap_ensemble,
+    committee,
+    committee_learner,
 )
-from jaxal.posterior import deep_ensemble, deterministic, mc_dropout
-from jaxal.regression import (
-    RegressionMetrics,
-    combine_gaussians,
-    gaussian_likelihood,
-    gaussian_nll,
-    least_squares,
-    regression_metrics,
-    squared_error,
-)
+from jaxal.posteriors.networks import deep_ensemble, deterministic, mc_dropout
 from jaxal.scores import (
     bald,
     consensus_entropy,
@@ -143,6 +128,16 @@ from jaxal.streaming import (
     stream_reservoir,
     stream_scores,
     stream_top_k,
+)
+from jaxal.training.learner import FitInfo, FitState, Task, cross_entropy, supervised
+from jaxal.training.regression import (
+    RegressionMetrics,
+    combine_gaussians,
+    gaussian_likelihood,
+    gaussian_nll,
+    least_squares,
+    regression_metrics,
+    squared_error,
 )
 from jaxal.types import (
     Learner,

@@ -2,7 +2,7 @@
 
 import sys
 
-from jaxal.runs.cli import main
+from jaxal.app.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,12 +10,12 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding
 
 from jaxal import checks
-from jaxal.answers import check_answers
-from jaxal.initial import random_rows
 from jaxal.metrics import Metrics
 from jaxal.pacing import paced
-from jaxal.pool import replicate, reveal
-from jaxal.posterior import deterministic, mc_dropout
+from jaxal.pools.answers import check_answers
+from jaxal.pools.initial import random_rows
+from jaxal.pools.pool import replicate, reveal
+from jaxal.posteriors.networks import deterministic, mc_dropout
 from jaxal.types import (
     Learner,
     Model,

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh, NamedSharding
 
-from jaxal.mapping import map_some_rows, num_chunks, row_buffers
 from jaxal.pacing import paced
-from jaxal.pool import POOL_AXIS
+from jaxal.pools.mapping import map_some_rows, num_chunks, row_buffers
+from jaxal.pools.mesh import POOL_AXIS
 from jaxal.types import Pool, Posterior, Strategy, View
 
 PER_ROW = ("logits", "samples", "features", "inputs")

@@ -53,7 +53,7 @@ class Death:
         """Watches the functions through which runs touch files, and their bars."""
         import orbax.checkpoint as ocp
 
-        from jaxal.runs import progress
+        from jaxal.app import progress
 
         write, rmtree = os.write, shutil.rmtree
         save = ocp.PyTreeCheckpointer.save
@@ -124,7 +124,7 @@ class Death:
 
 
 if __name__ == "__main__":  # python -m tests.dying N WORDS: `jaxal WORDS`, killed
-    from jaxal.runs import cli
+    from jaxal.app import cli
 
     with Death(int(sys.argv[1]), is_real=True).installed():
         sys.exit(cli.main(sys.argv[2:]))

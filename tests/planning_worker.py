@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxal.planning.memory import size_of
-from jaxal.pool import pool_mesh
-from jaxal.posterior import mc_dropout
+from jaxal.pools.mesh import pool_mesh
+from jaxal.posteriors.networks import mc_dropout
 from jaxal.strategies import strategy
 from jaxal.types import Pool
 from jaxal.viewing import Looked, make_look

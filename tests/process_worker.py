@@ -11,8 +11,8 @@ import sys
 import jax
 import numpy as np
 
-from jaxal.cluster import process_rows, shard_process_rows
 from jaxal.embeddings import Dense, Outer
+from jaxal.pools.processes import process_rows, shard_process_rows
 from jaxal.selection import gumbel_top_k, k_center, k_means_plus_plus, top_k
 
 BATCH = 24

@@ -27,7 +27,7 @@ from jaxal import (
     tell,
     top_k,
 )
-from jaxal.selection.sharding import find_mesh
+from jaxal.pools.mesh import find_mesh
 from tests.toys import DEVICE_COUNTS, blobs, linear
 
 KEY = jax.random.key(0)

@@ -8,7 +8,8 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxal
-from jaxal.pool import POOL_AXIS, pad_rows
+from jaxal.pools.mesh import POOL_AXIS
+from jaxal.pools.pool import pad_rows
 from jaxal.selection import K_CENTER, K_MEANS_PLUS_PLUS, blocked_selection
 from peers import NotOfferedError, Run, Task
 

@@ -33,7 +33,7 @@ _REDUCTIONS = ("reduce_", "argmax", "argmin", "cum")
 
 
 class Blocked(NamedTuple):
-    """A blocked greedy selection (`jaxal.selection.greedy`) found in a function."""
+    """A blocked greedy selection (`engine.by_distance`) found in a function."""
 
     num_rows: int
     num_products: int  # of one inner product between two rows

@@ -16,8 +16,8 @@ from jaxal.planning.memory import (
     size_of,
 )
 from jaxal.planning.rates import Rates, measure_rates
-from jaxal.selection.distances import group_size
-from jaxal.selection.greedy import default_candidates
+from jaxal.selection.engine.by_distance import default_candidates
+from jaxal.selection.engine.distances import group_size
 from jaxal.strategies import strategy as strategy_by_name
 from jaxal.types import Strategy, View
 

@@ -12,7 +12,7 @@ from jax import Array
 
 from jaxal.loop import LoopState, tell
 from jaxal.metrics import Metrics
-from jaxal.runs import checkpoint, compiles, config, store
+from jaxal.runs import checkpoint, compiles, provenance, store
 from jaxal.runs.buying import buy, buy_initial
 from jaxal.runs.experiment import Experiment
 from jaxal.runs.store import Record, RunError, RunFiles
@@ -95,22 +95,22 @@ def _claim(
     experiment: Experiment, files: RunFiles, display: Display, command: str
 ) -> None:
     """Writes config.json, or makes sure that the one there says the same."""
-    here = config.environment()
+    here = provenance.environment()
     if not files.config.exists():
         if files.queries.exists() or files.rounds.exists():
             raise RunError(
                 f"{files.folder} holds results but no config.json. Restore it, use "
                 "another --name, or --overwrite."
             )
-        begun = {"format": config.FORMAT, "settings": experiment.settings}
+        begun = {"format": provenance.FORMAT, "settings": experiment.settings}
         begun |= {"environment": here, "command": command, "resumed": []}
         store.write_json(files.config, begun)
         return
     found = store.read_json(files.config)
     # The same data may have moved; its fingerprint, part of "pool", says if it is.
     aside = {"source": experiment.settings["source"]}
-    before = config.complete(found["settings"]) | aside
-    changed = config.differences(before, config.complete(experiment.settings))
+    before = provenance.complete(found["settings"]) | aside
+    changed = provenance.differences(before, provenance.complete(experiment.settings))
     if changed:
         raise RunError(
             f"{files.folder} was made with other settings:\n  "
@@ -124,7 +124,7 @@ def _note_environment(
     files: RunFiles, display: Display, found: Record, here: Record
 ) -> None:
     last = found["resumed"][-1] if found["resumed"] else found["environment"]
-    changed = config.differences(last, here)
+    changed = provenance.differences(last, here)
     rounds = store.read_lines(files.rounds)
     if changed and not (rounds and rounds[-1]["is_last"]):
         display.message(

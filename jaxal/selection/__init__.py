@@ -1,38 +1,41 @@
 """Selection: which K of N rows, given scores or embeddings, and masks."""
 
-from jaxal.selection.active_ft import active_ft
-from jaxal.selection.alfa_mix import alfa_mix
-from jaxal.selection.bait import bait
-from jaxal.selection.batch_bald import batch_bald
-from jaxal.selection.cluster_margin import cluster_margin
-from jaxal.selection.dcom import dcom
-from jaxal.selection.drop_query import drop_query
-from jaxal.selection.fisher import FisherEmbedding, fisher_embedding
-from jaxal.selection.frank_wolfe import frank_wolfe
-from jaxal.selection.galaxy import galaxy
-from jaxal.selection.greedy import blocked_selection
-from jaxal.selection.head import LinearHead, linear_head
-from jaxal.selection.k_center import K_CENTER, k_center
-from jaxal.selection.k_means import Clustering, k_means
-from jaxal.selection.k_means_nearest import k_means_nearest
-from jaxal.selection.k_means_plus_plus import K_MEANS_PLUS_PLUS, k_means_plus_plus
-from jaxal.selection.lcmd import lcmd
-from jaxal.selection.max_det import max_det
-from jaxal.selection.max_herding import max_herding
-from jaxal.selection.neighbours import (
+from jaxal.selection.cover.active_ft import active_ft
+from jaxal.selection.cover.dcom import dcom
+from jaxal.selection.cover.facility_location import facility_location
+from jaxal.selection.cover.graph_cut import graph_cut
+from jaxal.selection.cover.log_determinant import log_determinant
+from jaxal.selection.cover.max_herding import max_herding
+from jaxal.selection.cover.prob_cover import prob_cover, purity_radius
+from jaxal.selection.cover.typiclust import typiclust
+from jaxal.selection.cover.uherding import uherding
+from jaxal.selection.engine.by_distance import blocked_selection
+from jaxal.selection.engine.neighbours import (
     Neighbours,
     nearest_neighbours,
     radius_degrees,
 )
-from jaxal.selection.prob_cover import prob_cover, purity_radius
+from jaxal.selection.joint.alfa_mix import alfa_mix
+from jaxal.selection.joint.bait import bait
+from jaxal.selection.joint.batch_bald import batch_bald
+from jaxal.selection.joint.drop_query import drop_query
+from jaxal.selection.joint.fisher import FisherEmbedding, fisher_embedding
+from jaxal.selection.joint.galaxy import galaxy
+from jaxal.selection.joint.head import LinearHead, linear_head
 from jaxal.selection.ranked import gumbel_top_k, top_k
+from jaxal.selection.spread.cluster_margin import cluster_margin
+from jaxal.selection.spread.frank_wolfe import frank_wolfe
+from jaxal.selection.spread.k_center import K_CENTER, k_center
+from jaxal.selection.spread.k_means import Clustering, k_means
+from jaxal.selection.spread.k_means_nearest import k_means_nearest
+from jaxal.selection.spread.k_means_plus_plus import (
+    K_MEANS_PLUS_PLUS,
+    k_means_plus_plus,
+)
+from jaxal.selection.spread.lcmd import lcmd
+from jaxal.selection.spread.max_det import max_det
+from jaxal.selection.spread.vessal import vessal
 from jaxal.selection.stochastic import power_top_k, softmax_top_k, softrank_top_k
-from jaxal.selection.submodular import facility_location
-from jaxal.selection.submodular_determinant import log_determinant
-from jaxal.selection.submodular_graph import graph_cut
-from jaxal.selection.typiclust import typiclust
-from jaxal.selection.uherding import uherding
-from jaxal.selection.vessal import vessal
 
 __all__ = [
     "Clustering",

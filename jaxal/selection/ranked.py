@@ -4,12 +4,13 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.sharding import Mesh
 
 from jaxal import checks
-from jaxal.selection.blocks import row_gumbel
-from jaxal.selection.sharding import Shard, find_mesh, over_rows
+from jaxal.pools.mesh import Shard, find_mesh, over_rows
+from jaxal.selection.engine.chance import perturb
+from jaxal.selection.engine.ranks import highest, rankable
 from jaxal.types import Selection
 
 
@@ -102,35 +103,6 @@ def gumbel_top_k(
     return _ranked(key, log_weights, is_available, batch_size, mesh, True)
 
 
-def highest(shard: Shard, values: Array, num: int) -> tuple[Array, Array]:
-    """Returns the `num` largest values of the pool and their rows, on every device."""
-    found, local = lax.top_k(values, min(num, values.shape[0]))
-    rows = local.astype(jnp.int32) + shard.first_row
-    if shard.axis is None:
-        return found, rows
-    # Devices come in the order of their rows, so ties still go to the lower row.
-    found, rows = jax.tree.map(jnp.ravel, shard.gather((found, rows)))
-    found, order = lax.top_k(found, num)
-    return found, rows[order]
-
-
-def best_of(shard: Shard, values: Array) -> tuple[Array, Array]:
-    """Returns the largest value of the pool and its row, the lowest of several."""
-    local = jnp.argmax(values).astype(jnp.int32)
-    found, rows = shard.gather((values[local], local + shard.first_row))
-    device = jnp.argmax(found)
-    return found[device], rows[device]
-
-
-def perturb(key: Array, shard: Shard, log_weights: Array) -> Array:
-    """Returns `log_weights` [L] plus the rows' Gumbel noise; -inf stays lowest."""
-    noise = row_gumbel(key, shard)
-    # Rows without weight come after all others, among themselves at random.
-    last = jnp.finfo(noise.dtype).min * (0.5 + 0.5 * jnp.exp(-jnp.exp(noise)))
-    noisy = log_weights.astype(noise.dtype) + noise
-    return jnp.where(log_weights == -jnp.inf, last, noisy)
-
-
 @partial(jax.jit, static_argnums=(3, 4, 5))
 def _ranked(
     key: Array,
@@ -156,14 +128,6 @@ def _ranked(
         )
 
     return over_rows(select, key, (scores, is_available), mesh=mesh)
-
-
-def rankable(scores: Array, is_available: Array) -> Array:
-    """Returns scores that `lax.top_k` ranks as `top_k` does: NaN low, others last."""
-    # lax.top_k ranks NaN first; and -inf must still beat rows that cannot be had.
-    lowest = jnp.finfo(scores.dtype).min
-    finite = jnp.maximum(jnp.where(jnp.isnan(scores), lowest, scores), lowest)
-    return jnp.where(is_available, finite, -jnp.inf)
 
 
 def _checked(scores: Array, is_available: Array, batch_size: int, name: str) -> Array:

@@ -2,7 +2,7 @@
 
 from jax import Array
 
-from jaxal.selection.galaxy import galaxy as bisect
+from jaxal.selection.joint.galaxy import galaxy as bisect
 from jaxal.strategies.fields import field
 from jaxal.types import Selection, Strategy, View
 
@@ -11,7 +11,7 @@ def galaxy() -> Strategy:
     """Returns GALAXY: halve, class by class, the stretch between unlike answers.
 
     Rows picked earlier in a batch count as labelled with their predicted class, as
-    their answers come after the batch; see `jaxal.selection.galaxy`.
+    their answers come after the batch; see `jaxal.selection.joint.galaxy`.
 
     Returns:
       A `Strategy` that needs logits and labels.

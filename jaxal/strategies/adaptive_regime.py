@@ -8,7 +8,7 @@ from jax import Array, lax
 
 from jaxal.embeddings import Dense
 from jaxal.selection import gumbel_top_k
-from jaxal.selection.distances import squared_distances
+from jaxal.selection.engine.distances import squared_distances
 from jaxal.strategies.combinators_parts import combine, in_float32, part_of
 from jaxal.strategies.coverage import typiclust
 from jaxal.strategies.fields import field

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import scores, selection
-from jaxal.laplace import (
+from jaxal.posteriors.laplace import (
     kronecker_draws,
     laplace_draws,
     laplace_logits,

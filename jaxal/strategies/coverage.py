@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import scores, selection
-from jaxal.selection.unit import unit_rows
+from jaxal.selection.engine.unit import unit_rows
 from jaxal.strategies.fields import field
 from jaxal.types import Selection, Strategy, View
 

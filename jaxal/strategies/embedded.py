@@ -5,9 +5,9 @@ from collections.abc import Callable
 from jax import Array
 
 from jaxal.embeddings import gradient_embedding
-from jaxal.selection.greedy import First
-from jaxal.selection.k_center import k_center
-from jaxal.selection.k_means_plus_plus import k_means_plus_plus
+from jaxal.selection.engine.by_distance import First
+from jaxal.selection.spread.k_center import k_center
+from jaxal.selection.spread.k_means_plus_plus import k_means_plus_plus
 from jaxal.strategies.fields import field
 from jaxal.types import Selection, Strategy, View
 

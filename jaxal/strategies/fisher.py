@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import selection
-from jaxal.selection.fisher import FisherEmbedding, fisher_embedding
+from jaxal.selection.joint.fisher import FisherEmbedding, fisher_embedding
 from jaxal.strategies.fields import field
 from jaxal.types import Selection, Strategy, View
 

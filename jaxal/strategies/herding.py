@@ -3,11 +3,11 @@
 from jax import Array
 
 from jaxal import scores
-from jaxal.selection.kernels import Bandwidth
-from jaxal.selection.max_herding import NUM_TARGETS
-from jaxal.selection.max_herding import max_herding as select_by_herding
-from jaxal.selection.uherding import calibrated_temperature
-from jaxal.selection.uherding import uherding as select_by_uncertainty
+from jaxal.selection.cover.max_herding import NUM_TARGETS
+from jaxal.selection.cover.max_herding import max_herding as select_by_herding
+from jaxal.selection.cover.uherding import calibrated_temperature
+from jaxal.selection.cover.uherding import uherding as select_by_uncertainty
+from jaxal.selection.engine.kernels import Bandwidth
 from jaxal.strategies.fields import field
 from jaxal.types import Selection, Strategy, View
 

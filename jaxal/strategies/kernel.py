@@ -13,9 +13,9 @@ from jaxal.embeddings import (
     gradient_embedding,
     random_projection,
 )
-from jaxal.selection.frank_wolfe import frank_wolfe as select_by_frank_wolfe
-from jaxal.selection.lcmd import lcmd as select_by_lcmd
-from jaxal.selection.max_det import max_det as select_by_max_det
+from jaxal.selection.spread.frank_wolfe import frank_wolfe as select_by_frank_wolfe
+from jaxal.selection.spread.lcmd import lcmd as select_by_lcmd
+from jaxal.selection.spread.max_det import max_det as select_by_max_det
 from jaxal.strategies.fields import field
 from jaxal.types import Selection, Strategy, View
 

@@ -9,13 +9,15 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.embeddings import Embedding, Outer
-from jaxal.selection.max_herding import NUM_TARGETS
-from jaxal.selection.ranked import gumbel_top_k
-from jaxal.selection.submodular import facility_location as select_by_facilities
-from jaxal.selection.submodular_determinant import (
+from jaxal.selection.cover.facility_location import (
+    facility_location as select_by_facilities,
+)
+from jaxal.selection.cover.graph_cut import graph_cut as select_by_graph_cut
+from jaxal.selection.cover.log_determinant import (
     log_determinant as select_by_determinant,
 )
-from jaxal.selection.submodular_graph import graph_cut as select_by_graph_cut
+from jaxal.selection.cover.max_herding import NUM_TARGETS
+from jaxal.selection.ranked import gumbel_top_k
 from jaxal.strategies.fields import field
 from jaxal.strategies.kernel import NUM_DIMS, kind_needs, rows_of_kind, written_out
 from jaxal.types import Selection, Strategy, View

@@ -1,9 +1,9 @@
 """Greedy selection by distance, in blocks, with the pool on disk.
 
-The algorithms of `jaxal.selection.greedy`, driven from the host: a pass over the
-chunks lowers the distance of every row to its nearest centre, candidates are proposed
-from all distances, read by number, and decided among. Rules, chance and rounding are
-those of the selectors in memory, and so are the picks.
+The algorithms of `jaxal.selection.engine.by_distance`, driven from the host: a pass
+over the chunks lowers the distance of every row to its nearest centre, candidates are
+proposed from all distances, read by number, and decided among. Rules, chance and
+rounding are those of the selectors in memory, and so are the picks.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from jax.tree_util import Partial
 
 from jaxal import checks
 from jaxal.embeddings import Embedding, as_embedding
-from jaxal.selection.distances import Centres
-from jaxal.selection.greedy import First, Rule, default_candidates
-from jaxal.selection.sharding import Shard
+from jaxal.pools.mesh import Shard
+from jaxal.selection.engine.by_distance import First, Rule, default_candidates
+from jaxal.selection.engine.distances import Centres
 from jaxal.streaming import steps
 from jaxal.streaming.folding import as_partial
 from jaxal.streaming.reading import Progress, Reader, padded

@@ -11,8 +11,8 @@ from jax import Array, lax
 from jax.tree_util import Partial
 
 from jaxal import checks
-from jaxal.selection.ranked import perturb
-from jaxal.selection.sharding import Shard
+from jaxal.pools.mesh import Shard
+from jaxal.selection.engine.chance import perturb
 from jaxal.streaming.reading import Chunk, Progress, Reader
 from jaxal.streaming.sources import as_source
 from jaxal.types import Selection

@@ -7,9 +7,9 @@ import numpy as np
 from jax import Array
 
 from jaxal.embeddings import Embedding, as_embedding
-from jaxal.selection.greedy import First
-from jaxal.selection.k_center import K_CENTER
-from jaxal.selection.k_means_plus_plus import K_MEANS_PLUS_PLUS
+from jaxal.selection.engine.by_distance import First
+from jaxal.selection.spread.k_center import K_CENTER
+from jaxal.selection.spread.k_means_plus_plus import K_MEANS_PLUS_PLUS
 from jaxal.streaming.blocked import Streamed, stream_selection
 from jaxal.streaming.reading import Progress
 

@@ -9,11 +9,11 @@ from jax import Array, lax
 from jax.tree_util import Partial
 
 from jaxal.embeddings import Embedding, as_embedding
-from jaxal.selection.blocks import draw_rows
-from jaxal.selection.distances import Centres, Space, refresh, squared_distances
-from jaxal.selection.greedy import Candidates, Decision, Rule
-from jaxal.selection.ranked import highest, perturb
-from jaxal.selection.sharding import Shard
+from jaxal.pools.mesh import Shard
+from jaxal.selection.engine.by_distance import Candidates, Decision, Rule
+from jaxal.selection.engine.chance import draw_rows, perturb
+from jaxal.selection.engine.distances import Centres, Space, refresh, squared_distances
+from jaxal.selection.engine.ranks import highest
 
 # As in memory: the origin that distances are seen from decides how they are rounded.
 _ORIGIN_SAMPLE = 127

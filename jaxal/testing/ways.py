@@ -11,8 +11,8 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxal.mapping import map_rows
-from jaxal.pool import POOL_AXIS, pool_mesh
+from jaxal.pools.mapping import map_rows
+from jaxal.pools.mesh import POOL_AXIS, pool_mesh
 from jaxal.testing.pools import BATCH_SIZE, NUM_ROWS, HostilePool
 from jaxal.types import Selection, Strategy, View
 from jaxal.viewing import PER_ROW

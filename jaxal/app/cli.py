@@ -1,0 +1,166 @@
+"""The command line: `jaxal run`, `jaxal report`, `jaxal strategies`."""
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from jaxal.app.config import Options
+from jaxal.runs.store import RunError, StoppedError
+
+INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
+
+_DESCRIPTION = """
+Runs active learning on a data set and leaves a learning curve.
+
+Each seed is a run of its own under OUTPUT/NAME-seedK: config.json, rounds.jsonl (one
+line a round), queries.jsonl (one line a label), checkpoint and figures. Killed at any
+moment and started again with the same command, a run continues where it was. Compare
+runs with `jaxal report OUTPUT/*`.
+"""
+
+_USAGE = """usage: jaxal COMMAND [OPTIONS]
+
+commands:
+  run         run active learning on a data set
+  report      learning curves and tables from any number of runs
+  strategies  list the strategies by name
+  datasets    list the data sets by name
+
+`jaxal COMMAND --help` says more.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the `jaxal` command; returns its exit status.
+
+    Args:
+      arguments: words after `jaxal`, by default those of the process.
+
+    Example:
+      >>> from jaxal.app.cli import main
+      >>> main(["datasets"])  # doctest: +ELLIPSIS
+      auto
+      cifar10
+      ...
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command, rest = (words[0], words[1:]) if words else ("--help", [])
+    if command in ("-h", "--help"):
+        print(_USAGE, end="")
+        return 0
+    if command not in _COMMANDS:
+        print(f"jaxal has no command {command!r}.\n\n{_USAGE}", end="", file=sys.stderr)
+        return 2
+    return _COMMANDS[command](rest)
+
+
+def run_command(
+    arguments: Sequence[str] | None = None,
+    *,
+    default: Options | None = None,
+    description: str = _DESCRIPTION,
+    program: str = "jaxal run",
+) -> int:
+    """Runs active learning as the words say; returns the exit status.
+
+    Args:
+      arguments: by default those of the process.
+      default: options where the words say nothing.
+      description: what `--help` begins with.
+      program: how it was called, for usage and for the command that continues a run.
+
+    Returns:
+      0; 1 after an error that a person has to deal with; 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parse(words, default, description, program)
+    called = shlex.split(program)
+    command = shlex.join([*called, *(w for w in words if w != "--overwrite")])
+    try:
+        from jaxal.app.launch import launch
+
+        with _readable_errors():
+            launch(options, command)
+    except _ToldError:
+        return 1
+    except StoppedError:
+        text = "every label and every complete round is on disk. To continue"
+        print(f"\nStopped; {text}:\n  {command}", file=sys.stderr)
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        whole = shlex.join([*called, *words])
+        print(f"\nStopped before a run began. To start:\n  {whole}", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def parse(
+    words: Sequence[str],
+    default: Options | None = None,
+    description: str = _DESCRIPTION,
+    program: str = "jaxal run",
+) -> Options:
+    """Returns the options that the words of a command line say, see `run_command`.
+
+    Example:
+      >>> from jaxal.app.cli import parse
+      >>> parse(["--strategy=margin", "--epochs=3"]).recipe.epochs
+      3
+    """
+    import tyro
+
+    return tyro.cli(
+        Options,
+        args=words,
+        default=Options() if default is None else default,
+        description=description.strip(),
+        prog=program,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+
+
+class _ToldError(Exception):
+    """An error whose message has been printed."""
+
+
+@contextlib.contextmanager
+def _readable_errors() -> Iterator[None]:
+    """Prints errors that are a person's to mend without a traceback."""
+    from jaxal.data import UnavailableError
+
+    try:
+        yield
+    except (RunError, UnavailableError, ValueError, ImportError, OSError) as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        raise _ToldError from error
+
+
+def _report(arguments: Sequence[str]) -> int:
+    from jaxal.report import summary
+
+    return summary.main(arguments)
+
+
+def _strategies(arguments: Sequence[str]) -> int:
+    del arguments
+    from jaxal.strategies import strategy_names
+
+    print("\n".join(strategy_names()))
+    return 0
+
+
+def _datasets(arguments: Sequence[str]) -> int:
+    del arguments
+    from jaxal.data import names
+
+    print("\n".join(names()))
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "run": run_command,
+    "report": _report,
+    "strategies": _strategies,
+    "datasets": _datasets,
+}

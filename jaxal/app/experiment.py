@@ -1,0 +1,365 @@
+"""From resolved settings to the functions a run calls."""
+
+import hashlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh
+
+from jaxal.app.presets import Recipe, label_plan
+from jaxal.loop import ActiveLearner, active_learner
+from jaxal.pools.initial import class_balanced_rows, random_rows
+from jaxal.pools.oracles import array_oracle, noisy_oracle
+from jaxal.pools.pool import UNLABELLED, make_pool
+from jaxal.posteriors.networks import deep_ensemble, deterministic, mc_dropout
+from jaxal.runs.experiment import Answer, Experiment, Validate
+from jaxal.runs.store import Record, RunError
+from jaxal.training import augment, weights
+from jaxal.training.learner import supervised
+from jaxal.training.optimizers import Optimizer, adamw, cosine, one_cycle, sgd
+from jaxal.types import (
+    Learner,
+    Model,
+    Oracle,
+    Posterior,
+    Selection,
+    Strategy,
+    View,
+)
+
+STREAMS = ("pool", "initial", "weights", "oracle", "rounds")
+
+
+def stream(seed: int, name: str) -> Array:
+    """Returns the key of one of the things a seed decides, independent of the others.
+
+    Example:
+      >>> from jaxal.app.experiment import stream
+      >>> stream(0, "initial") == stream(0, "weights")
+      Array(False, dtype=bool)
+    """
+    return jax.random.fold_in(jax.random.key(seed), STREAMS.index(name))
+
+
+def pool_rows(
+    seed: int, num_rows: int, size: int, given: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns the rows of the training split that form the pool, in order.
+
+    Args:
+      seed: decides which ones.
+      num_rows: of the training split.
+      size: of the pool.
+      given: rows that must be among them.
+
+    Example:
+      >>> from jaxal.app.experiment import pool_rows
+      >>> pool_rows(0, 3, 3)
+      array([0, 1, 2])
+    """
+    if size >= num_rows:
+        return np.arange(num_rows)
+    rows = np.asarray(jax.random.permutation(stream(seed, "pool"), num_rows))
+    if given is not None:
+        rows = np.concatenate([given, rows[~np.isin(rows, given)]])
+    return np.sort(rows[:size])
+
+
+def fingerprint(dataset_fingerprint: str, rows: np.ndarray) -> str:
+    """Returns what changes whenever the pool does."""
+    digest = hashlib.sha256(dataset_fingerprint.encode())
+    digest.update(np.ascontiguousarray(rows, dtype=np.int64).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def build_loop(
+    recipe: Recipe,
+    strategy: Strategy,
+    network: Model,
+    row_shape: tuple[int, ...],
+    test: tuple[np.ndarray, np.ndarray],
+) -> ActiveLearner:
+    """Returns the loop of a recipe; runs that share it compile nothing twice.
+
+    Args:
+      recipe: resolved and fitted to the pool.
+      strategy: how to choose.
+      network: takes the inputs as they are.
+      row_shape: of one input.
+      test: inputs and labels to measure on.
+
+    Raises:
+      RunError: dropout masks are asked of a network without dropout, or the strategy
+        cannot choose with its settings.
+    """
+    posterior = _posterior(recipe, network, strategy)
+    rows = jax.ShapeDtypeStruct((recipe.pool_size or 1, *row_shape), test[0].dtype)
+    rehearse(strategy, network, rows, posterior.num_samples, max(recipe.query_size))
+    return active_learner(
+        network,
+        _learner(recipe, network, posterior.members, row_shape),
+        strategy,
+        batch_size=recipe.query_size,
+        posterior=posterior,
+        test=(jnp.asarray(test[0]), jnp.asarray(test[1])),
+        chunk_size=recipe.chunk_size,
+    )
+
+
+def rehearse(
+    strategy: Strategy,
+    network: Model,
+    inputs: jax.ShapeDtypeStruct,
+    num_samples: int,
+    batch_size: int,
+) -> None:
+    """Lets a strategy choose from shapes alone: nothing is computed or compiled.
+
+    A setting that a strategy looks at only when it chooses would otherwise be refused
+    after the first training.
+
+    Args:
+      strategy: to try.
+      network: whose logits and features it will see.
+      inputs: shape and type of the pool, `[N, ...]`.
+      num_samples: of the posterior.
+      batch_size: rows to choose.
+
+    Raises:
+      RunError: it cannot; says why.
+    """
+
+    def choose(key: Array, inputs: Array) -> Selection:
+        output, _ = network.apply(network.init(key, inputs[:1]), inputs)
+        nobody = jnp.zeros(inputs.shape[0], bool)
+        samples = jnp.broadcast_to(
+            output.logits[None], (num_samples, *output.logits.shape)
+        )
+        fields = {**output._asdict(), "samples": samples, "inputs": inputs}
+        fields["labels"] = jnp.full(inputs.shape[0], UNLABELLED)
+        wanted = strategy.needs | strategy.streams
+        seen = {name: value for name, value in fields.items() if name in wanted}
+        return strategy.select(key, View(~nobody, nobody, **seen), batch_size)
+
+    try:
+        jax.eval_shape(choose, jax.random.key(0), inputs)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"--strategy={strategy.name} cannot choose: {error}") from error
+
+
+def build_validation(
+    recipe: Recipe,
+    strategy: Strategy,
+    network: Model,
+    row_shape: tuple[int, ...],
+    validation: tuple[np.ndarray, np.ndarray],
+) -> Validate:
+    """Returns the function that measures a learner's state on the validation split.
+
+    Args:
+      recipe: resolved and fitted to the pool.
+      strategy: decides whether the learner is an ensemble.
+      network: takes the inputs as they are.
+      row_shape: of one input.
+      validation: inputs and labels, none of them in the pool.
+    """
+    members = _posterior(recipe, network, strategy).members
+    evaluate = jax.jit(_learner(recipe, network, members, row_shape).evaluate)
+    inputs, labels = jnp.asarray(validation[0]), jnp.asarray(validation[1])
+    return lambda state: evaluate(state, inputs, labels)
+
+
+def build(
+    settings: Record,
+    recipe: Recipe,
+    loop: ActiveLearner,
+    train: tuple[np.ndarray, np.ndarray, np.ndarray],
+    num_classes: int,
+    *,
+    given: np.ndarray | None = None,
+    validate: Validate | None = None,
+    mesh: Mesh | None = None,
+) -> Experiment:
+    """Returns the experiment of one seed.
+
+    Args:
+      settings: see `config.settings`.
+      recipe: resolved and fitted to the pool.
+      loop: from `build_loop`.
+      train: inputs `[N, ...]`, true labels `[N]` and ids `[N]` of the pool's rows.
+      num_classes: C.
+      given: rows of the pool to start with, by default drawn.
+      validate: from `build_validation`.
+      mesh: over which the pool is spread, by default all devices.
+    """
+    seed = settings["seed"]
+    inputs, labels, ids = train
+    plan = label_plan(recipe)
+    most = int(np.diff(plan, prepend=0).max())
+    oracle, oracle_name = _oracle(recipe, labels, num_classes)
+    if given is None:
+        given = _initial_rows(recipe, seed, labels, num_classes)
+    return Experiment(
+        settings=settings,
+        loop=loop,
+        pool=make_pool(inputs, mesh=mesh),
+        ids=ids,
+        initial_rows=given,
+        answer=_answering(oracle, stream(seed, "oracle"), most),
+        oracle=oracle_name,
+        num_classes=num_classes,
+        plan=plan,
+        key_weights=stream(seed, "weights"),
+        key_rounds=stream(seed, "rounds"),
+        validate=validate,
+    )
+
+
+def moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and spread over the last axis, as `models.scale_inputs` takes them.
+
+    Args:
+      inputs: `[N, ..., channels]`; integers are taken as pixels from 0 to 255.
+
+    Returns:
+      Two float32 vectors. Channels that never change get a spread of one.
+    """
+    scale = 255.0 if np.issubdtype(inputs.dtype, np.integer) else 1.0
+    sums = _sums_of_bytes if inputs.dtype == np.uint8 else _sums
+    # In parts, since the pool may be a memory map.
+    parts = [sums(inputs[start : start + 512]) for start in range(0, len(inputs), 512)]
+    total, squares = (sum(side) for side in zip(*parts, strict=True))
+    count = inputs.size // inputs.shape[-1]
+    mean = total / count / scale
+    std = np.sqrt(np.maximum(squares / count / scale**2 - mean**2, 0))
+    std = np.where(std > 1e-6, std, 1.0)
+    return np.asarray(mean, np.float32), np.asarray(std, np.float32)
+
+
+def _sums(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of values and of squares over all axes but the last."""
+    rows = inputs.reshape(-1, inputs.shape[-1]).astype(np.float64)
+    return rows.sum(0), (rows**2).sum(0)
+
+
+def _sums_of_bytes(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `_sums`, much faster and exact: at most 65,000 rows cannot overflow."""
+    rows = inputs.reshape(len(inputs), -1)
+    wide = rows.astype(np.uint16)
+    sums = rows.sum(0, dtype=np.uint32), (wide * wide).sum(0, dtype=np.uint32)
+    total, squares = (x.reshape(-1, inputs.shape[-1]).sum(0, dtype=int) for x in sums)
+    return total, squares
+
+
+def _posterior(recipe: Recipe, network: Model, strategy: Strategy) -> Posterior:
+    wants_samples = "samples" in strategy.needs | strategy.streams
+    kind = recipe.posterior
+    if kind == "auto":
+        kind = "mc_dropout" if wants_samples else "deterministic"
+    if kind == "ensemble":
+        return deep_ensemble(network, recipe.num_samples)
+    if kind == "mc_dropout":
+        _require_dropout(recipe, strategy)
+        return mc_dropout(network, recipe.num_samples)
+    return deterministic(network)
+
+
+def _require_dropout(recipe: Recipe, strategy: Strategy) -> None:
+    has_own = recipe.model in ("bayesian_cnn", "gal_cnn")
+    has_given = recipe.model in ("resnet18", "mlp") and recipe.dropout > 0
+    if not (has_own or has_given):
+        raise RunError(
+            f"{strategy.name} would ask {recipe.num_samples} dropout masks of "
+            f"{recipe.model} without dropout, which all agree. Set --dropout above 0, "
+            "choose another --model, or --posterior ensemble."
+        )
+
+
+def _learner(
+    recipe: Recipe, network: Model, members: int | None, row_shape: tuple[int, ...]
+) -> Learner:
+    refit = {
+        "retrain": weights.retrain,
+        "warm_start": weights.warm_start,
+        "shrink_and_perturb": weights.shrink_and_perturb(),
+    }
+    averaging = {"none": None, "ema": weights.ema(), "swa": weights.swa()}
+    return supervised(
+        network,
+        _optimizer(recipe),
+        epochs=recipe.epochs,
+        batch_size=recipe.train_batch,
+        min_steps=recipe.min_steps,
+        capacity=label_plan(recipe)[-1],
+        augment=_augmentation(recipe.augment, row_shape),
+        label_smoothing=recipe.label_smoothing,
+        refit=refit[recipe.refit],
+        averaging=averaging[recipe.averaging],
+        members=members,
+    )
+
+
+def _optimizer(recipe: Recipe) -> Optimizer:
+    make: Any = {"sgd": sgd, "adamw": adamw}[recipe.optimizer]
+    schedule = {"cosine": cosine, "one_cycle": one_cycle}[recipe.schedule]
+    return make(schedule(recipe.learning_rate), weight_decay=recipe.weight_decay)
+
+
+def _augmentation(kind: str, row_shape: tuple[int, ...]) -> augment.Augmentation | None:
+    if kind == "none" or len(row_shape) != 3:
+        return None
+    side = min(row_shape[:2])
+    steps = {
+        "crop": augment.pad_crop(max(side // 8, 1)),
+        "flip": augment.flip(),
+        "cutout": augment.cutout(side // 4),
+    }
+    return augment.compose(*(steps[name] for name in kind.split("_")))
+
+
+def _oracle(recipe: Recipe, labels: np.ndarray, num_classes: int) -> tuple[Oracle, str]:
+    truth = array_oracle(jnp.asarray(labels))
+    if recipe.label_noise == 0:
+        return truth, "truth"
+    noisy = noisy_oracle(truth, recipe.label_noise, num_classes)
+    return noisy, f"noisy({recipe.label_noise})"
+
+
+def _answering(oracle: Oracle, key: Array, most: int) -> Answer:
+    """Asks row by row, so an answer does not depend on what else is being asked."""
+
+    @jax.jit
+    def ask(index: Array, rows: Array) -> Array:
+        def one(row: Array) -> Array:
+            question = jax.random.fold_in(jax.random.fold_in(key, index), row)
+            return oracle(question, row[None])[0]
+
+        return jax.vmap(one)(rows)
+
+    def answer(index: int, rows: np.ndarray) -> np.ndarray:
+        # Padded to one length, to be compiled once.
+        padded = np.zeros(max(most, len(rows)), np.int32)
+        padded[: len(rows)] = rows
+        return np.asarray(ask(jnp.int32(index), jnp.asarray(padded)))[: len(rows)]
+
+    return answer
+
+
+def _initial_rows(
+    recipe: Recipe, seed: int, labels: np.ndarray, num_classes: int
+) -> np.ndarray:
+    key, is_available = stream(seed, "initial"), jnp.ones(len(labels), bool)
+    if recipe.initial_kind == "random":
+        return np.asarray(random_rows(key, is_available, num_rows=recipe.initial))
+    return np.asarray(
+        class_balanced_rows(
+            key,
+            jnp.asarray(labels),
+            is_available,
+            num_rows=recipe.initial,
+            num_classes=num_classes,
+        )
+    )

@@ -1,0 +1,222 @@
+"""From the command line's options to runs, one for each seed."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxal import data
+from jaxal.app import config, experiment, presets
+from jaxal.app.config import Options
+from jaxal.app.given import read_ids, rows_of
+from jaxal.app.plugins import load_plugins
+from jaxal.app.presets import Recipe
+from jaxal.app.progress import Terminal, duration
+from jaxal.data import Dataset
+from jaxal.loop import ActiveLearner
+from jaxal.runs import compiles, runner, store
+from jaxal.runs.experiment import Experiment, Validate
+from jaxal.runs.store import Record, RunFiles
+from jaxal.types import Model, Strategy
+
+Loops = dict[tuple[str, Recipe], tuple[ActiveLearner, Validate | None]]
+
+
+def launch(options: Options, command: str = "") -> list[Path]:
+    """Runs every seed, one after the other, and draws their learning curves.
+
+    Args:
+      options: what the command line says.
+      command: how it was given, for the record.
+
+    Returns:
+      The folders of the runs.
+
+    Raises:
+      RunError: see `runner.run`.
+      StoppedError: Ctrl-C, once there is a run to continue.
+      ValueError: an unknown strategy, data set or network; the nearest is named.
+    """
+    config.check_options(options)
+    load_plugins(options.plugin)
+    compiles.remember()
+    folders: list[Path] = []
+    loops: Loops = {}
+    for position, seed in enumerate(options.seeds):
+        made, recipe = prepare(options, seed, loops)
+        files = RunFiles(_folder(options, made.settings, seed))
+        later = len(options.seeds) - 1 - position
+        display = Terminal(made.plan, runs_after=later)
+        display.message(headline(made, recipe, files))
+        try:
+            records = runner.run(
+                made, files, display, command=command, overwrite=options.overwrite
+            )
+            _finish(files, made.settings, records, display)
+        except KeyboardInterrupt as error:
+            raise store.StoppedError from error
+        folders.append(files.folder)
+    return folders
+
+
+def prepare(
+    options: Options, seed: int, loops: Loops | None = None
+) -> tuple[Experiment, Recipe]:
+    """Returns the experiment of one seed, and its recipe.
+
+    Args:
+      options: what the command line says.
+      seed: of this run.
+      loops: those of seeds before this one, to be used again and added to.
+
+    Raises:
+      RunError: numbers that do not go together.
+      ValueError: an unknown strategy, data set or network; the nearest is named.
+    """
+    from jaxal.models import build
+    from jaxal.strategies import strategy
+
+    # Names first: a mistyped one should not cost a download.
+    chosen = strategy(
+        options.strategy, **config.strategy_settings(options.strategy_options)
+    )
+    if options.recipe.model is not None:
+        build(options.recipe.model, num_classes=2)
+    initial_ids = read_ids(options.initial_rows) if options.initial_rows else []
+    loaded = _load(options, seed)
+    inputs = loaded.train.inputs
+    preset = options.preset or presets.default_preset(jax.default_backend())
+    recipe = config.resolve_recipe(options.recipe, preset, presets.kind_of(inputs))
+    given = rows_of(initial_ids, loaded.train.ids) if initial_ids else None
+    if given is not None:
+        recipe = _starting_with(recipe, options, len(given))
+    recipe = presets.fit_to_pool(recipe, len(inputs))
+    size = recipe.pool_size or len(inputs)
+    rows = experiment.pool_rows(seed, len(inputs), size, given)
+    train = (inputs[rows], loaded.train.labels[rows], loaded.train.ids[rows])
+    settings = config.settings(
+        options,
+        recipe,
+        seed,
+        dataset=loaded.name,
+        source=loaded.source,
+        fingerprint=experiment.fingerprint(loaded.fingerprint, rows),
+        preset=preset,
+        initial_ids=initial_ids,
+    )
+    loops = {} if loops is None else loops
+    if (same := (loaded.fingerprint, recipe)) not in loops:
+        loops[same] = _build_loop(recipe, chosen, loaded)
+    loop, validate = loops[same]
+    made = experiment.build(
+        settings,
+        recipe,
+        loop,
+        train,
+        len(loaded.class_names),
+        given=None if given is None else np.searchsorted(rows, given),
+        validate=validate,
+    )
+    return made, recipe
+
+
+def headline(made: Experiment, recipe: Recipe, files: RunFiles) -> str:
+    """Returns the loud line: which data, which preset and why, what will be done."""
+    settings = made.settings
+    why = "no accelerator found" if settings["platform"] == "cpu" else "on accelerator"
+    network = recipe.model
+    if recipe.model in ("resnet18", "mlp"):
+        network += f" of width {recipe.width}"
+    return (
+        f"=== {settings['dataset'].upper()} ({settings['source']})\n"
+        f"=== preset {settings['preset']} ({settings['platform']}: {why}) | "
+        f"{settings['strategy']} | {network} | seed {settings['seed']}\n"
+        f"=== {made.plan[0]} to {made.plan[-1]} of {len(made.ids)} labels in "
+        f"{len(made.plan)} rounds | {files.folder}"
+    )
+
+
+def _load(options: Options, seed: int) -> Dataset:
+    try:
+        return data.load(
+            options.dataset,
+            data_dir=options.data_dir,
+            num_validation=options.num_validation,
+            seed=seed,
+            keep_ratios=options.keep_ratios or None,
+            image_size=options.image_size,
+        )
+    except (OSError, TypeError) as error:  # files and arrays are a person's to mend
+        raise store.RunError(f"--dataset={options.dataset}: {error}") from error
+
+
+def _starting_with(recipe: Recipe, options: Options, num_given: int) -> Recipe:
+    asked = options.recipe.initial
+    if asked is not None and asked != num_given:
+        raise store.RunError(
+            f"--initial is {asked}, and {options.initial_rows} names {num_given} rows. "
+            "Leave --initial out."
+        )
+    return dataclasses.replace(recipe, initial=num_given, initial_kind="given")
+
+
+def _build_loop(
+    recipe: Recipe, chosen: Strategy, loaded: Dataset
+) -> tuple[ActiveLearner, Validate | None]:
+    inputs, size = loaded.train.inputs, recipe.test_size
+    network = _network(recipe, len(loaded.class_names), inputs)
+    parts = recipe, chosen, network, inputs.shape[1:]
+    test = loaded.test.inputs[:size], loaded.test.labels[:size]
+    loop = experiment.build_loop(*parts, test)
+    if loaded.validation is None:
+        return loop, None
+    held_out = loaded.validation.inputs, loaded.validation.labels
+    return loop, experiment.build_validation(*parts, held_out)
+
+
+def _network(recipe: Recipe, num_classes: int, inputs: np.ndarray) -> Model:
+    from jaxal.models import build, scale_inputs
+
+    extra: dict[str, object] = {}
+    if recipe.model == "resnet18":
+        extra = {name: getattr(recipe, name) for name in ("width", "dropout", "dtype")}
+    if recipe.model == "mlp":
+        extra = {"hidden": (recipe.width,), "dropout": recipe.dropout}
+    mean, std = experiment.moments(inputs)
+    return scale_inputs(build(recipe.model, num_classes, **extra), mean, std)
+
+
+def _folder(options: Options, settings: Record, seed: int) -> Path:
+    parts = (settings["dataset"], options.strategy, settings["preset"])
+    name = options.name or "-".join(_slug(part) for part in parts)
+    if not name or name != Path(name).name:
+        raise store.RunError(
+            f"--name is {name!r}, expected one folder name; --output is its parent."
+        )
+    return options.output / f"{name}-seed{seed}"
+
+
+def _slug(text: str) -> str:
+    kept = [c if c.isalnum() or c in "_." else "_" for c in Path(text).name]
+    return "".join(kept).strip("._") or "data"
+
+
+def _finish(
+    files: RunFiles, settings: Record, records: list[Record], display: Terminal
+) -> None:
+    from jaxal.report import figures
+    from jaxal.report.gathering import gather
+
+    figure = files.figures / "learning_curve.png"
+    if not figure.exists():
+        figures.draw(gather([files.folder])[0], figure)
+    first, last = records[0], records[-1]
+    spent = sum(sum(record["seconds"].values()) for record in records)
+    display.message(
+        f"{settings['dataset']}: accuracy {100 * first['accuracy']:.1f} % with "
+        f"{first['labels']} labels, {100 * last['accuracy']:.1f} % with "
+        f"{last['labels']}; {duration(spent)}\nfigure: {figure}\n"
+        f"compare runs: jaxal report {shlex.quote(str(files.folder.parent))}"
+    )

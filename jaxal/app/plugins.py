@@ -1,0 +1,23 @@
+"""Strategies of a person's own, from files named on the command line."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxal.runs.store import RunError
+
+
+def load_plugins(paths: Sequence[Path]) -> None:
+    """Imports Python files that register strategies.
+
+    Args:
+      paths: files, run as modules of their own.
+
+    Raises:
+      RunError: a file does not exist.
+    """
+    for path in paths:
+        spec = importlib.util.spec_from_file_location(f"jaxal_plugin_{path.stem}", path)
+        if spec is None or spec.loader is None or not path.is_file():
+            raise RunError(f"--plugin {path} is not a Python file that can be read.")
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))

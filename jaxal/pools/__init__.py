@@ -1,0 +1,1 @@
+"""The pool: rows, masks, who holds them, who answers."""

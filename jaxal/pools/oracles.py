@@ -1,0 +1,113 @@
+"""Who answers: the data set itself, a noisy copy of it, or somebody who says no.
+
+A person is not an oracle here but the caller: `ask`, show the rows, `tell`.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxal.pools.pool import UNLABELLED, unanswered
+from jaxal.types import Oracle
+
+
+def array_oracle(labels: Array) -> Oracle:
+    """Returns the oracle that knows every label and is always right.
+
+    Args:
+      labels: `[N]` integers, one a row of the pool; in regression, floating point.
+
+    Returns:
+      An `Oracle`: from a key and `[K]` rows to `[K]` labels, int32 or float32.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal import array_oracle
+      >>> array_oracle(jnp.array([4, 5, 6]))(jax.random.key(0), jnp.array([2, 0]))
+      Array([6, 4], dtype=int32)
+    """
+    is_real = jnp.issubdtype(jnp.result_type(labels), jnp.floating)
+    answers = jnp.asarray(labels, jnp.float32 if is_real else jnp.int32)
+
+    def oracle(key: Array, indices: Array) -> Array:
+        del key
+        return answers[indices]
+
+    return oracle
+
+
+def noisy_oracle(oracle: Oracle, noise: float, num_classes: int) -> Oracle:
+    r"""Returns an oracle that errs: with some probability it names another class.
+
+    $P(\tilde y = c \mid y) = 1 - \eta$ for $c = y$ and $\eta / (C - 1)$ otherwise.
+
+    Args:
+      oracle: who knows the truth.
+      noise: $\eta$ in [0, 1].
+      num_classes: the number of classes `C`.
+
+    Returns:
+      An `Oracle`. Rows it does not answer stay unanswered.
+
+    Raises:
+      ValueError: `noise` is outside [0, 1] or `num_classes` below 2.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal import array_oracle, noisy_oracle
+      >>> liar = noisy_oracle(array_oracle(jnp.array([0, 1])), 1.0, num_classes=2)
+      >>> liar(jax.random.key(0), jnp.array([0, 1]))
+      Array([1, 0], dtype=int32)
+    """
+    if not 0 <= noise <= 1:
+        raise ValueError(f"noise is {noise}, expected a probability in [0, 1].")
+    if num_classes < 2:
+        raise ValueError(f"num_classes is {num_classes}; errors need at least 2.")
+
+    def noisy(key: Array, indices: Array) -> Array:
+        key_truth, key_error, key_class = jax.random.split(key, 3)
+        truth = oracle(key_truth, indices)
+        if not jnp.issubdtype(truth.dtype, jnp.integer):
+            raise TypeError(
+                f"The oracle answers in {truth.dtype}, and noisy_oracle confuses "
+                "classes. For regression, give array_oracle targets with noise."
+            )
+        is_wrong = jax.random.bernoulli(key_error, noise, truth.shape)
+        # A shift by 1 .. C - 1 reaches every other class and never the true one.
+        shift = jax.random.randint(key_class, truth.shape, 1, num_classes)
+        answer = jnp.where(is_wrong, (truth + shift) % num_classes, truth)
+        return jnp.where(truth == UNLABELLED, truth, answer)
+
+    return noisy
+
+
+def reluctant_oracle(oracle: Oracle, refusal: float) -> Oracle:
+    """Returns an oracle that leaves some questions unanswered, with -1 or NaN.
+
+    Args:
+      oracle: who would answer.
+      refusal: probability of no answer, in [0, 1].
+
+    Returns:
+      An `Oracle`; a row it refuses stays available and can be asked again.
+
+    Raises:
+      ValueError: `refusal` is outside [0, 1].
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal import array_oracle, reluctant_oracle
+      >>> silent = reluctant_oracle(array_oracle(jnp.array([3])), refusal=1.0)
+      >>> silent(jax.random.key(0), jnp.array([0]))
+      Array([-1], dtype=int32)
+    """
+    if not 0 <= refusal <= 1:
+        raise ValueError(f"refusal is {refusal}, expected a probability in [0, 1].")
+
+    def reluctant(key: Array, indices: Array) -> Array:
+        key_answer, key_refusal = jax.random.split(key)
+        is_refused = jax.random.bernoulli(key_refusal, refusal, indices.shape)
+        answers = oracle(key_answer, indices)
+        return jnp.where(is_refused, unanswered(answers.dtype), answers)
+
+    return reluctant

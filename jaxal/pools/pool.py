@@ -1,0 +1,256 @@
+"""The pool: fixed rows and changing masks, sharded over devices."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
+
+from jaxal.pools.mesh import POOL_AXIS, pool_mesh
+from jaxal.types import Pool
+
+UNLABELLED = -1
+
+
+def pad_rows(array: Any, num_rows: int, value: Any = 0) -> Any:
+    """Returns `array` with constant rows appended until it has `num_rows`."""
+    missing = num_rows - array.shape[0]
+    if missing == 0:
+        return array
+    widths = [(0, missing)] + [(0, 0)] * (array.ndim - 1)
+    if isinstance(array, np.ndarray):  # stays off the devices until it is sharded
+        return np.pad(array, widths, constant_values=value)
+    return jnp.pad(array, widths, constant_values=value)
+
+
+def make_pool(
+    inputs: Array | np.ndarray,
+    labels: ArrayLike | None = None,
+    *,
+    mesh: Mesh | None = None,
+) -> Pool:
+    """Returns a pool whose rows are padded to the mesh and sharded over it.
+
+    Args:
+      inputs: `[N, ...]`, what the model takes, in any dtype.
+      labels: `[N]` integers, -1 where nobody has answered; by default nobody has.
+      mesh: where the rows live, by default `pool_mesh()`, every device there is.
+
+    Returns:
+      A `Pool` of `N` rounded up to the number of devices; `is_valid` is False on
+      the rows that were added.
+
+    Raises:
+      ValueError: `inputs` has no rows, holds NaN or infinity, or `labels` has
+        another length or holds values below -1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal import make_pool
+      >>> pool = make_pool(jnp.zeros([6, 2]))
+      >>> int(pool.is_available.sum())
+      6
+    """
+    check_inputs(inputs)
+    num_rows = inputs.shape[0]
+    known = np.full(num_rows, UNLABELLED) if labels is None else np.asarray(labels)
+    check_labels(known, num_rows)
+    return _spread(inputs, known.astype(np.int32), mesh)
+
+
+def regression_pool(
+    inputs: Array | np.ndarray,
+    targets: ArrayLike | None = None,
+    *,
+    mesh: Mesh | None = None,
+) -> Pool:
+    """Returns a pool whose labels are real numbers, NaN where nobody has answered.
+
+    Args:
+      inputs: `[N, ...]`, what the model takes, in any dtype.
+      targets: `[N]` numbers, NaN where nobody has answered; by default nobody has.
+      mesh: where the rows live, by default `pool_mesh()`, every device there is.
+
+    Returns:
+      A `Pool` with float32 labels, else as `make_pool`. Oracles for it answer in
+      floating point, with NaN for a row they will not label.
+
+    Raises:
+      ValueError: `inputs` has no rows, holds NaN or infinity, or `targets` has
+        another length or holds infinity.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal import regression_pool
+      >>> pool = regression_pool(jnp.zeros([3, 2]), jnp.array([-1.0, jnp.nan, 0.5]))
+      >>> pool.is_labelled[:3].tolist()
+      [True, False, True]
+    """
+    check_inputs(inputs)
+    num_rows = inputs.shape[0]
+    known = np.full(num_rows, np.nan) if targets is None else np.asarray(targets)
+    check_targets(known, num_rows)
+    return _spread(inputs, known.astype(np.float32), mesh)
+
+
+def unanswered(dtype: Any) -> float | int:
+    """Returns the label of a row nobody has labelled: -1, or NaN for real numbers.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal.pools.pool import unanswered
+      >>> unanswered(jnp.int32), unanswered(jnp.float32)
+      (-1, nan)
+    """
+    return float("nan") if jnp.issubdtype(dtype, jnp.floating) else UNLABELLED
+
+
+def is_answer(labels: Any) -> Any:
+    """Returns which labels are answers, `[K]` bool, see `unanswered`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal.pools.pool import is_answer
+      >>> is_answer(jnp.array([2, -1])).tolist()
+      [True, False]
+    """
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        return labels == labels  # NaN is the number that is not itself
+    return labels != UNLABELLED
+
+
+def _spread(inputs: Any, known: np.ndarray, mesh: Mesh | None) -> Pool:
+    num_rows = inputs.shape[0]
+    mesh = pool_mesh() if mesh is None else mesh
+    padded = -(-num_rows // mesh.size) * mesh.size
+    pool = Pool(
+        inputs=pad_rows(inputs, padded),
+        labels=pad_rows(known, padded, unanswered(known.dtype)),
+        is_labelled=pad_rows(is_answer(known), padded, False),
+        is_valid=pad_rows(np.ones(num_rows, bool), padded, False),
+    )
+    return jax.device_put(pool, NamedSharding(mesh, PartitionSpec(POOL_AXIS)))
+
+
+def replicate(tree: Any, pool: Pool) -> Any:
+    """Returns arrays copied to every device the pool is on.
+
+    Types carry the mesh they live on: a state that starts off it would be traced once
+    more when it comes back from the first round.
+
+    Args:
+      tree: a pytree of arrays.
+      pool: the pool they will be used with.
+
+    Returns:
+      The same pytree, replicated over the pool's mesh; unchanged while tracing.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal import make_pool
+      >>> from jaxal.pools.pool import replicate
+      >>> pool = make_pool(jnp.zeros([4, 1]))
+      >>> replicate(jnp.ones(2), pool).sharding.is_fully_replicated
+      True
+    """
+    if isinstance(pool.labels, jax.core.Tracer):
+        return tree
+    sharding = pool.labels.sharding
+    if not isinstance(sharding, NamedSharding):
+        return tree
+    return jax.device_put(tree, NamedSharding(sharding.mesh, PartitionSpec()))
+
+
+def reveal(pool: Pool, indices: Array, labels: Array, is_valid: Array) -> Pool:
+    """Returns the pool with some answers written down.
+
+    Args:
+      pool: the pool of `N` rows.
+      indices: `[K]` rows that were asked about.
+      labels: `[K]` answers, -1 where the oracle did not answer; NaN in regression.
+      is_valid: `[K]` bool, rows to be ignored where False.
+
+    Returns:
+      The pool in which every valid, answered row is labelled.
+
+    Raises:
+      TypeError: classes are given to a pool of real numbers, or the reverse.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal import make_pool, reveal
+      >>> pool = make_pool(jnp.zeros([4, 2]))
+      >>> answered = jnp.array([True, False])
+      >>> reveal(pool, jnp.array([2, 0]), jnp.array([1, 1]), answered).labels
+      Array([-1, -1,  1, -1], dtype=int32)
+    """
+    kinds = [jnp.issubdtype(x.dtype, jnp.floating) for x in (labels, pool.labels)]
+    if kinds[0] != kinds[1]:
+        raise TypeError(
+            f"labels has dtype {labels.dtype}, the pool's {pool.labels.dtype}. Classes "
+            "go into make_pool as integers, real numbers into regression_pool."
+        )
+    is_answered = is_valid & is_answer(labels)
+    # An index past the end is dropped, so rows nobody answered write nothing.
+    rows = jnp.where(is_answered, indices, pool.labels.shape[0])
+    return pool._replace(
+        labels=pool.labels.at[rows].set(labels.astype(pool.labels.dtype), mode="drop"),
+        is_labelled=pool.is_labelled.at[rows].set(True, mode="drop"),
+    )
+
+
+def check_inputs(inputs: Array | np.ndarray) -> None:
+    """Raises ValueError unless `inputs` has rows and all of them are finite."""
+    if inputs.ndim < 1 or inputs.shape[0] == 0:
+        raise ValueError(
+            f"inputs has shape {list(inputs.shape)}, expected [N, ...] with at least "
+            "one row. Pass the pool as one array whose first axis counts examples."
+        )
+    if jnp.issubdtype(inputs.dtype, jnp.floating):
+        axes = tuple(range(1, inputs.ndim))
+        xp = np if isinstance(inputs, np.ndarray) else jnp
+        bad = int((~xp.isfinite(inputs).all(axis=axes)).sum())
+        if bad:
+            raise ValueError(
+                f"{bad} of {inputs.shape[0]} rows of inputs hold NaN or infinity. "
+                "Remove or impute them before making a pool."
+            )
+
+
+def check_labels(labels: np.ndarray, num_rows: int) -> None:
+    """Raises ValueError unless `labels` is `[num_rows]` classes, or -1."""
+    if labels.shape != (num_rows,):
+        raise ValueError(
+            f"labels has shape {list(labels.shape)}, expected [{num_rows}], one a row "
+            "of inputs. Use -1 for rows nobody has labelled."
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"labels has dtype {labels.dtype}, expected integers: class numbers from 0 "
+            "and -1 for rows nobody has labelled. Real numbers go into regression_pool."
+        )
+    if labels.min() < UNLABELLED:
+        raise ValueError(
+            f"labels holds {labels.min()}; classes count from 0, -1 is unlabelled."
+        )
+
+
+def check_targets(targets: np.ndarray, num_rows: int) -> None:
+    """Raises ValueError unless `targets` is `[num_rows]` real numbers, or NaN."""
+    if targets.shape != (num_rows,):
+        raise ValueError(
+            f"targets has shape {list(targets.shape)}, expected [{num_rows}], one "
+            "number a row of inputs. Use NaN for rows nobody has labelled."
+        )
+    if np.issubdtype(targets.dtype, np.complexfloating) or not np.issubdtype(
+        targets.dtype, np.number
+    ):
+        raise ValueError(f"targets has dtype {targets.dtype}, expected real numbers.")
+    if np.isinf(targets).any():
+        raise ValueError(
+            f"targets holds {int(np.isinf(targets).sum())} infinite numbers. Remove "
+            "those rows, or transform the targets."
+        )

@@ -1,0 +1,1 @@
+"""Posteriors: predictive samples, whoever draws them."""

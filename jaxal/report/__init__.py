@@ -1,0 +1,1 @@
+"""Reports: runs on disk gathered, compared, written and drawn."""

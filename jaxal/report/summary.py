@@ -1,0 +1,239 @@
+"""Tables and curves from runs: `python -m jaxal.report.summary RUN...`."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from jaxal.report.gathering import Group, Run, accuracies, common_labels, gather
+from jaxal.report.tables import markdown
+from jaxal.runs import store
+from jaxal.runs.store import Record, RunError, RunFiles
+from jaxal.statistics import (
+    area_under_curve,
+    label_savings,
+    labels_to_target,
+    mean_interval,
+    paired_difference,
+)
+
+USUAL = Path("runs")
+FIGURE = "learning_curves.png"
+PHASES = ("train", "evaluate", "score", "select")
+
+
+def summarise(
+    group: Group,
+    *,
+    baseline: str = "random",
+    target: float | None = None,
+    budgets: Sequence[int] = (),
+) -> Record:
+    """Returns the numbers of a comparison; nothing in it is rounded.
+
+    Args:
+      group: comparable runs.
+      baseline: the strategy others are paired with, by seed.
+      target: accuracy in (0, 1] to reach; by default what the baseline's mean reaches
+        at the largest common budget, or the worst strategy's where there is none.
+      budgets: label counts to show; by default the first, middle and last common one.
+
+    Returns:
+      `labels`, `target` and a record for each strategy.
+
+    Raises:
+      RunError: a budget at which not every run was measured.
+    """
+    labels = common_labels(group)
+    if labels.size == 0:
+        raise RunError(f"{group.title}: no label count occurs in all runs.")
+    shown = _budgets(labels, budgets)
+    curves = {name: accuracies(runs, labels) for name, runs in group.curves.items()}
+    goal = _target(curves, baseline) if target is None else target
+    base = group.curves.get(baseline)
+    needed_base = None if base is None else _needed(labels, curves[baseline], goal)
+    strategies = {
+        name: _strategy(labels, shown, curves[name], runs, goal, base, needed_base)
+        for name, runs in group.curves.items()
+    }
+    return {
+        "title": group.title,
+        "settings": group.shared,
+        "labels": labels,
+        "budgets": shown,
+        "target": goal,
+        "baseline": baseline if base is not None else None,
+        "strategies": strategies,
+        "notes": group.notes,
+    }
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Compares runs: learning curves, and tables with 95 % intervals over seeds."""
+
+    runs: tyro.conf.Positional[
+        Annotated[
+            tuple[Path, ...],
+            tyro.conf.arg(help_behavior_hint="(default: the folder runs)"),
+        ]
+    ] = ()
+    """Folders of runs, or folders that hold them."""
+    baseline: str = "random"
+    """The strategy others are compared with, seed by seed."""
+    target: float | None = None
+    """Accuracy to count labels to, in (0, 1]; by default the baseline's last one."""
+    budgets: tuple[int, ...] = ()
+    """Label counts to show accuracies at; by default the first, middle and last."""
+    figure: Annotated[
+        Path | None,
+        tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: beside the runs)"),
+    ] = None
+    """Where the learning curves go; several data sets give several files."""
+    json: Path | None = None
+    """Also write all numbers to this file."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the report command; returns its exit status."""
+    options = tyro.cli(ReportOptions, args=arguments, prog="jaxal report")
+    try:
+        report(options)
+    except (RunError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def report(options: ReportOptions) -> None:
+    """Prints tables, and writes figures and, where asked for, JSON."""
+    from jaxal.report import figures
+
+    folders = options.runs or (_usual_folder(),)
+    figure = options.figure or _beside(folders[0]) / FIGURE
+    groups = gather(folders)
+    if len(groups) > 1:
+        print(
+            f"These runs are of {len(groups)} different settings, which are not "
+            "compared with each other; each has its own table.\n"
+        )
+    summaries = []
+    for group in groups:
+        summary = summarise(
+            group,
+            baseline=options.baseline,
+            target=options.target,
+            budgets=options.budgets,
+        )
+        summaries.append(summary)
+        print(markdown(summary))
+        path = _figure_path(figure, group, len(groups))
+        figures.draw(group, path, baseline=options.baseline)
+        print(f"Figure: {path}\n")
+    if options.json is not None:
+        store.write_json(options.json, summaries)
+
+
+def _usual_folder() -> Path:
+    if not USUAL.is_dir():
+        raise RunError(
+            f"No runs were named, and there is no folder {USUAL} in {Path.cwd()}. "
+            "Usage: jaxal report RUN... (folders of runs, or folders that hold them)."
+        )
+    return USUAL
+
+
+def _beside(folder: Path) -> Path:
+    """The folder that holds the runs, whether it was named or one of them was."""
+    return folder.parent if RunFiles(folder).config.exists() else folder
+
+
+def _budgets(labels: np.ndarray, asked: Sequence[int]) -> list[int]:
+    if not asked:
+        chosen = {labels[0], labels[len(labels) // 2], labels[-1]}
+        return sorted(int(label) for label in chosen)
+    for budget in asked:
+        if budget not in labels:
+            raise RunError(
+                f"Not every run was measured with {budget} labels. "
+                f"All of them were with {labels.tolist()}."
+            )
+    return list(asked)
+
+
+def _target(curves: dict[str, np.ndarray], baseline: str) -> float:
+    ends = {name: float(curve[:, -1].mean()) for name, curve in curves.items()}
+    return ends.get(baseline, min(ends.values()))
+
+
+def _needed(labels: np.ndarray, curves: np.ndarray, target: float) -> float | None:
+    """Labels at which the mean curve reaches the target."""
+    return labels_to_target(labels, curves.mean(axis=0), target)
+
+
+def _strategy(
+    labels: np.ndarray,
+    shown: list[int],
+    curves: np.ndarray,
+    runs: list[Run],
+    target: float,
+    base: list[Run] | None,
+    needed_base: float | None,
+) -> Record:
+    needed = _needed(labels, curves, target)
+    areas = [area_under_curve(labels, curve) for curve in curves]
+    at = {
+        int(label): mean_interval(values)._asdict()
+        for label, values in zip(labels, curves.T, strict=True)
+    }
+    return {
+        "seeds": [run.settings["seed"] for run in runs],
+        "accuracy": at,
+        "accuracy_at_budgets": {label: at[label] for label in shown},
+        "area": mean_interval(areas)._asdict(),
+        "labels_to_target": needed,
+        "label_savings": label_savings(needed, needed_base),
+        "seconds": _seconds(runs),
+        "paired": None if base is None else _paired(labels, runs, base),
+    }
+
+
+def _seconds(runs: list[Run]) -> Record:
+    def spent(run: Run, phase: str) -> float:
+        return sum(record["seconds"].get(phase, 0.0) for record in run.rounds)
+
+    return {phase: float(np.mean([spent(r, phase) for r in runs])) for phase in PHASES}
+
+
+def _paired(labels: np.ndarray, runs: list[Run], base: list[Run]) -> Record | None:
+    """Differences over the seeds both have, on the same pool."""
+    by_seed = {run.settings["seed"]: run for run in base}
+    pairs = [
+        (run, by_seed[run.settings["seed"]])
+        for run in runs
+        if run.settings["seed"] in by_seed
+        and run.settings["pool"] == by_seed[run.settings["seed"]].settings["pool"]
+    ]
+    if not pairs or runs is base:
+        return None
+    mine, theirs = (accuracies(list(side), labels) for side in zip(*pairs, strict=True))
+    areas = [[area_under_curve(labels, c) for c in side] for side in (mine, theirs)]
+    return {
+        "area": paired_difference(*areas)._asdict(),
+        "last": paired_difference(mine[:, -1], theirs[:, -1])._asdict(),
+    }
+
+
+def _figure_path(path: Path, group: Group, num_groups: int) -> Path:
+    if num_groups == 1:
+        return path
+    kept = "".join(c if c.isalnum() else "-" for c in group.title)
+    return path.with_name(f"{path.stem}-{kept}{path.suffix}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

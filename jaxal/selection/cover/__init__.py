@@ -1,0 +1,1 @@
+"""Selectors whose picks stand for the pool."""

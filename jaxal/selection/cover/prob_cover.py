@@ -1,0 +1,234 @@
+"""ProbCover: balls of one radius that hold as much of the pool as they can."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.sharding import Mesh
+
+from jaxal import checks
+from jaxal.embeddings import Dense, Embedding, as_embedding
+from jaxal.pools.mesh import Shard, find_mesh, over_rows
+from jaxal.selection.engine.by_balls import Cover, greedy_cover, is_within_any
+from jaxal.selection.engine.chance import perturb
+from jaxal.selection.engine.distances import Space, make_space
+from jaxal.selection.engine.pairs import distances_from
+from jaxal.selection.engine.ranks import highest
+from jaxal.selection.spread.k_means import k_means
+from jaxal.types import Selection
+
+_QUERIES = 64  # rows whose distances to all others are held at a time
+
+
+class _Rows(NamedTuple):
+    embedding: Embedding  # [N]
+    is_available: Array  # [N]
+    is_labelled: Array  # [N]
+
+
+class _Grouped(NamedTuple):
+    embedding: Embedding  # [N]
+    is_used: Array  # [N]
+    groups: Array  # [N]
+
+
+def prob_cover(
+    key: Array,
+    embedding: Array | Embedding,
+    is_available: Array,
+    is_labelled: Array | None = None,
+    *,
+    batch_size: int,
+    radius: float | Array,
+    mesh: Mesh | None = None,
+) -> Selection:
+    """Picks the row whose ball holds most uncovered rows, again and again.
+
+    `i_k = argmax_n #{m : |x_n - x_m| <= radius, m uncovered}` over the available rows;
+    the balls of labelled rows and of earlier picks cover. Ties go to the lower row. The
+    greedy algorithm for max coverage, within `1 - 1/e` of the best, and exact.
+
+    Args:
+      key: a typed key, consumed; used when nothing is left to cover.
+      embedding: `[N, D]`, or an `Embedding` of `N` rows.
+      is_available: `[N]` bool, rows that may be picked, and count.
+      is_labelled: `[N]` bool, rows that cover already; None for no such rows.
+      batch_size: picks `K`, static.
+      radius: of the balls, Euclidean; `purity_radius` estimates it.
+      mesh: where the rows live, by default as the embedding is sharded.
+
+    Returns:
+      `Selection` in the order picked. A score is the number of rows newly covered. When
+      nothing is left to cover, rows are taken at random, with score 0. Indices are `N`
+      where fewer than `K` rows were available.
+
+    Raises:
+      ValueError: a shape is wrong, or `batch_size` is not in `1 .. N`.
+      TypeError: a dtype is wrong.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal import prob_cover
+      >>> x = jnp.array([[0.0], [1.0], [2.0], [8.0], [9.0], [20.0]])
+      >>> key, free = jax.random.key(0), jnp.ones(6, bool)
+      >>> picks = prob_cover(key, x, free, batch_size=3, radius=1.0)
+      >>> picks.indices.tolist(), picks.scores.tolist()
+      ([1, 3, 5], [3.0, 2.0, 1.0])
+
+    Reference:
+      Yehuda et al., "Active Learning Through a Covering Lens", NeurIPS 2022.
+      https://arxiv.org/abs/2205.11320
+    """
+    checks.check_key(key)
+    rows = as_embedding(embedding)
+    checks.check_mask("is_available", is_available, rows.num_rows)
+    if is_labelled is None:
+        is_labelled = jnp.zeros(rows.num_rows, bool)
+    checks.check_mask("is_labelled", is_labelled, rows.num_rows)
+    checks.check_batch_size(batch_size, rows.num_rows)
+    found = _Rows(rows, is_available, is_labelled)
+    return _prob_cover(key, radius, found, batch_size, find_mesh(mesh, found))
+
+
+def purity_radius(
+    key: Array,
+    embedding: Array | Dense,
+    is_used: Array | None = None,
+    *,
+    num_classes: int,
+    purity: float = 0.95,
+    num_queries: int = 4096,
+    mesh: Mesh | None = None,
+) -> Array:
+    """Returns the largest radius at which balls hold one class, as far as can be told.
+
+    Rows are clustered into as many clusters as there are classes; a ball is pure where
+    it holds rows of one cluster only, which is up to the nearest row of another. The
+    radius is the largest at which at least `purity` of all balls are pure.
+
+    Args:
+      key: a typed key, consumed.
+      embedding: `[N, D]`, or `Dense`.
+      is_used: `[N]` bool, rows to look at; all by default.
+      num_classes: `C`, static.
+      purity: part of the balls that must be pure. The default is the paper's.
+      num_queries: rows, drawn at random, whose balls are looked at, static; the paper
+        looks at all.
+      mesh: where the rows live, by default as the embedding is sharded.
+
+    Returns:
+      `[]` Euclidean radius; 0 where all rows are one cluster.
+
+    Raises:
+      ValueError: a shape is wrong.
+      TypeError: a dtype is wrong.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal import purity_radius
+      >>> x = jnp.array([[0.0], [1.0], [9.0], [10.0]])
+      >>> round(float(purity_radius(jax.random.key(0), x, num_classes=2)), 3)
+      8.0
+
+    Reference:
+      Yehuda et al., "Active Learning Through a Covering Lens", NeurIPS 2022.
+      https://arxiv.org/abs/2205.11320
+    """
+    checks.check_key(key)
+    rows = as_embedding(embedding)
+    num_rows = rows.num_rows
+    is_used = jnp.ones(num_rows, bool) if is_used is None else is_used
+    mesh = find_mesh(mesh, (rows, is_used))
+    key_clusters, key_queries = jax.random.split(key)
+    clusters = k_means(
+        key_clusters,
+        embedding,
+        is_used,
+        num_clusters=min(num_classes, num_rows),
+        mesh=mesh,
+    )
+    grouped = _Grouped(rows, is_used, clusters.assignment)
+    num_queries = min(num_queries, num_rows)
+    return _purity_radius(key_queries, grouped, purity, num_queries, mesh)
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _prob_cover(
+    key: Array, radius: float | Array, rows: _Rows, batch_size: int, mesh: Mesh | None
+) -> Selection:
+    num_rows = rows.is_available.size
+
+    def run(shard: Shard, shared: tuple[Array, Array], rows: _Rows) -> Selection:
+        key, radius = shared
+        is_used = rows.is_available | rows.is_labelled
+        space = make_space(shard, rows.embedding, is_used)
+        radii = jnp.full(shard.num_rows, radius, space.norms.dtype)
+        is_covered = is_within_any(shard, space, rows.is_labelled, radii)
+        cover = Cover(
+            square=jnp.square(radii[0]),
+            is_available=rows.is_available,
+            is_uncovered=is_used & ~is_covered,
+            merit=jnp.zeros_like(radii),
+            worth=lambda degrees, largest, merit: degrees,
+            is_relative=False,
+        )
+        return greedy_cover(key, shard, space, cover, batch_size, num_rows)
+
+    return over_rows(run, (key, radius), rows, mesh=mesh)
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _purity_radius(
+    key: Array,
+    rows: _Grouped,
+    purity: float | Array,
+    num_queries: int,
+    mesh: Mesh | None,
+) -> Array:
+    def run(shard: Shard, shared: tuple, rows: _Grouped) -> Array:
+        key, purity = shared
+        space = make_space(shard, rows.embedding, rows.is_used)
+        noise = perturb(key, shard, jnp.zeros(shard.num_rows, jnp.float32))
+        _, queries = highest(
+            shard, jnp.where(rows.is_used, noise, -jnp.inf), num_queries
+        )
+        found = _distances_to_others(shard, space, rows, queries)
+        num = jnp.minimum(shard.sum(jnp.sum(rows.is_used)), num_queries)
+        return _largest_radius(found, num, purity)
+
+    return over_rows(run, (key, purity), rows, mesh=mesh)
+
+
+def _distances_to_others(
+    shard: Shard, space: Space, rows: _Grouped, queries: Array
+) -> Array:
+    """Returns squared distances of `queries` to the nearest row of another group."""
+    size = min(_QUERIES, queries.size)
+
+    def per_block(index: Array, found: Array) -> Array:
+        start = jnp.minimum(index * size, queries.size - size)
+        some = lax.dynamic_slice_in_dim(queries, start, size)
+        block, groups = shard.fetch((rows.embedding, rows.groups), some)
+        between = distances_from(space, block.relative_to(space.origin))
+        is_other = (rows.groups[None] != groups[:, None]) & rows.is_used[None]
+        nearest = jnp.min(jnp.where(is_other, between, jnp.inf), axis=-1)
+        nearest = jnp.min(shard.gather(nearest), axis=0)
+        return lax.dynamic_update_slice_in_dim(found, nearest, start, 0)
+
+    found = jnp.zeros(queries.size, space.norms.dtype)
+    return lax.fori_loop(0, -(-queries.size // size), per_block, found)
+
+
+def _largest_radius(squares: Array, num: Array, purity: Array) -> Array:
+    """Returns the radius below `purity` of the first `num` distances."""
+    is_query = jnp.arange(squares.size) < num
+    # Largest first; rows that are none come last.
+    ordered = -jnp.sort(jnp.where(is_query, -squares, jnp.inf))
+    last = jnp.ceil(purity * num).astype(jnp.int32) - 1
+    radius = jnp.sqrt(ordered[jnp.maximum(last, 0)])
+    # Just below, for a ball holds what is at its radius.
+    below = radius * (1 - 4 * np.finfo(radius.dtype).eps)
+    return jnp.where(jnp.isfinite(radius), below, 0)

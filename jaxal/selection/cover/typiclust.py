@@ -1,0 +1,167 @@
+"""TypiClust: the most typical row of each cluster that nothing speaks for yet."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.sharding import Mesh
+
+from jaxal import checks
+from jaxal.embeddings import Dense, as_embedding
+from jaxal.pools.mesh import find_mesh
+from jaxal.selection.engine.neighbours import nearest_neighbours
+from jaxal.selection.spread.k_means import k_means
+from jaxal.types import Selection
+
+
+class _Rows(NamedTuple):
+    distances: Array  # [N] mean distance to neighbours
+    clusters: Array  # [N], -1 for rows in none
+    is_available: Array  # [N]
+    is_labelled: Array  # [N]
+
+
+def typiclust(
+    key: Array,
+    embedding: Array | Dense,
+    is_available: Array,
+    is_labelled: Array | None = None,
+    *,
+    batch_size: int,
+    max_clusters: int = 500,
+    min_cluster_size: int = 5,
+    num_neighbours: int = 20,
+    num_steps: int = 10,
+    mesh: Mesh | None = None,
+) -> Selection:
+    """Picks the most typical row of each cluster without labels, largest ones first.
+
+    Rows are clustered anew into `min(L + K, max_clusters)` clusters by k-means, `L`
+    being the number of labelled rows. Clusters of fewer than `min_cluster_size` rows
+    are left out; the others come in the order of their labelled rows, fewest first,
+    then of their sizes, largest first. Each in turn gives its available row of highest
+    typicality, `1 / (mean distance to the min(num_neighbours, N_c - 1) nearest rows of
+    the cluster)`, and once all have, each gives its next one. Rows of clusters left out
+    come last, in the same order.
+
+    Args:
+      key: a typed key, consumed; used for the seeds of k-means.
+      embedding: `[N, D]`, or `Dense`.
+      is_available: `[N]` bool, rows that may be picked.
+      is_labelled: `[N]` bool, rows that speak for their clusters; None for no such.
+      batch_size: picks `K`, static.
+      max_clusters: static. The default is the authors', as are the next two.
+      min_cluster_size: rows of the smallest cluster to pick from. The authors' code
+        wants more than 5.
+      num_neighbours: neighbours that typicality looks at, static.
+      num_steps: the most steps of k-means, static.
+      mesh: where the rows live, by default as the embedding is sharded.
+
+    Returns:
+      `Selection` in the order picked. A score is the row's typicality, as large as a
+      number can be for rows that coincide with all their neighbours, and 0 for a row
+      alone in its cluster. Indices are `N` where fewer than `K` rows were available.
+
+    Raises:
+      ValueError: a shape is wrong, or `batch_size` is not in `1 .. N`.
+      TypeError: a dtype is wrong, or rows have no coordinates written out.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal import typiclust
+      >>> x = jnp.array([0.0, 1.0, 2.0, 3.0, 4.0, 90.0, 91.0, 92.0, 93.0, 95.0, 96.0])
+      >>> key, free = jax.random.key(0), jnp.ones(11, bool)
+      >>> picks = typiclust(key, x[:, None], free, batch_size=2, num_neighbours=2)
+      >>> picks.indices.tolist(), picks.scores.tolist()
+      ([6, 1], [1.0, 1.0])
+
+    Reference:
+      Hacohen et al., "Active Learning on a Budget: Opposite Strategies Suit High and
+      Low Budgets", ICML 2022. https://arxiv.org/abs/2202.02794
+    """
+    rows = as_embedding(embedding)
+    num_rows = rows.num_rows
+    checks.check_mask("is_available", is_available, num_rows)
+    if is_labelled is None:
+        is_labelled = jnp.zeros(num_rows, bool)
+    checks.check_mask("is_labelled", is_labelled, num_rows)
+    checks.check_batch_size(batch_size, num_rows)
+    mesh = find_mesh(mesh, (rows, is_available))
+    is_used = is_available | is_labelled
+    num_clusters = min(max_clusters, num_rows)
+    # Never more clusters than rows: the rest would be on top of others.
+    wanted = jnp.minimum(jnp.sum(is_labelled) + batch_size, jnp.sum(is_used))
+    clusters = k_means(
+        key,
+        embedding,
+        is_used,
+        num_clusters=num_clusters,
+        num_live=jnp.maximum(wanted, 1),
+        num_steps=num_steps,
+        mesh=mesh,
+    ).assignment
+    near = nearest_neighbours(
+        rows,
+        is_used,
+        num_neighbours=min(num_neighbours, num_rows),
+        groups=clusters,
+        num_groups=num_clusters,
+        mesh=mesh,
+    )
+    found = _Rows(_mean(near.distances), clusters, is_available, is_labelled)
+    return _in_turn(found, min_cluster_size, num_clusters, batch_size)
+
+
+@jax.jit
+def _mean(distances: Array) -> Array:
+    is_there = jnp.isfinite(distances)
+    count = jnp.sum(is_there, axis=-1)
+    total = jnp.sum(jnp.where(is_there, distances, 0), axis=-1)
+    return jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.inf)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _in_turn(
+    rows: _Rows, min_cluster_size: int | Array, num_clusters: int, batch_size: int
+) -> Selection:
+    """Returns one row of each cluster, then another of each, and so on."""
+    num_rows = rows.clusters.size
+    is_used = rows.is_available | rows.is_labelled
+    size, labelled = _counts(rows, is_used, num_clusters)
+    is_small = size < min_cluster_size
+    # The place of each cluster in the order that they are asked in.
+    order = jnp.lexsort((-size, labelled, is_small))
+    place = jnp.zeros(num_clusters, jnp.int32).at[order].set(jnp.arange(num_clusters))
+    cluster = jnp.clip(rows.clusters, 0, num_clusters - 1)
+    turn = _turns(rows, cluster)
+    key = (place[cluster], turn, is_small[cluster], ~rows.is_available)
+    chosen = jnp.lexsort(key)[:batch_size].astype(jnp.int32)
+    is_valid = jnp.arange(batch_size) < jnp.sum(rows.is_available)
+    # Never infinite: the largest number there is stands for no distance at all.
+    least = jnp.finfo(rows.distances.dtype).tiny
+    typicality = 1 / jnp.maximum(rows.distances[chosen], least)
+    return Selection(
+        indices=jnp.where(is_valid, chosen, num_rows),
+        scores=jnp.where(is_valid, typicality, -jnp.inf),
+        is_valid=is_valid,
+    )
+
+
+def _counts(rows: _Rows, is_used: Array, num_clusters: int) -> tuple[Array, Array]:
+    def count(mask: Array) -> Array:
+        cluster = jnp.where(mask, rows.clusters, num_clusters)
+        return jnp.bincount(cluster, length=num_clusters + 1)[:-1]
+
+    return count(is_used), count(rows.is_labelled)
+
+
+def _turns(rows: _Rows, cluster: Array) -> Array:
+    """Returns how many available rows of its cluster come before each row."""
+    num_rows = cluster.size
+    order = jnp.lexsort((rows.distances, ~rows.is_available, cluster))
+    ordered = cluster[order]
+    first = jnp.searchsorted(ordered, ordered, side="left")
+    turn = jnp.arange(num_rows) - first
+    return jnp.zeros(num_rows, turn.dtype).at[order].set(turn)

@@ -1,0 +1,1 @@
+"""Selectors that ask what a model says of several rows together."""

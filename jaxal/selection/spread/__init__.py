@@ -1,0 +1,1 @@
+"""Selectors whose picks lie apart from each other."""

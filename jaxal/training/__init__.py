@@ -1,0 +1,1 @@
+"""Training: from labelled rows to a fitted model."""

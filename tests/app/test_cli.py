@@ -1,0 +1,416 @@
+"""The command line: what it accepts, what it refuses, and what it says."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from jaxal.app import cli, config, launch, presets
+from jaxal.app.config import Options, Overrides
+from jaxal.app.presets import PRESETS, Recipe
+from jaxal.runs import store
+from jaxal.runs.store import RunError
+
+PLUGIN = """
+import jax.numpy as jnp
+from jaxal import by_score, register
+
+register("smallest_logit_of_{stem}", by_score(lambda logits: -jnp.min(logits, axis=-1)))
+"""
+
+
+def test_every_setting_of_a_recipe_can_be_overridden_and_nothing_else():
+    overrides = [field.name for field in dataclasses.fields(Overrides)]
+    assert sorted(overrides) == sorted(f.name for f in dataclasses.fields(Recipe))
+    assert all(f.default is None for f in dataclasses.fields(Overrides))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("kind", ["photo", "small", "table"])
+def test_flags_beat_the_preset_and_only_where_given(preset, kind):
+    recipe = config.resolve_recipe(Overrides(epochs=7, pool_size=0), preset, kind)
+    expected = dataclasses.replace(PRESETS[preset][kind], epochs=7, pool_size=None)
+    assert recipe == expected
+
+
+def test_smoke_is_a_network_that_compiles_in_a_moment():
+    assert {recipe.model for recipe in PRESETS["smoke"].values()} == {"mlp"}
+
+
+def test_the_default_preset_follows_the_platform():
+    assert presets.default_preset("cpu") == "cpu"
+    assert presets.default_preset("gpu") == presets.default_preset("tpu") == "standard"
+
+
+def test_the_plan_follows_a_schedule_and_ends_with_the_pool():
+    recipe = dataclasses.replace(
+        PRESETS["smoke"]["table"], initial=10, query_size=(5, 20), rounds=4
+    )
+    assert presets.label_plan(recipe) == [10, 15, 35, 55, 75]
+    recipe = presets.fit_to_pool(recipe, 40)
+    assert presets.label_plan(recipe) == [10, 15, 35, 40]
+    assert recipe.rounds == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "plan", "sizes"),
+    [
+        ({"query_size": (2000,)}, [20, 512], (492,)),
+        ({"query_size": (100, 2000), "rounds": 9}, [20, 120, 512], (100, 492)),
+        ({"initial": 512}, [512], (1,)),
+        ({"budget": 70, "rounds": 9}, [20, 40, 60, 70], (20,)),
+        ({"budget": 20}, [20], (1,)),
+        ({"budget": 9999, "rounds": 1}, [20, 40], (20,)),
+    ],
+)
+def test_what_is_promised_is_what_can_be_bought(change, plan, sizes):
+    recipe = dataclasses.replace(PRESETS["smoke"]["small"], **change)
+    fitted = presets.fit_to_pool(recipe, 1000)
+    assert presets.label_plan(fitted) == plan
+    assert (fitted.query_size, fitted.rounds) == (sizes, len(plan) - 1)
+
+
+def test_a_budget_decides_the_rounds_unless_they_are_given():
+    recipe = config.resolve_recipe(Overrides(budget=100), "smoke", "small")
+    assert presets.label_plan(presets.fit_to_pool(recipe, 1000))[-2:] == [80, 100]
+    recipe = config.resolve_recipe(Overrides(budget=100, rounds=1), "smoke", "small")
+    assert presets.label_plan(presets.fit_to_pool(recipe, 1000)) == [20, 40]
+
+
+def test_a_large_initial_set_is_refused():
+    recipe = dataclasses.replace(PRESETS["smoke"]["table"], initial=50)
+    with pytest.raises(RunError, match="--initial is 50 and the pool has 40 rows"):
+        presets.fit_to_pool(recipe, 40)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "--epochs is 0, expected at least 1"),
+        ({"query_size": (5, 0)}, "--query-size"),
+        ({"label_noise": 1.5}, "--label-noise is 1.5"),
+        ({"dropout": 1.0}, "--dropout is 1.0"),
+        ({"learning_rate": 0.0}, "--learning-rate is 0.0"),
+        ({"test_size": -5}, "--test-size is -5, expected at least 1, or 0 for all"),
+        ({"pool_size": -5}, "--pool-size is -5, expected at least 1, or 0 for all"),
+        ({"budget": 0}, "--budget is 0, expected at least 1"),
+    ],
+)
+def test_numbers_out_of_range_name_the_flag(change, message):
+    with pytest.raises(RunError, match=message):
+        config.resolve_recipe(Overrides(**change), "cpu", "table")
+
+
+def test_help_is_worth_reading(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--help"])
+    drawn = capsys.readouterr().out
+    text = " ".join(drawn.replace("│", " ").split())  # lines are broken to fit
+    for field in (*dataclasses.fields(Options), *dataclasses.fields(Overrides)):
+        if field.name != "recipe":
+            assert f"--{field.name.replace('_', '-')}" in text, field.name
+    assert "standard on an accelerator" in text
+    assert "None" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--strategy=bagde"], "badge"),
+        (["--dataset=cifar11"], "cifar10"),
+        (["--dataset=digits", "--model=resnet-18"], "resnet18"),
+        (["--dataset=iris", "--strategy=bald", "--dropout=0"], "--posterior ensemble"),
+        (["--dataset=digits", "--name=../up"], "--output"),
+        (["--dataset=digits", "--plugin", "nowhere.py"], "nowhere.py"),
+        (["--dataset=digits", "--strategy-options", "first"], "NAME=VALUE"),
+        (["--dataset=digits", "--strategy-options", "frist=drawn"], "'first'"),
+        (["--dataset=digits", "--strategy-options", "first=sideways"], "'drawn'"),
+        (["--dataset=./nofolder"], "no such folder"),
+        (["--dataset=nofile.npz"], "no such file"),
+        (["--dataset=digits", "--test-size=-5"], "--test-size is -5"),
+        (["--dataset=digits", "--seeds"], "--seeds has no numbers"),
+        (["--dataset=digits", "--seeds", "0", "1", "0"], "[0] twice"),
+        (["--dataset=digits", "--seeds=-1"], "0 .. 2**32 - 1"),
+        (["--dataset=digits", "--budget=10"], "20 labels to start with"),
+        (["--dataset=digits", "--num-validation=9999"], "num_validation is 9999"),
+        (["--dataset=digits", "--initial-rows=none.txt"], "one id of the data set"),
+    ],
+)
+def test_mistakes_name_the_cure_without_a_traceback(words, message, capsys, tmp_path):
+    status = cli.main(["run", "--preset=smoke", f"--output={tmp_path}", *words])
+    assert status == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("--preset=smok", "'smoke'"),
+        ("--augment=crop-flip", "'crop_flip'"),
+        ("--epochs=some", "'some' is not a whole number"),
+    ],
+)
+def test_words_that_no_option_takes_are_answered_with_the_nearest(word, near, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["run", word])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert near in error
+    assert "None" not in error
+
+
+def test_arrays_of_a_wrong_type_are_told(tmp_path, capsys):
+    path = tmp_path / "mine.npz"
+    np.savez(path, inputs=np.zeros((9, 2), int), labels=np.arange(9) % 3)
+    assert cli.main(["run", f"--dataset={path}"]) == 1
+    error = capsys.readouterr().err
+    assert "mine.npz: inputs have dtype int64" in error
+    assert "Traceback" not in error
+
+
+def test_a_file_that_may_not_be_read_is_told(tmp_path, capsys, monkeypatch):
+    from jaxal import data
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied", "secret.npz")
+
+    monkeypatch.setattr(data, "load", refuse)
+    assert cli.main(["run", "--dataset=secret.npz"]) == 1
+    assert "Permission denied: 'secret.npz'" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path, capsys):
+    path = tmp_path / "file"
+    path.write_text("in the way")
+    words = ["--dataset=iris", "--preset=smoke", "--strategy=random"]
+    assert cli.main(["run", *words, f"--output={path}"]) == 1
+    error = capsys.readouterr().err
+    assert "Choose another --output" in error
+    assert "Earlier rounds" not in error
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("data.load", "before a run began"), ("runner.run", "every complete round is")],
+)
+def test_ctrl_c_says_what_there_is_to_continue(
+    place, said, capsys, monkeypatch, tmp_path
+):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"jaxal.app.launch.{place}", stop)
+    words = ["--dataset=iris", "--preset=smoke", "--overwrite", f"--output={tmp_path}"]
+    assert cli.main(["run", *words]) == cli.INTERRUPTED
+    error = capsys.readouterr().err
+    assert said in error
+    # What was to be overwritten is still there, unless the run had begun.
+    assert ("--overwrite" in error.splitlines()[-1]) == (place == "data.load")
+
+
+def prepared(*words):
+    options = cli.parse(["--dataset=digits", "--preset=smoke", *words])
+    return launch.prepare(options, 0)
+
+
+REACH = [
+    (["--schedule=one_cycle"], {"schedule": "one_cycle"}),
+    (["--budget=50"], {"budget": 50, "rounds": 2}),
+    (["--query-size", "5", "9"], {"query_size": [5, 9]}),
+    (["--num-validation=100"], {"num_validation": 100}),
+    (["--image-size", "4", "4"], {"image_size": [4, 4]}),
+    (["--keep-ratios", *["0.5"] * 10], {"keep_ratios": [0.5] * 10}),
+    (["--posterior=ensemble"], {"posterior": "ensemble"}),
+    (["--strategy=bald", "--num-samples=3"], {"num_samples": 3}),
+    (["--augment=crop_flip_cutout"], {"augment": "crop_flip_cutout"}),
+    (["--optimizer=sgd"], {"optimizer": "sgd"}),
+    (["--model=resnet18", "--dtype=bfloat16"], {"dtype": "bfloat16"}),
+    (["--averaging=swa"], {"averaging": "swa"}),
+    (["--refit=shrink_and_perturb"], {"refit": "shrink_and_perturb"}),
+    (["--initial-kind=balanced"], {"initial_kind": "balanced"}),
+    (["--label-noise=0.2"], {"label_noise": 0.2}),
+]
+
+
+@pytest.mark.parametrize(("words", "settings"), REACH, ids=lambda x: " ".join(x))
+def test_what_the_command_line_says_is_in_the_config(words, settings):
+    made, recipe = prepared(*words)
+    assert settings.items() <= made.settings.items()
+    assert made.plan == presets.label_plan(recipe)
+    assert len(made.initial_rows) == 20
+
+
+def test_validation_rows_are_never_in_the_pool():
+    from jaxal import data
+
+    made, _ = prepared("--num-validation=100", "--pool-size=0")
+    held_out = data.load("digits", num_validation=100).validation.ids
+    assert len(held_out) == 100
+    assert len(made.ids) == 1338
+    assert not set(held_out.tolist()) & set(made.ids.tolist())
+
+
+def test_a_balanced_start_has_every_class():
+    made, _ = prepared("--initial-kind=balanced")
+    labels = made.answer(0, made.initial_rows)
+    assert np.bincount(labels).tolist() == [2] * 10
+
+
+def test_given_rows_are_the_start_whatever_the_pool(tmp_path):
+    from jaxal import data
+
+    ids = data.load("digits").train.ids[[700, 3, 1200, 41, 5]]
+    path = tmp_path / "start.txt"
+    path.write_text("\n".join(map(str, ids)) + "\n\n")
+    made, recipe = prepared(f"--initial-rows={path}", "--pool-size=30")
+    assert made.ids[made.initial_rows].tolist() == ids.tolist()
+    assert len(made.ids) == 30
+    assert (recipe.initial, made.plan[:2]) == (5, [5, 25])
+    path.write_text("\n".join(map(str, ids[::-1])))  # the same rows
+    again, _ = prepared(f"--initial-rows={path}", "--pool-size=30")
+    assert again.settings == made.settings
+    other, _ = prepared("--pool-size=30")
+    assert other.settings["initial_rows"] is None
+    assert isinstance(made.settings["initial_rows"], str)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        ("", [], "is empty"),
+        ("1\n2\n1\n", [], "'1' twice"),
+        ("1\n1797x\n", [], "'1797x'; the nearest is"),
+        ("1\n", ["--initial=3"], "names 1 rows"),
+    ],
+)
+def test_given_rows_that_cannot_be(text, words, message, tmp_path):
+    from jaxal import data
+
+    first = str(data.load("digits").train.ids[0])
+    path = tmp_path / "start.txt"
+    path.write_text(text.replace("1\n", f"{first}\n"))
+    message = message.replace("'1'", f"'{first}'")
+    with pytest.raises(RunError, match=message):
+        prepared(f"--initial-rows={path}", *words)
+
+
+def test_image_size_makes_one_size_of_a_folder_of_many(tmp_path):
+    from PIL import Image
+
+    for label in ("cat", "dog"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for i in range(15):
+            image = Image.new("L", (9 + i, 12), 10 * i)
+            image.save(tmp_path / "images" / label / f"{i}.png")
+    words = [f"--dataset={tmp_path / 'images'}", f"--data-dir={tmp_path}"]
+    words += ["--image-size", "6", "8", "--initial=4", "--query-size=4"]
+    made, _ = prepared(*words)
+    assert made.pool.inputs.shape[1:] == (6, 8, 1)
+    assert made.settings["image_size"] == [6, 8]
+
+
+def test_everything_at_once_from_words_to_files(tmp_path, capsys):
+    words = "--averaging=swa --refit=shrink_and_perturb --augment=crop_flip_cutout "
+    words += "--schedule=one_cycle --initial-kind=balanced --budget=30 --strategy=bald "
+    words += "--posterior=ensemble --num-samples=2 --num-validation=50 --min-steps=4 "
+    words += "--optimizer=adamw --test-size=64 --pool-size=64 --width=8 --keep-ratios"
+    words = [*words.split(), *["0.5"] * 10, "--preset=smoke", "--dataset=digits"]
+    assert cli.main(["run", *words, f"--output={tmp_path}"]) == 0
+    (folder,) = tmp_path.glob("*-seed0")
+    files = store.RunFiles(folder)
+    rounds = store.read_lines(files.rounds)
+    assert [record["labels"] for record in rounds] == [20, 30]
+    for record in rounds:
+        assert 0 <= record["validation"]["accuracy"] <= 1
+        assert record["validation"]["accuracy"] != record["accuracy"]
+        assert len(record["validation"]["per_class_accuracy"]) == 10
+    assert "validation" in capsys.readouterr().err
+    assert len(store.read_lines(files.queries)) == 30
+
+
+def test_unknown_commands_are_told(capsys):
+    assert cli.main(["rum"]) == 2
+    assert "no command 'rum'" in capsys.readouterr().err
+    assert cli.main([]) == 0
+    assert "report" in capsys.readouterr().out
+
+
+def test_lists(capsys):
+    assert cli.main(["strategies"]) == 0
+    assert {"badge", "random"} <= set(capsys.readouterr().out.split())
+    assert cli.main(["datasets"]) == 0
+    assert {"cifar10", "digits"} <= set(capsys.readouterr().out.split())
+
+
+def test_a_plugin_makes_its_strategy_known(tmp_path):
+    from jaxal.app.plugins import load_plugins
+    from jaxal.strategies import strategy_names
+
+    path = tmp_path / "mine.py"
+    path.write_text(PLUGIN.format(stem="mine"))
+    load_plugins([path])
+    assert "smallest_logit_of_mine" in strategy_names()
+    options = Options(
+        strategy="smallest_logit_of_mine",
+        dataset="digits",
+        preset="smoke",
+        plugin=(path,),
+    )
+    made, _ = launch.prepare(options, 0)
+    assert made.settings["strategy"] == "smallest_logit_of_mine"
+    checksum = made.settings["plugins"]["mine.py"]
+    path.write_text(PLUGIN.format(stem="mine") + "\n")
+    changed, _ = launch.prepare(options, 0)
+    assert changed.settings["plugins"]["mine.py"] != checksum
+
+
+def test_strategy_and_seed_decide_what_they_should():
+    options = Options(dataset="iris", preset="smoke", recipe=Overrides(pool_size=60))
+    badge, _ = launch.prepare(options, 0)
+    margin, _ = launch.prepare(dataclasses.replace(options, strategy="margin"), 0)
+    other, _ = launch.prepare(options, 1)
+    # Another strategy starts from the same pool and rows; another seed does not.
+    assert badge.settings["pool"] == margin.settings["pool"]
+    np.testing.assert_array_equal(badge.initial_rows, margin.initial_rows)
+    assert badge.key_rounds == margin.key_rounds
+    assert badge.settings["pool"] != other.settings["pool"]
+    assert badge.initial_rows.tolist() != other.initial_rows.tolist()
+
+
+def test_streams_of_a_seed_are_apart():
+    import jax
+
+    from jaxal.app.experiment import STREAMS, stream
+
+    keys = {
+        tuple(jax.random.key_data(stream(seed, name)).tolist())
+        for seed in range(3)
+        for name in STREAMS
+    }
+    assert len(keys) == 3 * len(STREAMS)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_moments_are_those_of_pixels_between_zero_and_one(dtype):
+    from jaxal.app.experiment import moments
+
+    images = np.random.default_rng(0).integers(0, 256, (1300, 4, 4, 3)).astype(dtype)
+    images[..., 1] //= 128  # nearly black: a small spread beside a small mean
+    images[..., 2] = 255  # the largest sums there can be
+    mean, std = moments(images)
+    pixels = images.reshape(-1, 3).astype(np.float64) / 255
+    np.testing.assert_allclose(mean, pixels.mean(0), rtol=1e-7)
+    np.testing.assert_allclose(std[:2], pixels.std(0)[:2], rtol=1e-6)
+    assert std[2] == 1
+
+
+def test_moments_of_numbers_are_their_own():
+    from jaxal.app.experiment import moments
+
+    table = np.random.default_rng(0).normal(3, 2, (1300, 2)).astype(np.float32)
+    mean, std = moments(table)
+    np.testing.assert_allclose(mean, table.astype(np.float64).mean(0), rtol=1e-6)
+    np.testing.assert_allclose(std, table.astype(np.float64).std(0), rtol=1e-5)

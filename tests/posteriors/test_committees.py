@@ -1,0 +1,212 @@
+"""Committees of networks, functions and scikit-learn's classifiers, and bootstraps."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.tree import DecisionTreeClassifier
+
+from jaxal import (
+    active_learner,
+    array_oracle,
+    bootstrap_ensemble,
+    classifier_logits,
+    classifier_view,
+    committee,
+    committee_learner,
+    deterministic,
+    make_pool,
+    pool_mesh,
+    strategy,
+    supervised,
+    vote_entropy,
+)
+from jaxal.training.learner import _resample
+from tests.toys import blobs, linear
+
+KEY = jax.random.key(0)
+
+
+def rule(inputs):
+    """Knows that the sign of the second coordinate tells class 1 from class 2."""
+    is_up = (inputs[:, 1] > 0).astype(jnp.float32)
+    return jnp.stack([jnp.zeros(len(inputs)), is_up, 1 - is_up], axis=-1)
+
+
+def one_device_pool(inputs, labels=None):
+    return make_pool(inputs, labels, mesh=pool_mesh(jax.devices()[:1]))
+
+
+def test_members_answer_with_their_own_variables():
+    network, inputs = linear(3), jax.random.normal(KEY, (5, 2))
+    posterior = committee([network, rule, network])
+    first, last = (network.init(jax.random.key(i), inputs) for i in (1, 2))
+    variables = (first, {}, last)
+    samples = posterior.sample(KEY, variables, inputs)
+    for index, own in ((0, first), (2, last)):
+        expected = deterministic(network).predict(own, inputs).logits
+        np.testing.assert_allclose(samples.logits[index], expected, rtol=1e-6)
+    np.testing.assert_array_equal(jnp.exp(samples.logits[1]), rule(inputs))
+    np.testing.assert_array_equal(samples.features, inputs)
+    mean = np.mean([jax.nn.softmax(logits) for logits in samples.logits], axis=0)
+    found = jnp.exp(posterior.predict(variables, inputs).logits)
+    np.testing.assert_allclose(found, mean, rtol=1e-5)
+
+
+def test_a_committee_learns_in_the_loop():
+    inputs, labels = blobs(60, 3)
+    members = [linear(3), rule, linear(3)]
+    posterior = committee(members)
+    learners = [supervised(linear(3), epochs=9), None, supervised(linear(3), epochs=3)]
+    learner = committee_learner(posterior, learners)
+    loop = active_learner(
+        members[0],
+        learner,
+        strategy("vote_entropy"),
+        array_oracle(labels),
+        batch_size=4,
+        posterior=posterior,
+        test=(jnp.asarray(inputs), jnp.asarray(labels)),
+    )
+    state = loop.init(KEY, one_device_pool(inputs), initial=6)
+    for i in range(3):
+        state, info = loop.step(jax.random.key(i), state)
+    assert int(state.pool.is_labelled.sum()) == 18
+    assert float(info.metrics.accuracy) > 0.9
+    assert int(info.fit.num_steps) == 9 and np.isfinite(float(info.fit.loss))
+    # Members draw keys of their own: equal networks end with unequal weights.
+    first, fixed, last = state.learner
+    assert fixed == {}
+    assert not np.allclose(first["params"]["w"], last["params"]["w"])
+
+
+def test_pieces_of_a_committees_fit_are_the_fit():
+    inputs, labels = blobs(20, 3)
+    pool = one_device_pool(inputs, labels)
+    posterior = committee([linear(3), rule, linear(3)])
+    learners = [supervised(linear(3), epochs=n, batch_size=8) for n in (4, 2)]
+    learner = committee_learner(posterior, [learners[0], None, learners[1]])
+    state = learner.init(KEY, pool.inputs)
+    whole, info = jax.jit(learner.fit)(KEY, state, pool)
+    fit, advance = learner.start(KEY, state, pool), jax.jit(learner.advance)
+    assert int(fit.num_steps) == 12
+    for size in (1, 5, 100):
+        fit = advance(fit, pool, jnp.int32(size))
+    pieces, piece_info = learner.finish(fit, pool)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-6), pieces, whole)
+    np.testing.assert_allclose(piece_info.loss, info.loss, rtol=1e-6)
+
+
+def test_committees_name_what_is_missing():
+    posterior = committee([linear(3), rule])
+    with pytest.raises(ValueError, match="at least 2"):
+        committee([rule])
+    with pytest.raises(ValueError, match="one each"):
+        committee_learner(posterior, [supervised(linear(3))])
+    with pytest.raises(ValueError, match="Nobody learns"):
+        committee_learner(posterior, [None, None])
+    with pytest.raises(ValueError, match="expected a tuple of 2"):
+        posterior.predict({"params": {}}, jnp.ones((1, 2)))
+    two = linear(2)
+    odd = committee([two, rule])
+    with pytest.raises(ValueError, match="same classes"):
+        odd.predict((two.init(KEY, jnp.ones((1, 2))), {}), jnp.ones((1, 2)))
+
+
+def test_a_bootstrap_sample_is_drawn_from_the_labelled_rows_with_replacement():
+    order = jnp.array([3, 5, 8, 13, 0, 0])
+    draws = jax.vmap(lambda key: _resample(key, order, jnp.int32(4)))(
+        jax.random.split(KEY, 5000)
+    )
+    assert (draws[:, 4:] == 0).all()
+    # Every place holds every labelled row equally often, independently of the others.
+    for row in (3, 5, 8, 13):
+        shares = (draws[:, :4] == row).mean(0)
+        np.testing.assert_allclose(shares, 0.25, atol=5 * np.sqrt(0.25 * 0.75 / 5000))
+    distinct = np.mean([len(set(d.tolist())) for d in np.asarray(draws[:500, :4])])
+    expected = 4 * (1 - 0.75**4)
+    assert abs(distinct - expected) < 0.15
+    assert (_resample(KEY, jnp.zeros(3, int), jnp.int32(0)) == 0).all()
+
+
+def test_members_of_a_bootstrap_see_different_labels():
+    inputs, labels = blobs(40, 3)
+    pool = one_device_pool(inputs, np.where(np.arange(40) < 15, labels, -1))
+    bagged = bootstrap_ensemble(linear(3), members=4, epochs=3, batch_size=16)
+    start = jax.jit(bagged.learner.start)(
+        KEY, bagged.learner.init(KEY, pool.inputs), pool
+    )
+    seen = [sorted(order.tolist()[:15]) for order in start.order]
+    assert all(set(rows) <= set(range(15)) for rows in seen)
+    assert len({tuple(rows) for rows in seen}) == 4
+    assert all(len(set(rows)) < 15 for rows in seen)
+    state, info = jax.jit(bagged.learner.fit)(
+        KEY, bagged.learner.init(KEY, pool.inputs), pool
+    )
+    assert int(info.num_labelled) == 15
+    logits = bagged.posterior.sample(KEY, state, pool.inputs).logits
+    assert logits.shape == (4, 40, 3)
+
+
+def fitted(num_rows=30):
+    inputs, labels = blobs(60, 3)
+    some = np.arange(num_rows)
+    return inputs, labels, inputs[some], labels[some]
+
+
+def test_classifiers_of_scikit_learn_are_a_committee():
+    inputs, labels, known, answers = fitted()
+    few = answers < 2  # one member has never seen class 2
+    members = [
+        LogisticRegression().fit(known, answers),
+        GaussianNB().fit(known[few], answers[few]),
+        DecisionTreeClassifier(random_state=0).fit(known, answers),
+    ]
+    samples = classifier_logits(members, inputs, num_classes=3)
+    assert samples.shape == (3, 60, 3) and samples.dtype == jnp.float32
+    np.testing.assert_allclose(
+        jnp.exp(samples[0]), members[0].predict_proba(inputs), rtol=1e-5
+    )
+    assert (samples[1, :, 2] == -jnp.inf).all()
+    votes = np.stack([member.predict(inputs) for member in members])
+    np.testing.assert_array_equal(np.asarray(samples).argmax(-1), votes)
+    assert np.isfinite(vote_entropy(samples)).all()
+    is_labelled = jnp.arange(60) < 30
+    view = classifier_view(members, inputs, ~is_labelled, is_labelled, num_classes=3)
+    picks = strategy("vote_entropy").select(KEY, view, 5)
+    # Members disagree about class 2 alone, which one of them cannot name.
+    disputed = {n for n in range(30, 60) if len(set(votes[:, n])) > 1}
+    assert set(picks.indices.tolist()) <= disputed
+    assert strategy("batch_bald").select(KEY, view, 2).is_valid.all()
+
+
+def test_members_of_ensembles_count_classes_by_place():
+    inputs, _, known, answers = fitted()
+    renamed = np.array([1, 4, 2])[answers]  # 1, 2, 4: places are 0, 1, 2
+    for ensemble in (
+        RandomForestClassifier(3, max_depth=2, random_state=0),
+        BaggingClassifier(LogisticRegression(), 3, random_state=0),
+    ):
+        ensemble.fit(known, renamed)
+        samples = classifier_logits(
+            ensemble.estimators_, inputs, num_classes=5, classes=ensemble.classes_
+        )
+        whole = classifier_logits([ensemble], inputs, num_classes=5)
+        np.testing.assert_allclose(
+            jnp.exp(samples).mean(0), jnp.exp(whole[0]), atol=1e-6
+        )
+
+
+def test_classifiers_are_checked():
+    inputs, _, known, answers = fitted()
+    named = GaussianNB().fit(known, np.array(["a", "b", "c"])[answers])
+    numbered = GaussianNB().fit(known, answers)
+    with pytest.raises(ValueError, match="expected class numbers"):
+        classifier_logits([named], inputs, num_classes=3)
+    with pytest.raises(ValueError, match="Check num_classes"):
+        classifier_logits([numbered], inputs, num_classes=2)
+    with pytest.raises(ValueError, match="no classifiers"):
+        classifier_logits([], inputs, num_classes=2)

@@ -1,0 +1,237 @@
+"""Reports: numbers against hand-computed ones, and comparisons that are refused."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from jaxal.report import figures, summary, tables
+from jaxal.report.gathering import common_labels, gather
+from jaxal.report.summary import ReportOptions, summarise
+from jaxal.runs import store
+from jaxal.runs.store import RunError, RunFiles
+
+# Accuracies of two seeds at 10, 20 and 40 labels.
+CURVES = {
+    "random": {0: [0.2, 0.4, 0.6], 1: [0.4, 0.6, 0.8]},
+    "badge": {0: [0.2, 0.6, 0.7], 1: [0.4, 0.8, 0.9]},
+}
+LABELS = [10, 20, 40]
+T_1 = 12.706204736174704  # 97.5 % quantile of Student's t with one degree of freedom
+
+
+def make_run(folder, strategy, seed, accuracies, *, labels=LABELS, **changes):
+    settings = {
+        "dataset": "digits",
+        "source": "scikit-learn, embedded",
+        "pool": f"pool{seed}",
+        "preset": "cpu",
+        "model": "mlp",
+        "width": 64,
+        "epochs": 30,
+        "strategy": strategy,
+        "strategy_options": [],
+        "plugins": {},
+        "posterior": "auto",
+        "num_samples": 20,
+        "seed": seed,
+        "platform": "cpu",
+        "chunk_size": 512,
+        "rounds": 2,
+    } | changes
+    files = RunFiles(folder / f"{settings['dataset']}-{strategy}-seed{seed}")
+    files.folder.mkdir(parents=True)
+    store.write_json(files.config, {"settings": settings})
+    seconds = {"train": 2.0, "evaluate": 0.25, "score": 0.5, "select": 0.125}
+    records = [
+        {
+            "round": i,
+            "labels": count,
+            "accuracy": accuracy,
+            "seconds": seconds,
+            "is_last": i == 2,
+        }
+        for i, (count, accuracy) in enumerate(zip(labels, accuracies, strict=True))
+    ]
+    store.append_lines(files.rounds, records)
+    return files.folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for strategy, seeds in CURVES.items():
+        for seed, accuracies in seeds.items():
+            make_run(tmp_path, strategy, seed, accuracies)
+    return tmp_path
+
+
+def test_numbers_against_hand_computed_ones(folder):
+    (group,) = gather([folder])
+    summary = summarise(group)
+    badge, random = (summary["strategies"][name] for name in ("badge", "random"))
+    # Two values 0.2 apart: s = 0.2 / sqrt 2, half width t s / sqrt 2 = 0.1 t.
+    at_20 = badge["accuracy"][20]
+    assert at_20["mean"] == pytest.approx(0.7)
+    assert at_20["high"] - at_20["mean"] == pytest.approx(0.1 * T_1)
+    # (10 (0.2 + 0.6) / 2 + 20 (0.6 + 0.7) / 2) / 30 = 17 / 30, seed 1 is 0.2 higher.
+    assert badge["area"]["mean"] == pytest.approx(17 / 30 + 0.1)
+    # The mean of random ends at 0.7; badge's mean is 0.7 at 20 labels already.
+    assert summary["target"] == pytest.approx(0.7)
+    assert random["labels_to_target"] == pytest.approx(40)
+    assert badge["labels_to_target"] == pytest.approx(20)
+    assert badge["label_savings"] == pytest.approx(0.5)
+    # badge - random is 0, 0.2, 0.1 for both seeds: area (10 * 0.1 + 20 * 0.15) / 30.
+    assert badge["paired"]["area"]["mean"] == pytest.approx(4 / 30)
+    assert badge["paired"]["last"]["mean"] == pytest.approx(0.1)
+    assert badge["paired"]["last"]["num_pairs"] == 2
+    assert random["paired"] is None
+    assert badge["seconds"]["train"] == pytest.approx(6.0)  # three rounds of two
+
+
+def test_a_target_beyond_reach_is_not_reached(folder):
+    (group,) = gather([folder])
+    summary = summarise(group, target=0.95)
+    assert summary["strategies"]["badge"]["labels_to_target"] is None
+    text = tables.markdown(summary)
+    assert "not reached" in text
+    assert "labels to 95.0 %" in text
+
+
+def test_the_text_says_what_the_numbers_say(folder):
+    text = tables.markdown(summarise(gather([folder])[0]))
+    row = next(line for line in text.splitlines() if line.startswith("| badge"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:3] == ["badge", "2", f"30.0 ± {10 * T_1:.1f}"]
+    assert cells[-2:] == ["20", "50 %"]
+    assert "digits" in text
+    assert "scikit-learn, embedded" in text
+
+
+def test_other_data_or_settings_are_another_table(folder, tmp_path, capsys):
+    make_run(tmp_path, "random", 0, [0.1, 0.2, 0.3], dataset="cifar10")
+    wide = tmp_path / "wide"
+    make_run(wide, "random", 0, [0.5, 0.6, 0.7], width=128)
+    groups = gather([folder, wide])
+    sizes = {group.title: len(group.curves) for group in groups}
+    assert sizes == {
+        "cifar10, preset cpu, mlp of width 64": 1,
+        "digits, preset cpu, mlp of width 64": 2,
+        "digits, preset cpu, mlp of width 128": 1,
+    }
+    figure = tmp_path / "out" / "curves.png"
+    summary.report(ReportOptions((folder, wide), figure=figure))
+    assert "3 different settings" in capsys.readouterr().out
+    assert len(list(figure.parent.glob("*.png"))) == 3
+
+
+def test_the_same_data_may_lie_in_another_folder(folder, tmp_path):
+    make_run(tmp_path / "more", "badge", 2, [0.2, 0.6, 0.7], source="elsewhere")
+    (group,) = gather([folder, tmp_path / "more"])
+    assert len(group.curves["badge"]) == 3
+
+
+def test_settings_of_a_strategy_tell_its_curves_apart(folder, tmp_path):
+    for samples in (10, 50):
+        make_run(tmp_path / f"s{samples}", "bald", 0, [0.1] * 3, num_samples=samples)
+    (group,) = gather([folder, tmp_path / "s10", tmp_path / "s50"])
+    assert set(group.curves) == {
+        "badge",
+        "random",
+        "bald (num_samples 10)",
+        "bald (num_samples 50)",
+    }
+
+
+def test_the_same_trial_twice_is_refused(folder, tmp_path):
+    make_run(tmp_path / "again", "badge", 0, [0.2, 0.6, 0.7])
+    with pytest.raises(RunError, match="same trial twice"):
+        gather([folder, tmp_path / "again"])
+
+
+def test_pairs_need_seed_and_pool(folder, tmp_path):
+    make_run(tmp_path / "more", "badge", 2, [0.2, 0.6, 0.7])  # no such seed of random
+    make_run(tmp_path / "more", "badge", 3, [0.2, 0.6, 0.7])
+    make_run(tmp_path / "more", "random", 3, [0.2, 0.6, 0.7], pool="another")
+    (group,) = gather([folder, tmp_path / "more"])
+    badge = summarise(group)["strategies"]["badge"]
+    assert badge["seeds"] == [0, 1, 2, 3]
+    assert badge["paired"]["area"]["num_pairs"] == 2
+
+
+def test_an_unfinished_run_counts_as_far_as_it_has_got(folder, tmp_path):
+    make_run(tmp_path / "more", "badge", 2, [0.2, 0.6], labels=[10, 20])
+    (group,) = gather([folder, tmp_path / "more"])
+    assert common_labels(group).tolist() == [10, 20]
+    assert "not finished" in tables.markdown(summarise(group))
+
+
+def test_one_seed_has_no_interval(tmp_path):
+    make_run(tmp_path, "badge", 0, [0.2, 0.6, 0.7])
+    (group,) = gather([tmp_path])
+    summary = summarise(group)
+    assert math.isnan(summary["strategies"]["badge"]["area"]["low"])
+    assert "±" not in tables.markdown(summary)
+    assert summary["baseline"] is None
+
+
+@pytest.mark.parametrize(("seeds", "bands", "lines"), [(1, 0, 1), (2, 0, 3), (3, 1, 1)])
+def test_bands_need_three_seeds_and_two_are_drawn_both(tmp_path, seeds, bands, lines):
+    place = "scikit-learn, in /home/somebody/data: digits"
+    for seed in range(seeds):
+        make_run(tmp_path, "badge", seed, [0.2, 0.6 + 0.1 * seed, 0.7], source=place)
+    (group,) = gather([tmp_path])
+    figure = figures.picture(group)
+    (axes,) = figure.axes
+    assert (len(axes.collections), len(axes.lines)) == (bands, lines)
+    note = figure.get_supxlabel()
+    assert "scikit-learn: digits" in note and "somebody" not in note
+    assert ("Bands" in note, "single seeds" in note) == (seeds == 3, seeds == 2)
+
+
+def test_the_command_writes_figure_and_json(folder, tmp_path, capsys):
+    figure, numbers = tmp_path / "curves.png", tmp_path / "numbers.json"
+    words = [str(folder), "--figure", str(figure), "--json", str(numbers)]
+    assert summary.main([*words, "--budgets", "10", "40"]) == 0
+    assert "| badge" in capsys.readouterr().out
+    (found,) = json.loads(numbers.read_text())
+    assert found["strategies"]["badge"]["accuracy"]["20"]["mean"] == pytest.approx(0.7)
+    assert figure.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_without_arguments_it_takes_the_folder_runs(
+    folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert summary.main([]) == 1
+    assert "no folder runs" in capsys.readouterr().err
+    (tmp_path / "runs").symlink_to(folder)
+    assert summary.main([]) == 0
+    out = capsys.readouterr().out
+    assert "| badge" in out
+    assert "Figure: runs/learning_curves.png" in out
+    assert (folder / "learning_curves.png").exists()
+    assert summary.main([str(folder / "digits-badge-seed0")]) == 0
+    assert f"Figure: {folder / 'learning_curves.png'}" in capsys.readouterr().out
+
+
+def test_runs_from_before_a_setting_existed_belong_to_those_since(folder, tmp_path):
+    make_run(tmp_path / "new", "badge", 2, [0.2, 0.6, 0.7], schedule="cosine")
+    make_run(tmp_path / "other", "badge", 3, [0.2, 0.6, 0.7], schedule="one_cycle")
+    groups = gather([folder, tmp_path / "new", tmp_path / "other"])
+    sizes = sorted(len(group.curves["badge"]) for group in groups)
+    assert sizes == [1, 3]
+
+
+def test_mistakes_are_told_without_a_traceback(folder, tmp_path, capsys):
+    assert summary.main([str(folder), "--budgets", "15"]) == 1
+    assert "[10, 20, 40]" in capsys.readouterr().err
+    assert summary.main([str(tmp_path / "nowhere")]) == 1
+    assert "no config.json" in capsys.readouterr().err
+
+
+def test_means_are_of_seeds_not_of_pooled_rounds(folder):
+    (group,) = gather([folder])
+    spread = summarise(group)["strategies"]["random"]["accuracy"]
+    found = [spread[label]["mean"] for label in LABELS]
+    np.testing.assert_allclose(found, [0.3, 0.5, 0.7])

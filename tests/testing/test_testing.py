@@ -1,0 +1,258 @@
+"""The laws tell broken strategies from sound ones, and say what is broken."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.custom_batching import custom_vmap
+
+from jaxal import Selection, Strategy, by_score, margin, strategy, top_k
+from jaxal.pools.mesh import find_mesh, over_rows
+from jaxal.testing import LAWS, BrokenLawError, check_strategy
+
+LOGITS = frozenset({"logits"})
+
+
+def selecting(choose, needs=LOGITS):
+    return Strategy(needs, choose)
+
+
+def ranked(score, needs=LOGITS):
+    """Ranks rows by a score that may look at the key and at the whole view."""
+
+    def choose(key, view, batch_size):
+        return top_k(key, score(key, view), view.is_available, batch_size=batch_size)
+
+    return selecting(choose, needs)
+
+
+def by_margin(key, view, batch_size):
+    return top_k(key, margin(view.logits), view.is_available, batch_size=batch_size)
+
+
+def changed(change):
+    """What `by_margin` chooses, and then something is done to it."""
+
+    def choose(key, view, batch_size):
+        return change(by_margin(key, view, batch_size), view)
+
+    return selecting(choose)
+
+
+def takes_labelled_rows(key, view, batch_size):
+    everything = view.is_available | view.is_labelled
+    return top_k(key, margin(view.logits), everything, batch_size=batch_size)
+
+
+def takes_padding(key, view, batch_size):
+    unlabelled = ~view.is_labelled
+    found = top_k(key, margin(view.logits), unlabelled, batch_size=batch_size)
+    is_valid = jnp.arange(batch_size) < view.is_available.sum()
+    rows = jnp.where(is_valid, found.indices, view.is_labelled.size)
+    return Selection(rows, jnp.where(is_valid, found.scores, -jnp.inf), is_valid)
+
+
+def takes_one_twice(selection, view):
+    rows = selection.indices.at[1].set(selection.indices[0])
+    return selection._replace(indices=rows) if rows.size > 1 else selection
+
+
+def takes_too_few(selection, view):
+    num_rows, last = view.is_available.size, selection.is_valid.sum() - 1
+    is_kept = selection.is_valid & (jnp.arange(selection.indices.size) < last)
+    return Selection(
+        jnp.where(is_kept, selection.indices, num_rows),
+        jnp.where(is_kept, selection.scores, -jnp.inf),
+        is_kept,
+    )
+
+
+def leaves_rows_in_blanks(selection, view):
+    rows = jnp.where(selection.is_valid, selection.indices, 0)
+    return selection._replace(indices=rows)
+
+
+def has_nan_where_a_class_is_impossible(logits):
+    probs = jax.nn.softmax(logits)
+    return -jnp.sum(probs * jnp.log(probs), axis=-1)
+
+
+def depends_on_position(key, view):
+    return -jnp.arange(view.is_available.size, dtype=jnp.float32)
+
+
+def depends_on_device(key, view):
+    def fn(shard, shared, logits):
+        return margin(logits) * (1 - 2 * (shard.device % 2))
+
+    mesh = find_mesh(None, view.logits)
+    rows = jax.sharding.PartitionSpec("pool")
+    return over_rows(fn, None, view.logits, mesh=mesh, out_specs=rows)
+
+
+@custom_vmap
+def noise(key):
+    return jax.random.uniform(key, (40,))
+
+
+@noise.def_vmap
+def _(axis_size, in_batched, key):
+    return jax.vmap(lambda k: -jax.random.uniform(k, (40,)))(key), True
+
+
+def depends_on_jit(key, view):
+    sign = -1 if isinstance(key, jax.core.Tracer) else 1
+    return sign * margin(view.logits)
+
+
+def counts_padding(key, view):
+    probs = jax.nn.softmax(view.logits)
+    return -jnp.square(probs - jnp.mean(probs, axis=0, keepdims=True)).sum(-1)
+
+
+def draws_where_it_should_not(key, view):
+    return margin(view.logits) + jax.random.uniform(key, view.is_available.shape)
+
+
+def cannot_be_traced(key, view):
+    return margin(view.logits) * (2 if float(view.logits.sum()) else 1)
+
+
+def crashes_on_impossible_classes(key, view):
+    if not isinstance(view.logits, jax.core.Tracer):
+        assert jnp.isfinite(view.logits).all(), "logits are infinite"
+    return margin(view.logits)
+
+
+class Calls:
+    """A generator nobody seeds: each call is another."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self, key, view):
+        self.count += 1
+        return jax.random.uniform(jax.random.key(self.count), view.is_available.shape)
+
+
+def above_average(logits):
+    return margin(logits) - margin(logits).mean()
+
+
+def needs_rows(key, view, batch_size):
+    worth = jnp.zeros(40) if view.rows is None else view.rows
+    return top_k(key, worth, view.is_available, batch_size=batch_size)
+
+
+class Broken(NamedTuple):
+    """A strategy that breaks a law, and the pool it shows on."""
+
+    name: str
+    strategy: Strategy
+    law: str
+    pool: str | None = "ordinary"  # None: any
+    is_deterministic: bool = False
+
+
+BROKEN = (
+    Broken("labelled rows", selecting(takes_labelled_rows), "available", None),
+    Broken("padding rows", selecting(takes_padding), "available", "padding"),
+    Broken("a row twice", changed(takes_one_twice), "distinct"),
+    Broken("too few", changed(takes_too_few), "count"),
+    Broken("blanks", changed(leaves_rows_in_blanks), "blanks", "three rows left"),
+    Broken(
+        "wide indices",
+        changed(lambda s, view: s._replace(indices=s.indices.astype(jnp.uint32))),
+        "types",
+    ),
+    Broken(
+        "column of scores",
+        changed(lambda s, view: s._replace(scores=s.scores[:, None])),
+        "types",
+    ),
+    Broken(
+        "nan",
+        by_score(has_nan_where_a_class_is_impossible),
+        "no nan",
+        "one-hot predictions",
+    ),
+    Broken(
+        "position", ranked(depends_on_position), "permutation", is_deterministic=True
+    ),
+    Broken("device", ranked(depends_on_device), "devices"),
+    Broken("vmap", ranked(lambda key, view: noise(key)), "vmap"),
+    Broken("jit", ranked(depends_on_jit), "jit"),
+    Broken("no trace", ranked(cannot_be_traced), "jit"),
+    Broken("counts padding", ranked(counts_padding), "padding", "padding, refilled"),
+    Broken("across rows", by_score(above_average), "chunks"),
+    Broken(
+        "needs rows",
+        Strategy(frozenset(), needs_rows, LOGITS, lambda view: margin(view.logits)),
+        "whole",
+    ),
+    Broken("chance", ranked(draws_where_it_should_not), "key", is_deterministic=True),
+    Broken("memory", ranked(Calls()), "repeats"),
+    Broken(
+        "crash", ranked(crashes_on_impossible_classes), "runs", "one-hot predictions"
+    ),
+    Broken(
+        "unknown field",
+        strategy("random")._replace(needs=frozenset({"truth"})),
+        "fields",
+        "any",
+    ),
+    Broken("no rowwise", strategy("margin")._replace(rowwise=None), "fields", "any"),
+)
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.name)
+def test_the_law_that_broke_is_named(broken):
+    if broken.law == "devices" and jax.device_count() == 1:
+        pytest.skip("set JAXAL_TEST_DEVICES")
+    named = broken.strategy._replace(name=broken.name)
+    with pytest.raises(BrokenLawError) as caught:
+        check_strategy(named, is_deterministic=broken.is_deterministic, seeds=(3,))
+    error = caught.value
+    assert (error.law, error.seed) == (broken.law, 3)
+    assert broken.pool in (error.pool, None)
+    assert error.strategy == broken.name
+    for part in (repr(broken.name), LAWS[broken.law], "seed 3", error.seen):
+        assert part in str(error)
+    assert isinstance(error, AssertionError)
+
+
+def test_what_was_seen_is_said():
+    with pytest.raises(BrokenLawError, match=r"picked 0 \(labelled\)|\(labelled\)"):
+        check_strategy(selecting(takes_labelled_rows))
+    with pytest.raises(BrokenLawError, match="raised AssertionError: logits are inf"):
+        check_strategy(ranked(crashes_on_impossible_classes))
+    with pytest.raises(BrokenLawError, match="truth"):
+        check_strategy(strategy("random")._replace(needs=frozenset({"truth"})))
+
+
+def test_what_is_not_asked_about_is_said():
+    report = check_strategy(strategy("random"), seeds=(0,))
+    assert {"key", "permutation", "chunks", "whole"} <= set(report.skipped)
+    assert not set(report.checked) & set(report.skipped)
+    assert set(report.seconds) == {"pools", "ways", "wide", "narrow"}
+    report = check_strategy(
+        selecting(by_margin), is_deterministic=True, has_ties=True, seeds=(0,)
+    )
+    assert "permutation" in report.skipped and "key" in report.checked
+
+
+def test_the_most_classes_are_as_asked():
+    def choose(key, view, batch_size):
+        assert view.logits.shape[-1] < 50, "so many classes"
+        return by_margin(key, view, batch_size)
+
+    assert check_strategy(selecting(choose), most_classes=20, seeds=(0,)).checked
+    with pytest.raises(BrokenLawError, match="so many classes") as caught:
+        check_strategy(selecting(choose), seeds=(0,))
+    assert caught.value.pool.startswith("1,000 classes, float16")
+
+
+def test_seeds_are_needed():
+    with pytest.raises(ValueError, match="seeds=\\(0,\\)"):
+        check_strategy(strategy("random"), seeds=())
