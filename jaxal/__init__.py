@@ -40,6 +40,12 @@ from jaxal.posteriors.committees import (
     committee_learner,
 )
 from jaxal.posteriors.networks import deep_ensemble, deterministic, mc_dropout
+from jaxal.readings import (
+    Reading,
+    by_selector,
+    drawn,
+    read,
+)
 from jaxal.scores import (
     bald,
     consensus_entropy,
@@ -108,7 +114,6 @@ from jaxal.statistics import (
 )
 from jaxal.strategies import (
     by_score,
-    by_selector,
     class_balanced,
     mixture,
     partition,
@@ -149,6 +154,7 @@ from jaxal.types import (
     Selection,
     Strategy,
     View,
+    stateless,
 )
 
 __version__ = "0.1.0"
@@ -177,6 +183,7 @@ __all__ = [
     "Plan",
     "Pool",
     "Posterior",
+    "Reading",
     "RegressionMetrics",
     "RoundInfo",
     "Scaled",
@@ -212,6 +219,7 @@ __all__ = [
     "dcom",
     "deep_ensemble",
     "deterministic",
+    "drawn",
     "drop_query",
     "entropy",
     "epig",
@@ -266,6 +274,7 @@ __all__ = [
     "radius_degrees",
     "random_projection",
     "random_rows",
+    "read",
     "register",
     "regression_metrics",
     "regression_pool",
@@ -276,6 +285,7 @@ __all__ = [
     "softmax_top_k",
     "softrank_top_k",
     "squared_error",
+    "stateless",
     "stochastic",
     "strategy",
     "strategy_names",

@@ -82,3 +82,10 @@ def check_batch_size(batch_size: int, num_rows: int) -> None:
             f"batch_size is {batch_size}, expected 1 to {num_rows}, the number of "
             "rows. Ask for fewer picks, or pass a larger pool."
         )
+
+
+def check_positive(**numbers: int) -> None:
+    """Raises ValueError unless every number is at least 1."""
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} is {number}, expected at least 1.")

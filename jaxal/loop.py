@@ -37,7 +37,7 @@ class LoopState(NamedTuple):
     pool: Pool
     learner: Any  # what the learner trained last
     round: Array  # [] int32, rounds told so far
-    memory: Any = ()  # what the strategy remembers, () for one that does not
+    memory: Any = ()  # what the strategy remembers, () for most
 
 
 class RoundInfo(NamedTuple):
@@ -153,7 +153,9 @@ def active_learner(
     fit, evaluate = jax.jit(learner.fit), jax.jit(learner.evaluate)
     fit_in_steps = _segmented(learner)
     select = jax.jit(
-        lambda key, view, index: _select(strategy, sizes, learner, key, view, index)
+        lambda key, view, memory, index: _select(
+            strategy, sizes, learner, key, view, memory, index
+        )
     )
 
     def init(key: Array, pool: Pool, initial: int | Array | None = None) -> LoopState:
@@ -179,11 +181,12 @@ def active_learner(
         key: Array, state: LoopState, looked: Looked
     ) -> tuple[LoopState, Selection]:
         _refuse_bad_rows(looked.num_bad_rows)
-        view = looked.view._replace(memory=state.memory if strategy.init else None)
         # Under jit a selector cannot see how rows are spread, unless it is told so;
         # without, XLA would gather the features of all rows on every device.
         with _mesh_of(state.pool, mesh):
-            picks, memory = select(round_keys(key).selection, view, state.round)
+            picks, memory = select(
+                round_keys(key).selection, looked.view, state.memory, state.round
+            )
         # Traced code cannot raise: with bad rows about, nothing is bought or learnt.
         is_sound = looked.num_bad_rows == 0
         memory = jax.tree.map(
@@ -305,12 +308,10 @@ def _select(
     learner: Learner,
     key: Array,
     view: View,
+    memory: Any,
     index: Array,
 ) -> tuple[Selection, Any]:
-    if strategy.step is None:
-        selection, memory = strategy.select(key, view, max(sizes)), ()
-    else:
-        selection, memory = strategy.step(key, view, max(sizes))
+    selection, memory = strategy.step(key, view, memory, max(sizes))
     limit = jnp.asarray(sizes)[jnp.minimum(index, len(sizes) - 1)]
     if learner.capacity is not None:  # never buy a label that cannot be trained on
         limit = jnp.minimum(limit, learner.capacity - view.is_labelled.sum())
@@ -339,7 +340,7 @@ def _init(
         answers = oracle(key_oracle, rows)
         pool = reveal(pool, rows, answers, pool.is_available[rows])
     state = learner.init(key_learner, pool.inputs[:1])
-    memory = () if strategy.init is None else strategy.init(pool.labels.shape[0])
+    memory = strategy.init(pool.labels.shape[0])
     zero = jnp.zeros([], jnp.int32)
     return LoopState(pool, *replicate((state, zero, memory), pool))
 

@@ -11,7 +11,7 @@ Functions take logits over the last axis; log-probabilities are logits too.
 Logarithms are natural. A higher score is always more worth labelling.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from jax import Array
@@ -88,7 +88,6 @@ class View(NamedTuple):
     features: Array | None = None  # [N, D]
     inputs: Array | None = None  # [N, ...]
     rows: Any = None  # pytree of [N, ...], what `Strategy.rowwise` computed
-    memory: Any = None  # pytree, what `Strategy.step` returned in the round before
 
 
 class SelectFn(Protocol):
@@ -97,26 +96,82 @@ class SelectFn(Protocol):
     def __call__(self, key: Array, view: View, batch_size: int) -> Selection: ...
 
 
+class StepFn(Protocol):
+    """Chooses `batch_size` (static) rows, and says what to remember of it."""
+
+    def __call__(
+        self, key: Array, view: View, memory: Any, batch_size: int
+    ) -> tuple[Selection, Any]: ...
+
+
+def no_memory(num_rows: int) -> tuple[()]:
+    """Returns what a strategy remembers that remembers nothing."""
+    del num_rows
+    return ()
+
+
 class Strategy(NamedTuple):
     """A way of choosing, as data: the loop computes what it needs, once.
 
+    `step` chooses, given what it has remembered, and returns what to remember next; the
+    loop carries that in its state, beginning with `init`. A strategy that remembers
+    nothing carries `()`, and is made of a `SelectFn` by `stateless`.
+
     `rowwise`, where given, maps the fields named in `streams` for one chunk of rows
     to a pytree of `[B, ...]` arrays while the pool streams past, so that quantities
-    as large as `[S, N, C]` never exist. `select` finds the result in `view.rows`
+    as large as `[S, N, C]` never exist. `step` finds the result in `view.rows`
     and computes it itself when handed a view in which `rows` is None.
-
-    A strategy that learns from round to round gives `init` and `step` as well: `step`
-    is `select` that also returns what to remember, which the loop carries in its state
-    and hands back in `view.memory`. Handed a view without, it begins anew.
     """
 
-    needs: frozenset[str]  # of View's fields, kept whole for `select`
-    select: SelectFn
+    needs: frozenset[str]  # of View's fields, kept whole for `step`
+    step: StepFn
     streams: frozenset[str] = frozenset()  # of View's fields, seen by `rowwise` only
     rowwise: Callable[[View], Any] | None = None
     name: str = "custom"
-    init: Callable[[int], Any] | None = None  # (number of rows) -> memory
-    step: Callable[[Array, View, int], tuple[Selection, Any]] | None = None
+    init: Callable[[int], Any] = no_memory  # (number of rows) -> memory
+    utility: Callable[[Array, View], Array] | None = None  # (key, view) -> [N], worth
+
+    def select(self, key: Array, view: View, batch_size: int) -> Selection:
+        """Chooses as in the first round: with nothing remembered."""
+        memory = self.init(view.is_available.shape[0])
+        return self.step(key, view, memory, batch_size)[0]
+
+
+def stateless(
+    needs: Iterable[str],
+    select: SelectFn,
+    streams: Iterable[str] = (),
+    rowwise: Callable[[View], Any] | None = None,
+    utility: Callable[[Array, View], Array] | None = None,
+) -> Strategy:
+    """Returns the strategy that chooses by `select` and remembers nothing.
+
+    Args:
+      needs: fields of the view that `select` reads.
+      select: `(key, view, batch_size) -> Selection`.
+      streams: fields that only `rowwise` reads.
+      rowwise: what is computed while the pool streams past, see `Strategy`.
+      utility: `(key, view) -> [N]`, what each row is worth, where there is one.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal import View, stateless, top_k
+      >>> def longest(key, view, batch_size):
+      ...   length = jnp.abs(view.features).sum(-1)
+      ...   return top_k(key, length, view.is_available, batch_size=batch_size)
+      >>> view = View(jnp.ones(3, bool), jnp.zeros(3, bool), features=jnp.eye(3) * 2)
+      >>> stateless({"features"}, longest).select(jax.random.key(0), view, 2).scores
+      Array([2., 2.], dtype=float32)
+    """
+
+    def step(
+        key: Array, view: View, memory: Any, batch_size: int
+    ) -> tuple[Selection, Any]:
+        return select(key, view, batch_size), memory
+
+    return Strategy(
+        frozenset(needs), step, frozenset(streams), rowwise, utility=utility
+    )
 
 
 class Posterior(NamedTuple):

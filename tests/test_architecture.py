@@ -16,6 +16,7 @@ PACKAGE = pathlib.Path(jaxal.__file__).parent
 BASE = {"types", "checks", "linalg", "curvature"}
 SELECTION = {"selection", "selection.engine"}
 SELECTION |= {"selection.spread", "selection.cover", "selection.joint"}
+METHODS = BASE | SELECTION | {"embeddings", "pools", "readings", "registry", "scores"}
 ALLOWED = {
     "types": set(),
     "checks": set(),
@@ -30,19 +31,22 @@ ALLOWED = {
     "scores": BASE,
     "pools": BASE,
     "embeddings": BASE | {"pools"},
+    "expressions": set(),
+    "registry": BASE | {"expressions"},
+    "readings": BASE | {"embeddings"},
     "posteriors": BASE | {"pools", "metrics", "training"},
     "training": BASE | {"pools", "metrics", "posteriors"},
     "selection.engine": BASE | {"embeddings", "pools"},
-    "selection.spread": BASE | {"embeddings", "pools", "selection.engine"},
-    "selection.cover": BASE | {"embeddings", "pools"} | SELECTION,
-    "selection.joint": BASE | {"embeddings", "pools"} | SELECTION,
+    "selection.spread": METHODS,
+    "selection.cover": METHODS,
+    "selection.joint": METHODS,
     "selection": BASE | {"embeddings", "pools"} | SELECTION,
-    "strategies": BASE | {"embeddings", "pools", "posteriors", "scores"} | SELECTION,
+    "strategies": METHODS | {"posteriors"},
     "viewing": BASE | {"pools", "pacing"},
     "loop": BASE | {"metrics", "pacing", "pools", "posteriors", "viewing"},
     "streaming": BASE | {"embeddings", "pools"} | SELECTION,
-    "planning": BASE | {"strategies", "viewing"} | SELECTION,
-    "testing": BASE | {"pools", "viewing"},
+    "planning": BASE | {"registry", "viewing"} | SELECTION,
+    "testing": BASE | {"pools", "registry", "viewing"},
     "runs": BASE | {"data", "loop", "metrics", "pools"},  # data: its lock files
     "report": {"runs", "statistics"},
     "app": None,

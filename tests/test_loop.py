@@ -10,7 +10,6 @@ from jaxal import (
     Model,
     Output,
     Selection,
-    Strategy,
     View,
     active_learner,
     array_oracle,
@@ -22,6 +21,7 @@ from jaxal import (
     pool_mesh,
     reluctant_oracle,
     seed_axes,
+    stateless,
     strategy,
     supervised,
     tell,
@@ -130,7 +130,7 @@ def test_later_rounds_trace_nothing():
         traces.append(view)
         return top_k(key, view.rows, view.is_available, batch_size=batch_size)
 
-    watched = Strategy(frozenset(), select, frozenset({"logits"}), counting)
+    watched = stateless((), select, {"logits"}, counting)
     loop, state = a_loop(watched, devices=4)
     state, _ = loop.step(jax.random.key(0), state)
     first = len(traces)
@@ -314,7 +314,7 @@ def test_a_strategy_sees_what_it_named_and_no_truth():
         seen.append(view)
         return top_k(key, view.logits[:, 0], view.is_available, batch_size=batch_size)
 
-    needy = Strategy(frozenset({"logits", "samples", "labels"}), select)
+    needy = stateless({"logits", "samples", "labels"}, select)
     loop, state = a_loop(needy, posterior=mc_dropout(MODEL, 5))
     loop.ask(KEY, state)
     (view,) = seen
@@ -358,7 +358,7 @@ def test_unknown_needs_and_missing_features_are_explained():
         raise AssertionError
 
     with pytest.raises(ValueError, match="needs \\['gradients'\\]"):
-        a_loop(Strategy(frozenset({"gradients"}), nothing))
+        a_loop(stateless({"gradients"}, nothing))
 
     def apply(variables, inputs, *, key=None, train=False):
         return Output(inputs @ variables["params"]["w"]), variables
@@ -406,7 +406,7 @@ def test_a_strategy_is_traced_knowing_the_mesh_of_the_pool():
         return top_k(key, view.features[:, 0], view.is_available, batch_size=batch_size)
 
     inputs, labels = blobs()
-    model, chosen = linear(3), Strategy(frozenset({"features"}), select)
+    model, chosen = linear(3), stateless({"features"}, select)
     loop = active_learner(
         model, supervised(model, epochs=1), chosen, array_oracle(labels), batch_size=2
     )

@@ -144,7 +144,7 @@ def _report(arguments: Sequence[str]) -> int:
 
 def _strategies(arguments: Sequence[str]) -> int:
     del arguments
-    from jaxal.strategies import strategy_names
+    from jaxal.registry import strategy_names
 
     print("\n".join(strategy_names()))
     return 0

@@ -76,7 +76,7 @@ def prepare(
       ValueError: an unknown strategy, data set or network; the nearest is named.
     """
     from jaxal.models import build
-    from jaxal.strategies import strategy
+    from jaxal.registry import strategy
 
     # Names first: a mistyped one should not cost a download.
     chosen = strategy(

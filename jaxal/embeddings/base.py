@@ -165,3 +165,20 @@ def as_embedding(rows: Array | Embedding) -> Embedding:
 
 def _wide(x: Array) -> Array:
     return x.astype(working_dtype(x.dtype))
+
+
+@jax.jit
+def unit_rows(x: Array) -> Array:
+    """Returns rows `[N, D]` of unit norm, in float32 at least; zeros stay zero."""
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    # Scaled by the largest entry first: squares of large or small ones are lost.
+    largest = jnp.max(jnp.abs(x), axis=-1, keepdims=True)
+    x = x / jnp.where(largest > 0, largest, 1)
+    norms = jnp.linalg.norm(x, axis=-1, keepdims=True)
+    return x / jnp.where(norms > 0, norms, 1)
+
+
+@jax.jit
+def with_bias(features: Array) -> Array:
+    """Returns features with a column of ones: the bias is a weight like any other."""
+    return jnp.pad(features, ((0, 0), (0, 1)), constant_values=1)

@@ -1,29 +1,25 @@
 """Strategies from strategies, by whose turn it is and by what has been picked."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxal.readings import field
+from jaxal.registry import register
 from jaxal.selection import power_top_k, softmax_top_k, softrank_top_k
-from jaxal.strategies.combinators_parts import (
-    combine,
-    in_float32,
-    part_of,
-    refuse_memory,
-    scoring,
-    without,
-)
-from jaxal.strategies.fields import field
+from jaxal.strategies.parts import ask, combine, scoring, without
 from jaxal.strategies.ranked import random
-from jaxal.types import Selection, Strategy, View
+from jaxal.types import Selection, Strategy, View, stateless
 
 Kind = Literal["power", "softmax", "softrank"]
 _DRAWS = {"power": power_top_k, "softmax": softmax_top_k, "softrank": softrank_top_k}
 
 
+@register("mixture", is_combinator=True)
 def mixture(
     strategies: Sequence[Strategy], weights: Sequence[float] | None = None
 ) -> Strategy:
@@ -57,20 +53,23 @@ def mixture(
             "one weight a strategy, none negative and not all zero."
         )
 
-    def select(key: Array, view: View, batch_size: int) -> Selection:
+    def step(
+        key: Array, view: View, memory: tuple, batch_size: int
+    ) -> tuple[Selection, tuple]:
         found = []
-        sizes = _apportion(shares, batch_size)
-        for index, (part, size) in enumerate(zip(parts, sizes, strict=True)):
+        for index, size in enumerate(_apportion(shares, batch_size)):
             if size:
                 key_part = jax.random.fold_in(key, index)
-                picks = part.select(key_part, part_of(view, index), size)
+                picks, memory = ask(parts, index, key_part, view, memory, size)
                 view = without(view, picks)
-                found.append(in_float32(picks))
-        return jax.tree.map(lambda *columns: jnp.concatenate(columns), *found)
+                found.append(picks)
+        picks = jax.tree.map(lambda *columns: jnp.concatenate(columns), *found)
+        return picks, memory
 
-    return combine(parts, select)
+    return combine(parts, step)
 
 
+@register("schedule", is_combinator=True)
 def schedule(strategies: Sequence[Strategy], boundaries: Sequence[int]) -> Strategy:
     """Returns the strategy that changes with the number of labelled rows.
 
@@ -101,22 +100,20 @@ def schedule(strategies: Sequence[Strategy], boundaries: Sequence[int]) -> Strat
             "expected increasing numbers of labels, one fewer than strategies."
         )
 
-    def branch(index: int, batch_size: int) -> Callable[[Array, View], Selection]:
-        def run(key: Array, view: View) -> Selection:
-            picks = parts[index].select(key, part_of(view, index), batch_size)
-            return in_float32(picks)
-
-        return run
-
-    def select(key: Array, view: View, batch_size: int) -> Selection:
+    def step(
+        key: Array, view: View, memory: tuple, batch_size: int
+    ) -> tuple[Selection, tuple]:
         num_labelled = jnp.sum(view.is_labelled, dtype=jnp.int32)
         index = jnp.sum(jnp.asarray(edges, jnp.int32) <= num_labelled, dtype=jnp.int32)
-        branches = [branch(i, batch_size) for i in range(len(parts))]
-        return lax.switch(index, branches, key, view)
+        branches = [
+            partial(ask, parts, i, batch_size=batch_size) for i in range(len(parts))
+        ]
+        return lax.switch(index, branches, key, view, memory)
 
-    return combine(parts, select)
+    return combine(parts, step)
 
 
+@register("warm_up", is_combinator=True)
 def warm_up(strategy: Strategy, labels: int, first: Strategy | None = None) -> Strategy:
     """Returns the strategy that leaves the first labels to another, or to chance.
 
@@ -128,9 +125,6 @@ def warm_up(strategy: Strategy, labels: int, first: Strategy | None = None) -> S
     Returns:
       A `Strategy` that needs what its parts need.
 
-    Raises:
-      ValueError: a part remembers earlier rounds.
-
     Example:
       >>> from jaxal import strategy, warm_up
       >>> sorted(warm_up(strategy("badge"), labels=50).needs)
@@ -139,6 +133,7 @@ def warm_up(strategy: Strategy, labels: int, first: Strategy | None = None) -> S
     return schedule([random() if first is None else first, strategy], [labels])
 
 
+@register("stochastic", is_combinator=True)
 def stochastic(
     scored: Strategy | Callable[[Array], Array],
     kind: Kind = "power",
@@ -169,26 +164,29 @@ def stochastic(
       Learning", TMLR 2023. https://arxiv.org/abs/2106.12059
     """
     part = scoring(scored)
-    refuse_memory(part)
     if kind not in _DRAWS:
         raise ValueError(f"kind is {kind!r}, expected one of {sorted(_DRAWS)}.")
-    if part.rowwise is None:
+    utility = part.utility
+    if utility is None:
         raise ValueError(
             f"Strategy {part.name!r} gives no score to each row, so there is nothing "
             "to draw by. Pass one made by by_score, or the score itself."
         )
-    rowwise = part.rowwise
 
     def select(key: Array, view: View, batch_size: int) -> Selection:
-        worth = rowwise(view) if view.rows is None else view.rows
         return _DRAWS[kind](
-            key, worth, view.is_available, batch_size=batch_size, coldness=coldness
+            key,
+            utility(key, view),
+            view.is_available,
+            batch_size=batch_size,
+            coldness=coldness,
         )
 
     compiled = jax.jit(select, static_argnums=2)
-    return Strategy(part.needs, compiled, part.streams, rowwise)
+    return stateless(part.needs, compiled, part.streams, part.rowwise, utility)
 
 
+@register("class_balanced", is_combinator=True)
 def class_balanced(strategy: Strategy, factor: int = 10) -> Strategy:
     """Returns the strategy that evens out the classes of what another proposes.
 
@@ -223,20 +221,21 @@ def class_balanced(strategy: Strategy, factor: int = 10) -> Strategy:
     if factor < 1:
         raise ValueError(f"factor is {factor}, expected at least 1.")
 
-    def select(key: Array, view: View, batch_size: int) -> Selection:
+    def step(
+        key: Array, view: View, memory: tuple, batch_size: int
+    ) -> tuple[Selection, tuple]:
         logits, labels = field(view, "logits"), field(view, "labels")
         num_proposed = min(factor * batch_size, labels.size)
-        picks = strategy.select(key, part_of(view, 0), num_proposed)
+        picks, memory = ask((strategy,), 0, key, view, memory, num_proposed)
         counts = _class_counts(view.is_labelled, labels, logits.shape[-1])
         classes = jnp.argmax(logits.at[picks.indices].get(mode="clip"), axis=-1)
         # A class with c labels gives its j-th proposal at turn c + j.
         turns = counts[classes] + _occurrence(jnp.where(picks.is_valid, classes, -1))
         last = jnp.iinfo(jnp.int32).max
         order = jnp.argsort(jnp.where(picks.is_valid, turns, last), stable=True)
-        chosen = jax.tree.map(lambda column: column[order[:batch_size]], picks)
-        return in_float32(chosen)
+        return jax.tree.map(lambda column: column[order[:batch_size]], picks), memory
 
-    return combine((strategy,), select, needs=("logits", "labels"))
+    return combine((strategy,), step, needs=("logits", "labels"))
 
 
 def _apportion(shares: tuple[float, ...], total: int) -> list[int]:

@@ -1,47 +1,157 @@
-"""A part of the pool in place of all of it, and the way back to row numbers."""
+"""What combinators share: the views of their parts, and parts confined to some rows."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxal.selection import gumbel_top_k
-from jaxal.types import Selection
+from jaxal.strategies.ranked import by_score
+from jaxal.types import Selection, StepFn, Strategy, View
+
+MAX_LABELLED = 4096  # labelled rows that a part confined to a few rows still sees
 
 
-def draw_rows(key: Array, mask: Array, num: int) -> tuple[Array, Array]:
-    """Returns rows drawn uniformly, without replacement, where `mask`.
+def combine(
+    parts: tuple[Strategy, ...], step: StepFn, needs: Iterable[str] = ()
+) -> Strategy:
+    """Returns the strategy that sees and remembers all that its parts do.
 
     Args:
-      key: a typed key, consumed.
-      mask: `[N]` bool, rows that may be drawn.
-      num: M, static; at most N are drawn.
+      parts: the strategies it is made of.
+      step: how it chooses, with a tuple of the parts' memories; `ask` asks one of them.
+        Compiled as a whole, once for each `batch_size`.
+      needs: fields of the view that `step` reads itself.
 
     Returns:
-      `[M]` rows, 0 where the mask has no more, and `[M]` bool, False there.
+      A `Strategy` whose `rows` are a tuple, one entry a part, as is its memory.
     """
-    num = min(num, mask.shape[0])
-    drawn = gumbel_top_k(key, jnp.zeros(mask.shape[0]), mask, batch_size=num)
-    return jnp.where(drawn.is_valid, drawn.indices, 0), drawn.is_valid
+
+    def rowwise(view: View) -> tuple:
+        return tuple(part.rowwise and part.rowwise(view) for part in parts)
+
+    return Strategy(
+        frozenset(needs).union(*(part.needs for part in parts)),
+        jax.jit(step, static_argnums=3),
+        frozenset[str]().union(*(part.streams for part in parts)),
+        rowwise if any(part.rowwise for part in parts) else None,
+        init=lambda num_rows: tuple(part.init(num_rows) for part in parts),
+    )
 
 
-@jax.jit
-def in_pool(selection: Selection, rows: Array, is_available: Array) -> Selection:
-    """Returns a selection among `rows` [M] as one among the rows of the pool."""
-    num_rows = is_available.shape[0]
-    known = rows.at[selection.indices].get(mode="clip")
-    indices = jnp.where(selection.is_valid, known, num_rows).astype(jnp.int32)
-    scores = jnp.where(selection.is_valid, selection.scores, -jnp.inf)
-    return Selection(indices, scores, selection.is_valid)
+def ask(
+    parts: tuple[Strategy, ...],
+    index: int,
+    key: Array,
+    view: View,
+    memories: tuple,
+    batch_size: int,
+) -> tuple[Selection, tuple]:
+    """Returns what one part picks, and the memories of all after that."""
+    found = parts[index].step(key, part_of(view, index), memories[index], batch_size)
+    return in_float32(found[0]), replaced(memories, index, found[1])
 
 
-@jax.jit
-def with_bias(features: Array) -> Array:
-    """Returns features with a column of ones: the bias is a weight like any other."""
-    return jnp.pad(features, ((0, 0), (0, 1)), constant_values=1)
+def replaced(memories: tuple, index: int, memory: Any) -> tuple:
+    """Returns the memories of all parts, with another one for one of them."""
+    return (*memories[:index], memory, *memories[index + 1 :])
 
 
-def check_positive(**numbers: int) -> None:
-    """Raises ValueError unless every number is at least 1."""
-    for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name} is {number}, expected at least 1 row.")
+def remembers(part: Strategy) -> bool:
+    """Returns whether a strategy carries anything from round to round."""
+    return bool(jax.tree.leaves(jax.eval_shape(lambda: part.init(1))))
+
+
+def scoring(scored: Strategy | Callable[[Array], Array]) -> Strategy:
+    """Returns a strategy as it is, and a score of logits as its strategy."""
+    return scored if isinstance(scored, Strategy) else by_score(scored)
+
+
+def part_of(view: View, index: int) -> View:
+    """Returns the view of one part: its own rows in place of the tuple of all."""
+    return view if view.rows is None else view._replace(rows=view.rows[index])
+
+
+def without(view: View, picks: Selection) -> View:
+    """Returns the view in which these rows can no longer be had."""
+    return view._replace(is_available=view.is_available & ~mask_of(view, picks))
+
+
+def mask_of(view: View, picks: Selection) -> Array:
+    """Returns `[N]` bool, True at the valid picks."""
+    nobody = jnp.zeros_like(view.is_available)
+    rows = jnp.where(picks.is_valid, picks.indices, nobody.size)
+    return nobody.at[rows].set(True, mode="drop")
+
+
+def confined(
+    strategy: Strategy,
+    key: Array,
+    view: View,
+    memory: Any,
+    chosen: Selection,
+    batch_size: int,
+    max_labelled: int,
+) -> tuple[Selection, Any]:
+    """Chooses among `chosen` rows only, which are gathered where that saves work.
+
+    Args:
+      strategy: who chooses.
+      key: a typed key, consumed.
+      view: of the whole pool.
+      memory: the strategy's.
+      chosen: the rows that may be picked, `M` of them.
+      batch_size: picks `K`, at most `M`.
+      max_labelled: labelled rows to gather as well, drawn at random where there are
+        more. Where `M + max_labelled` is no fewer than `N`, or the strategy remembers
+        something, which may be of rows, nothing is gathered and all are seen.
+
+    Returns:
+      `Selection` of rows of the pool, and the memory.
+    """
+    view = view._replace(is_available=view.is_available & mask_of(view, chosen))
+    num_rows = view.is_available.size
+    if chosen.indices.size + max_labelled >= num_rows or remembers(strategy):
+        picks, memory = strategy.step(key, view, memory, batch_size)
+        return in_float32(picks), memory
+    key_labelled, key_select = jax.random.split(key)
+    rows = jnp.where(chosen.is_valid, chosen.indices, num_rows)
+    if max_labelled:
+        same = jnp.zeros(num_rows)
+        known = gumbel_top_k(
+            key_labelled, same, view.is_labelled, batch_size=max_labelled
+        )
+        rows = jnp.concatenate([rows, known.indices])
+    rows = jnp.sort(rows)
+    picks = strategy.step(key_select, gathered(view, rows), memory, batch_size)[0]
+    return of_pool(picks, rows, num_rows), memory
+
+
+def gathered(view: View, rows: Array) -> View:
+    """Returns the view of `rows` [M] alone; numbers of `N` or more become padding."""
+    is_row = rows < view.is_available.size
+
+    def take(leaf: Array) -> Array:
+        return leaf.at[rows].get(mode="clip")
+
+    found = jax.tree.map(take, view._replace(samples=None))
+    if view.samples is not None:
+        found = found._replace(samples=view.samples.at[:, rows].get(mode="clip"))
+    return found._replace(
+        is_available=found.is_available & is_row,
+        is_labelled=found.is_labelled & is_row,
+    )
+
+
+def of_pool(picks: Selection, rows: Array, num_rows: int) -> Selection:
+    """Returns picks among `rows` [M] as picks of the pool they were gathered from."""
+    indices = rows.at[picks.indices].get(mode="clip")
+    indices = jnp.where(picks.is_valid, indices, num_rows).astype(jnp.int32)
+    return in_float32(picks._replace(indices=indices))
+
+
+def in_float32(picks: Selection) -> Selection:
+    """Returns picks with scores of one dtype, whichever strategy made them."""
+    return picks._replace(scores=picks.scores.astype(jnp.float32))

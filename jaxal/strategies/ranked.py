@@ -1,23 +1,33 @@
-"""Strategies that rank rows by a score and take the best."""
+"""Strategies that rank rows by a score of each: a score and a line."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax
 from jax import Array
 
 from jaxal import scores
+from jaxal.readings import Reading, features, logits, reading, samples
+from jaxal.registry import register
 from jaxal.selection import top_k
-from jaxal.strategies.fields import field
-from jaxal.types import Selection, Strategy, View
+from jaxal.types import Selection, Strategy, View, stateless
 
 
-def by_score(score: Callable[[Array], Array], of: str = "logits") -> Strategy:
+def by_score(
+    score: Callable[..., Array],
+    *of: Reading | str,
+    selector: Callable[..., Selection] = top_k,
+    **settings: Any,
+) -> Strategy:
     """Returns the strategy that buys the rows with the highest score.
 
     Args:
-      score: from `[B, C]` logits (or `[S, B, C]` samples, or `[B, D]` features) to
-        `[B]`, higher being more worth labelling.
-      of: which field of the view it reads: "logits", "samples", "features", "inputs".
+      score: from `[B, C]` logits (or `[S, B, C]` samples, or `[B, D]` features; or from
+        several of these) to `[B]`, higher being more worth labelling.
+      *of: what it reads, readings or their names; logits by default.
+      selector: what buys by scores, such as `softmax_top_k`.
+      **settings: of the selector.
 
     Returns:
       A `Strategy` whose score is computed while the pool streams past, so that
@@ -31,41 +41,42 @@ def by_score(score: Callable[[Array], Array], of: str = "logits") -> Strategy:
       >>> by_score(margin).select(jax.random.key(0), view, 1).indices
       Array([1], dtype=int32)
     """
+    readings = tuple(map(reading, of)) or (logits,)
 
     def rowwise(view: View) -> Array:
-        return score(field(view, of))
+        return score(*(one.of(None, view) for one in readings))
+
+    def utility(key: Array, view: View) -> Array:
+        del key
+        return rowwise(view) if view.rows is None else view.rows
 
     def select(key: Array, view: View, batch_size: int) -> Selection:
-        worth = rowwise(view) if view.rows is None else view.rows
-        return top_k(key, worth, view.is_available, batch_size=batch_size)
+        worth = utility(key, view)
+        return selector(
+            key, worth, view.is_available, batch_size=batch_size, **settings
+        )
 
-    return Strategy(frozenset(), select, frozenset({of}), rowwise)
+    streams = frozenset[str]().union(*(one.needs for one in readings))
+    return stateless((), select, streams, rowwise, utility)
 
 
+@register("random")
 def random() -> Strategy:
-    """Returns the strategy that draws rows uniformly: the baseline of every study.
+    """Returns the strategy that draws rows uniformly: the baseline of every study."""
 
-    Example:
-      >>> from jaxal.strategies import random
-      >>> random().needs
-      frozenset()
-    """
+    def utility(key: Array, view: View) -> Array:
+        return jax.random.uniform(jax.random.split(key)[0], view.is_available.shape)
 
     def select(key: Array, view: View, batch_size: int) -> Selection:
-        key_noise, key_ties = jax.random.split(key)
-        noise = jax.random.uniform(key_noise, view.is_available.shape)
-        return top_k(key_ties, noise, view.is_available, batch_size=batch_size)
+        ties, noise = jax.random.split(key)[1], utility(key, view)
+        return top_k(ties, noise, view.is_available, batch_size=batch_size)
 
-    return Strategy(frozenset(), select)
+    return stateless((), select, utility=utility)
 
 
+@register("least_confidence", is_deterministic=True)
 def least_confidence() -> Strategy:
     """Returns the strategy that buys rows whose best class is least likely.
-
-    Example:
-      >>> from jaxal.strategies import least_confidence
-      >>> sorted(least_confidence().streams)
-      ['logits']
 
     Reference:
       Lewis and Gale, "A Sequential Algorithm for Training Text Classifiers", SIGIR
@@ -74,13 +85,9 @@ def least_confidence() -> Strategy:
     return by_score(scores.least_confidence)
 
 
+@register("margin", is_deterministic=True)
 def margin() -> Strategy:
     """Returns the strategy that buys rows whose two best classes are closest.
-
-    Example:
-      >>> from jaxal.strategies import margin
-      >>> sorted(margin().streams)
-      ['logits']
 
     Reference:
       Scheffer, Decomain and Wrobel, "Active Hidden Markov Models for Information
@@ -89,13 +96,9 @@ def margin() -> Strategy:
     return by_score(scores.margin)
 
 
+@register("entropy", is_deterministic=True)
 def entropy() -> Strategy:
     """Returns the strategy that buys rows with the most uncertain prediction.
-
-    Example:
-      >>> from jaxal.strategies import entropy
-      >>> sorted(entropy().streams)
-      ['logits']
 
     Reference:
       Shannon, "A Mathematical Theory of Communication", 1948.
@@ -104,46 +107,95 @@ def entropy() -> Strategy:
     return by_score(scores.entropy)
 
 
+@register("bald", is_deterministic=True)
 def bald() -> Strategy:
     """Returns the strategy that buys rows the posterior's networks disagree on.
 
-    Example:
-      >>> from jaxal.strategies import bald
-      >>> sorted(bald().streams)
-      ['samples']
-
     Reference:
       Gal, Islam and Ghahramani, "Deep Bayesian Active Learning with Image Data", ICML
       2017. https://arxiv.org/abs/1703.02910
     """
-    return by_score(scores.bald, "samples")
+    return by_score(scores.bald, samples)
 
 
+@register("mean_std", is_deterministic=True)
 def mean_std() -> Strategy:
     """Returns the strategy that buys rows whose probabilities vary most.
 
-    Example:
-      >>> from jaxal.strategies import mean_std
-      >>> sorted(mean_std().streams)
-      ['samples']
-
     Reference:
       Gal, Islam and Ghahramani, "Deep Bayesian Active Learning with Image Data", ICML
       2017. https://arxiv.org/abs/1703.02910
     """
-    return by_score(scores.mean_std, "samples")
+    return by_score(scores.mean_std, samples)
 
 
+@register("variation_ratio")
 def variation_ratio() -> Strategy:
     """Returns the strategy that buys rows whose most frequent vote is rarest.
 
-    Example:
-      >>> from jaxal.strategies import variation_ratio
-      >>> sorted(variation_ratio().streams)
-      ['samples']
-
     Reference:
       Gal, Islam and Ghahramani, "Deep Bayesian Active Learning with Image Data", ICML
       2017. https://arxiv.org/abs/1703.02910
     """
-    return by_score(scores.variation_ratio, "samples")
+    return by_score(scores.variation_ratio, samples)
+
+
+@register("vote_entropy")
+def vote_entropy() -> Strategy:
+    r"""Returns query by committee with hard votes: the entropy of who names what.
+
+    $-\sum_c \frac{V_c}{S} \log \frac{V_c}{S}$, where $V_c$ of S members rank class c
+    first. With few members many rows tie.
+
+    Reference:
+      Engelson and Dagan, "Minimizing Manual Annotation Cost in Supervised Training from
+      Corpora", ACL 1996. https://aclanthology.org/P96-1042. Query by committee: Seung,
+      Opper and Sompolinsky, COLT 1992. https://doi.org/10.1145/130385.130417
+    """
+    return by_score(scores.vote_entropy, samples)
+
+
+@register("consensus_entropy", is_deterministic=True)
+def consensus_entropy() -> Strategy:
+    r"""Returns query by committee with soft votes: the entropy of the mean prediction.
+
+    $H(\frac1S \sum_s p_s)$: high where the members disagree and where all are unsure.
+
+    Reference:
+      Settles, "Active Learning Literature Survey", 2009, section 3.2.
+      https://minds.wisconsin.edu/handle/1793/60660
+    """
+    return by_score(scores.consensus_entropy, samples)
+
+
+@register("consensus_kl", is_deterministic=True)
+def consensus_kl() -> Strategy:
+    r"""Returns query by committee by divergence from the consensus.
+
+    $\frac1S \sum_s \mathrm{KL}(p_s \,\|\, \frac1S \sum_t p_t)$: high only where the
+    members disagree. The same number as BALD, which found it by another road.
+
+    Reference:
+      McCallum and Nigam, "Employing EM and Pool-Based Active Learning for Text
+      Classification", ICML 1998.
+      https://www.cs.cmu.edu/~knigam/papers/emactive-icml98.pdf
+    """
+    return by_score(scores.consensus_kl, samples)
+
+
+@register("expected_gradient_length", is_deterministic=True)
+def expected_gradient_length(*, bias: bool = True) -> Strategy:
+    r"""Returns the strategy that buys rows whose label would move the network most.
+
+    $\sum_c p_c \lVert \nabla \ell_c \rVert$ over the last layer, the label drawn from
+    the network's own prediction.
+
+    Args:
+      bias: whether the last layer has a bias whose gradient counts.
+
+    Reference:
+      Settles, Craven and Ray, "Multiple-Instance Active Learning", NeurIPS 2007.
+      https://papers.nips.cc/paper/2007/hash/a1519de5b5d44b31a01de013b9b51a80-Abstract.html
+    """
+    length = partial(scores.expected_gradient_length, bias=bias)
+    return by_score(length, logits, features)

@@ -347,7 +347,7 @@ def test_lists(capsys):
 
 def test_a_plugin_makes_its_strategy_known(tmp_path):
     from jaxal.app.plugins import load_plugins
-    from jaxal.strategies import strategy_names
+    from jaxal.registry import strategy_names
 
     path = tmp_path / "mine.py"
     path.write_text(PLUGIN.format(stem="mine"))

@@ -14,6 +14,8 @@ import pytest
 from jaxal.embeddings import Dense, gradient_embedding
 from jaxal.planning import Rates, plan
 from jaxal.planning.costs import work_of
+from jaxal.readings import by_selector
+from jaxal.registry import register
 from jaxal.selection import (
     K_CENTER,
     K_MEANS_PLUS_PLUS,
@@ -23,8 +25,8 @@ from jaxal.selection import (
 )
 from jaxal.selection.engine.by_distance import default_candidates
 from jaxal.selection.engine.distances import group_size
-from jaxal.strategies import by_score, by_selector, register
-from jaxal.types import Strategy
+from jaxal.strategies import by_score
+from jaxal.types import stateless
 from tests.peak_memory import IS_KNOWN
 from tests.planning_worker import CLASSES, SAMPLES
 
@@ -140,7 +142,7 @@ def test_greedy_strategies_go_through_the_pool_once_a_block(name):
 
 
 def test_labelled_rows_are_centres_too():
-    spread = by_selector(k_center, of="logits")
+    spread = by_selector(k_center, "logits")
     none, many = (plan(spread, **SMALL, labelled=n).flops for n in (0, 500))
     assert many - none >= 2 * SMALL["rows"] * 500 * SMALL["classes"]
     assert plan(spread, **SMALL).passes.most == SMALL["batch_size"]
@@ -171,7 +173,7 @@ def test_strategies_of_the_user_are_planned():
         scores = jnp.asarray(np.asarray(view.logits).max(-1))
         return top_k(key, scores, view.is_available, batch_size=batch_size)
 
-    unseen = plan(Strategy(frozenset({"logits"}), on_the_host, name="host"), **SMALL)
+    unseen = plan(stateless({"logits"}, on_the_host)._replace(name="host"), **SMALL)
     assert any("cannot be traced" in note for note in unseen.notes)
     assert unseen.memory["what is seen of the pool"] > 4 * 600 * 3
 

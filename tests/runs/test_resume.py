@@ -20,7 +20,7 @@ from jaxal.runs import checkpoint, runner, store
 from jaxal.runs.store import RunError, RunFiles
 from jaxal.selection import top_k
 from jaxal.training.learner import supervised
-from jaxal.types import Strategy
+from jaxal.types import stateless
 from tests.dying import Death, Killed
 
 NUM_ROUNDS = 4
@@ -34,7 +34,7 @@ def doubt(key, view, batch_size):
     return top_k(key, scores, view.is_available, batch_size=batch_size)
 
 
-DOUBT = Strategy(frozenset({"logits"}), doubt, name="doubt")
+DOUBT = stateless({"logits"}, doubt)._replace(name="doubt")
 
 
 def make_experiment(seed=0, strategy=DOUBT, num_rows=80, num_devices=1, **changes):

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.selection.test_laws import check_laws
 
 from jaxal import galaxy
 from tests.cases_picks import MASKS, POOLS, masks, mesh_of
 from tests.reference import combinators as reference
+from tests.selection.test_laws import check_laws
 
 NUM_ROWS, NUM_CLASSES = 24, 3
 KEY = jax.random.key(0)

@@ -15,8 +15,8 @@ import jax
 import pytest
 
 from jaxal import strategy, strategy_names
+from jaxal.registry import NO_SETTINGS
 from tests import pools_by_eye as pools
-from tests.cases_strategies import NO_SETTINGS
 
 SEEDS = range(4)
 SHEET = pathlib.Path(__file__).parents[2] / "experiments" / "contact_sheet.py"

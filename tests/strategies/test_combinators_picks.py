@@ -24,7 +24,7 @@ from jaxal import (
     uncertain_then_diverse,
     warm_up,
 )
-from jaxal.strategies.combinators_parts import confined, gathered
+from jaxal.strategies.parts import confined, gathered
 from jaxal.types import Selection
 from tests.reference import bayes
 from tests.reference import combinators as reference
@@ -204,7 +204,7 @@ def test_a_confined_strategy_sees_positions_and_answers_with_rows():
     free = np.flatnonzero(view.is_available)[-3:]
     chosen = Selection(jnp.asarray(free[::-1]), jnp.zeros(3), jnp.ones(3, bool))
     part = strategy("random")._replace(select=select)
-    picks = confined(part, KEY, view, chosen, 1, 2)
+    picks, _ = confined(part, KEY, view, (), chosen, 1, 2)
     assert picks.indices.tolist() == [free[0]]
     (small,) = seen
     assert small.logits.shape == (5, NUM_CLASSES)

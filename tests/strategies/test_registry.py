@@ -31,7 +31,7 @@ def test_a_strategy_of_ones_own_may_be_replaced_by_its_next_version():
     register("timid_in_a_notebook", TIMID)
     better = by_score(lambda logits: -jnp.min(logits, axis=-1))
     register("timid_in_a_notebook", better)
-    assert strategy("timid_in_a_notebook").select is better.select
+    assert strategy("timid_in_a_notebook").step is better.step
     register("made_by_a_factory", another)
     with pytest.raises(ValueError, match="exists"):
         register("made_by_a_factory", TIMID)
@@ -53,4 +53,4 @@ def test_settings_are_those_of_the_factory(name, settings, message):
 
 def test_a_factory_may_take_anything():
     register("takes_anything", _anything)
-    assert strategy("takes_anything", colour="red").select is TIMID.select
+    assert strategy("takes_anything", colour="red").step is TIMID.step

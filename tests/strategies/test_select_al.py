@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxal import View, by_score, gumbel_top_k, strategy
-from jaxal.strategies.adaptive_regime import find_regime, fit_logistic
+from jaxal.strategies.select_al import find_regime, fit_logistic
 from tests.cases_picks import MASKS, POOLS, masks
 from tests.reference import combinators as reference
 from tests.selection.test_laws import check_laws

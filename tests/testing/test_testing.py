@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 from jax.custom_batching import custom_vmap
 
-from jaxal import Selection, Strategy, by_score, margin, strategy, top_k
+from jaxal import Selection, Strategy, by_score, margin, stateless, strategy, top_k
 from jaxal.pools.mesh import find_mesh, over_rows
 from jaxal.testing import LAWS, BrokenLawError, check_strategy
 
@@ -15,7 +15,7 @@ LOGITS = frozenset({"logits"})
 
 
 def selecting(choose, needs=LOGITS):
-    return Strategy(needs, choose)
+    return stateless(needs, choose)
 
 
 def ranked(score, needs=LOGITS):
@@ -188,7 +188,7 @@ BROKEN = (
     Broken("across rows", by_score(above_average), "chunks"),
     Broken(
         "needs rows",
-        Strategy(frozenset(), needs_rows, LOGITS, lambda view: margin(view.logits)),
+        stateless((), needs_rows, LOGITS, lambda view: margin(view.logits)),
         "whole",
     ),
     Broken("chance", ranked(draws_where_it_should_not), "key", is_deterministic=True),

@@ -10,11 +10,13 @@ from jax.sharding import Mesh
 
 from jaxal import checks
 from jaxal.embeddings import Dense, as_embedding
+from jaxal.embeddings.base import unit_rows
 from jaxal.pools.mesh import Shard, find_mesh, over_rows
+from jaxal.readings import composed
+from jaxal.registry import register
 from jaxal.selection.engine.chance import row_gumbel
 from jaxal.selection.engine.distances import make_space
 from jaxal.selection.engine.ranks import highest
-from jaxal.selection.engine.unit import unit_rows
 from jaxal.selection.spread.k_means import assign_rows
 from jaxal.selection.spread.representatives import represent
 from jaxal.types import Selection
@@ -188,3 +190,6 @@ def _loss(points: Array, pull: Array, options: _Options) -> Array:
     closeness = jnp.where(is_self, -jnp.inf, products / options.temperature)
     repulsion = jnp.mean(jax.nn.logsumexp(closeness, axis=-1))
     return options.balance * repulsion - attraction
+
+
+register("active_ft", composed(active_ft, is_labelled=None), small={"num_steps": 20})

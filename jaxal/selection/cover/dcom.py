@@ -11,6 +11,10 @@ from jax.sharding import Mesh
 from jaxal import checks
 from jaxal.embeddings import Embedding, as_embedding
 from jaxal.pools.mesh import Shard, find_mesh, over_rows
+from jaxal.readings import by_selector, labels, logits, read
+from jaxal.registry import register
+from jaxal.scores import margin
+from jaxal.selection.cover.prob_cover import pure_radius
 from jaxal.selection.engine.by_balls import (
     Cover,
     centre_block,
@@ -19,7 +23,7 @@ from jaxal.selection.engine.by_balls import (
 )
 from jaxal.selection.engine.distances import Space, make_space
 from jaxal.selection.engine.pairs import distances_from
-from jaxal.types import Selection
+from jaxal.types import Selection, Strategy
 
 _BLOCK = 32  # labelled rows whose distances to all rows are held at a time
 
@@ -256,3 +260,41 @@ def _check(rows: _Rows) -> None:
                 f"{name} has shape {list(shape)}, expected [{num_rows}]: one number "
                 "for each row of the pool."
             )
+
+
+@register("dcom", small={"initial_radius": 0.5})
+def dcom_strategy(
+    *,
+    of: str = "unit_features",
+    initial_radius: float | None = None,
+    purity: float = 0.95,
+    max_radius: float = 1.1,
+    centre: float = 0.8,
+    steepness: float = 50.0,
+) -> Strategy:
+    """Returns DCoM: coverage at first, the margin once labelled rows cover the pool.
+
+    Args:
+      of: what balls are in; features of unit norm are the authors'.
+      initial_radius: of the balls while nothing is labelled; None for `purity_radius`.
+      purity: what `purity_radius` is told; the paper's.
+      max_radius: no ball is larger; the authors', as the next two.
+      centre: the coverage at which the margin takes over.
+      steepness: how suddenly it does.
+
+    Reference:
+      Mishal and Weinshall, "DCoM: Active Learning for All Learners", 2024.
+      https://arxiv.org/abs/2407.01804
+    """
+    found = pure_radius(of, None, purity) if initial_radius is None else initial_radius
+    return by_selector(
+        dcom,
+        of,
+        uncertainty=read(margin, logits),
+        labels=labels,
+        predictions=read(lambda z: jnp.argmax(z, axis=-1), logits),
+        initial_radius=found,
+        max_radius=max_radius,
+        centre=centre,
+        steepness=steepness,
+    )

@@ -10,6 +10,8 @@ from jax.sharding import Mesh
 
 from jaxal.embeddings import Embedding
 from jaxal.pools.mesh import Shard, find_mesh, over_rows
+from jaxal.readings import composed
+from jaxal.registry import register
 from jaxal.selection.cover.max_herding import NUM_TARGETS
 from jaxal.selection.cover.sets import Sets, Some, check_sets, seen_sets
 from jaxal.selection.engine.by_targets import (
@@ -205,3 +207,10 @@ def _similarity(kernel: Kernel, rows: Embedding, some: Some) -> Array:
         return jnp.maximum(jnp.max(found, axis=-1), 0)
 
     return map_chunks(rows, nearest)
+
+
+register(
+    "facility_location",
+    composed(facility_location, "gradients_with_bias"),
+    is_deterministic=True,
+)

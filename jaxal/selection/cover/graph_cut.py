@@ -10,6 +10,8 @@ from jax.sharding import Mesh
 
 from jaxal.embeddings import Embedding
 from jaxal.pools.mesh import Shard, find_mesh, over_rows
+from jaxal.readings import composed
+from jaxal.registry import register
 from jaxal.selection.cover.sets import (
     Sets,
     Some,
@@ -197,3 +199,6 @@ def _likeness(kernel: Kernel, rows: Embedding, some: Some) -> Array:
         return jnp.sum(found, axis=-1)
 
     return map_chunks(rows, total)
+
+
+register("graph_cut", composed(graph_cut, "gradients_with_bias"), is_deterministic=True)

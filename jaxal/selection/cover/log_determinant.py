@@ -11,6 +11,8 @@ from jax.sharding import Mesh
 
 from jaxal.embeddings import Dense, Embedding
 from jaxal.pools.mesh import Shard, find_mesh, over_rows
+from jaxal.readings import by_selector, projected
+from jaxal.registry import register
 from jaxal.selection.cover.sets import (
     Sets,
     Some,
@@ -34,7 +36,7 @@ from jaxal.selection.engine.kernels import (
     kernel_rows,
 )
 from jaxal.selection.engine.picks import with_pool_size
-from jaxal.types import Selection
+from jaxal.types import Selection, Strategy
 
 
 class _Options(NamedTuple):
@@ -206,3 +208,21 @@ def _written(rows: Embedding, name: KernelName) -> Dense:
     unit = jnp.where(lengths > 0, dense.x / jnp.where(lengths > 0, lengths, 1), 0)
     ones = jnp.ones_like(lengths)
     return Dense(jnp.concatenate([unit, ones], axis=-1) / math.sqrt(2))
+
+
+@register("log_determinant")
+def log_determinant_strategy(
+    *, of: str = "gradients_with_bias", ridge: float = 1.0, num_dims: int = 512
+) -> Strategy:
+    """Returns the log-determinant: rows unlike what is labelled, and each other.
+
+    Args:
+      of: what rows are; the paper's are gradients of the last layer and its bias.
+      ridge: what the diagonal of similarities is raised by.
+      num_dims: random coordinates kept of gradients; features are taken as they are.
+
+    Reference:
+      Kothawade et al., "SIMILAR: Submodular Information Measures Based Active Learning
+      In Realistic Scenarios", NeurIPS 2021. https://arxiv.org/abs/2107.00717
+    """
+    return by_selector(log_determinant, projected(of, num_dims), ridge=ridge)

@@ -10,6 +10,8 @@ from jax.sharding import Mesh
 
 from jaxal.embeddings import Embedding
 from jaxal.pools.mesh import Shard, find_mesh, over_rows
+from jaxal.readings import composed
+from jaxal.registry import register
 from jaxal.selection.engine.bandwidths import make_kernel
 from jaxal.selection.engine.by_distance import check_weights
 from jaxal.selection.engine.by_targets import (
@@ -150,3 +152,6 @@ def _select(
 
     picks = over_rows(select, (key, bandwidth), (rows, weights), mesh=mesh)
     return with_pool_size(picks, num_rows)
+
+
+register("max_herding", composed(max_herding), is_deterministic=True)

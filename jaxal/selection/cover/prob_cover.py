@@ -1,7 +1,7 @@
 """ProbCover: balls of one radius that hold as much of the pool as they can."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +12,15 @@ from jax.sharding import Mesh
 from jaxal import checks
 from jaxal.embeddings import Dense, Embedding, as_embedding
 from jaxal.pools.mesh import Shard, find_mesh, over_rows
+from jaxal.readings import Reading, by_selector, drawn, is_used, logits, read, reading
+from jaxal.registry import register
 from jaxal.selection.engine.by_balls import Cover, greedy_cover, is_within_any
 from jaxal.selection.engine.chance import perturb
 from jaxal.selection.engine.distances import Space, make_space
 from jaxal.selection.engine.pairs import distances_from
 from jaxal.selection.engine.ranks import highest
 from jaxal.selection.spread.k_means import k_means
-from jaxal.types import Selection
+from jaxal.types import Selection, Strategy
 
 _QUERIES = 64  # rows whose distances to all others are held at a time
 
@@ -232,3 +234,43 @@ def _largest_radius(squares: Array, num: Array, purity: Array) -> Array:
     # Just below, for a ball holds what is at its radius.
     below = radius * (1 - 4 * np.finfo(radius.dtype).eps)
     return jnp.where(jnp.isfinite(radius), below, 0)
+
+
+@register("prob_cover", small={"radius": 0.5})
+def prob_cover_strategy(
+    *,
+    of: str = "unit_features",
+    radius: float | None = None,
+    num_classes: int | None = None,
+    purity: float = 0.95,
+) -> Strategy:
+    """Returns ProbCover: rows whose balls hold as much of the pool as they can.
+
+    Args:
+      of: what balls are in; features of unit norm are the authors'.
+      radius: of the balls; None for `purity_radius`, found anew each round.
+      num_classes: what `purity_radius` is told; None for as many as there are logits.
+      purity: part of the balls that must be pure; the paper's.
+
+    Reference:
+      Yehuda et al., "Active Learning Through a Covering Lens", NeurIPS 2022.
+      https://arxiv.org/abs/2205.11320
+    """
+    found = pure_radius(of, num_classes, purity) if radius is None else radius
+    return by_selector(prob_cover, of, radius=found)
+
+
+def pure_radius(of: str, num_classes: int | None, purity: float) -> Reading:
+    """Returns the reading of `purity_radius`, by default for as many classes as C."""
+    rows = reading(of), is_used
+    if num_classes is not None:
+        return drawn(partial(_pure, purity, num_classes), *rows)
+    return drawn(partial(_pure, purity), read(_columns, logits), *rows)
+
+
+def _columns(logits: Array) -> int:
+    return logits.shape[-1]
+
+
+def _pure(purity: float, num: int, key: Array, *rows: Any) -> Array:
+    return purity_radius(key, *rows, num_classes=num, purity=purity)

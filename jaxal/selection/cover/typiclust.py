@@ -11,6 +11,8 @@ from jax.sharding import Mesh
 from jaxal import checks
 from jaxal.embeddings import Dense, as_embedding
 from jaxal.pools.mesh import find_mesh
+from jaxal.readings import composed
+from jaxal.registry import register
 from jaxal.selection.engine.neighbours import nearest_neighbours
 from jaxal.selection.spread.k_means import k_means
 from jaxal.types import Selection
@@ -165,3 +167,6 @@ def _turns(rows: _Rows, cluster: Array) -> Array:
     first = jnp.searchsorted(ordered, ordered, side="left")
     turn = jnp.arange(num_rows) - first
     return jnp.zeros(num_rows, turn.dtype).at[order].set(turn)
+
+
+register("typiclust", composed(typiclust, "unit_features"))

@@ -11,10 +11,11 @@ from jax.sharding import Mesh, PartitionSpec
 
 from jaxal import checks
 from jaxal.embeddings import Dense, Outer, gradient_embedding
-from jaxal.embeddings.base import Embedding
+from jaxal.embeddings.base import Embedding, unit_rows
 from jaxal.pools.mesh import POOL_AXIS, Shard, find_mesh, over_rows
+from jaxal.readings import composed, labels, logits
+from jaxal.registry import register
 from jaxal.selection.engine.distances import map_chunks, squared_distances
-from jaxal.selection.engine.unit import unit_rows
 from jaxal.selection.joint.head import LinearHead, linear_head, project_out
 from jaxal.selection.spread.k_means_nearest import k_means_nearest
 from jaxal.types import Selection
@@ -177,3 +178,6 @@ def _length_needed(head: LinearHead, chunk: Outer) -> Array:
     speed = change - jnp.take_along_axis(change, label, -1)
     time = jnp.where(speed > 0, gap / jnp.where(speed > 0, speed, 1), jnp.inf)
     return jnp.min(time, axis=-1) * length
+
+
+register("alfa_mix", composed(alfa_mix, logits=logits, labels=labels))

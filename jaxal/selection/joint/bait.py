@@ -1,7 +1,7 @@
 """BAIT: the batch that leaves the least expected error of the last layer."""
 
-import functools
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,15 +9,18 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import checks, linalg
+from jaxal.readings import by_selector, composed, features, logits, read
+from jaxal.registry import register
 from jaxal.selection.joint.fisher import (
     FisherEmbedding,
+    fisher_embedding,
     fisher_sum,
     labelled_sum,
     project,
     quadratic,
     written_out,
 )
-from jaxal.types import Selection
+from jaxal.types import Selection, Strategy
 
 
 class _State(NamedTuple):
@@ -107,7 +110,7 @@ def bait(
     return _select(*args, batch_size, num_forward)
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5))
+@partial(jax.jit, static_argnums=(4, 5))
 def _select(
     fisher: FisherEmbedding,
     is_available: Array,
@@ -243,3 +246,70 @@ def _trace_solve(matrix: Array, right: Array) -> Array:
     inf = jnp.inf
     zeros = jnp.zeros(matrix.shape[0], matrix.dtype)
     return jax.lax.fori_loop(0, rank, eliminate, (matrix, right, zeros))[2]
+
+
+register(
+    "bait",
+    composed(bait, None, read(fisher_embedding, logits, features)),
+    is_deterministic=True,
+    most_classes=20,
+)
+
+
+@register("bait_top", is_deterministic=True, most_classes=20)
+def bait_top(*, num_classes: int = 2, **settings: float) -> Strategy:
+    """Returns BAIT that expects labels among the most probable classes only.
+
+    Cost: as `bait` before the first pick, `N D C num_classes` operations a change.
+
+    Args:
+      num_classes: classes a label is expected among; 2 in the authors' experiments.
+      **settings: as for `bait`.
+
+    Reference:
+      Huseljic et al., "Fast Fishing: Approximating BAIT for Efficient and Scalable Deep
+      Active Image Classification", ECML PKDD 2024. https://arxiv.org/abs/2404.08981
+    """
+    top = partial(fisher_embedding, approximation="top", num_classes=num_classes)
+    return by_selector(bait, read(top, logits, features), **settings)
+
+
+@register("bait_binary", is_deterministic=True)
+def bait_binary(**settings: float) -> Strategy:
+    """Returns BAIT for the question whether the predicted class is right.
+
+    One weight vector in place of C: matrices are `[D, D]`. Cost: `N D^2`, and `N D`
+    operations a change.
+
+    Args:
+      **settings: as for `bait`.
+
+    Reference:
+      Huseljic et al., "Fast Fishing: Approximating BAIT for Efficient and Scalable Deep
+      Active Image Classification", ECML PKDD 2024. https://arxiv.org/abs/2404.08981
+    """
+    binary = partial(fisher_embedding, approximation="binary")
+    return by_selector(bait, read(binary, logits, features), **settings)
+
+
+@register("bait_regression", is_deterministic=True)
+def bait_regression(**settings: float) -> Strategy:
+    r"""Returns BAIT for least squares: a design that predicts the pool best.
+
+    The Fisher information of a row is $h h^\top$ whatever its label, so the batch
+    depends on features only: V-optimal design, greedy forward and backward. Cost:
+    `N D^2`, and `N D` operations a change.
+
+    Args:
+      **settings: as for `bait`.
+
+    Reference:
+      Ash et al., "Gone Fishing: Neural Active Learning with Fisher Embeddings", NeurIPS
+      2021, section 4. https://arxiv.org/abs/2106.09675
+    """
+    return by_selector(bait, read(_design, features), **settings)
+
+
+def _design(features: Array) -> FisherEmbedding:
+    ones = jnp.ones((features.shape[0], 1, 1))
+    return FisherEmbedding(ones, features.astype(jnp.float32))

@@ -8,7 +8,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import checks
-from jaxal.types import Selection
+from jaxal.readings import field
+from jaxal.registry import register
+from jaxal.scores import bald
+from jaxal.selection.ranked import top_k
+from jaxal.selection.subsets import in_pool
+from jaxal.types import Selection, Strategy, View, stateless
 
 # Numbers held at once while a chunk of rows is evaluated: 4 MiB stays in cache.
 _CHUNK_ELEMENTS = 1 << 20
@@ -304,3 +309,51 @@ def _take_best(
     is_valid = is_available[best]
     pick = Selection(jnp.where(is_valid, best, gains.size), gains[best], is_valid)
     return _State(configurations, bounds, left, best), pick
+
+
+@register("batch_bald", small={"num_candidates": 30, "num_configurations": 9})
+def batch_bald_strategy(
+    *,
+    num_candidates: int | None = 10_000,
+    num_configurations: int = 1024,
+    num_draws: int = 256,
+) -> Strategy:
+    r"""Returns BatchBALD: the batch whose labels jointly say most about the model.
+
+    BALD bounds what a row can add, so looking only at the rows of highest BALD loses
+    little, and it bounds the memory: `num_candidates` rows are kept, at least the
+    batch. A pool with more near-copies of its best rows than that wants all of them,
+    None. Cost: `S N C`, and at most `2 M S C` operations for M answers, each candidate
+    and each pick; see `jaxal.batch_bald`.
+
+    Args:
+      num_candidates: rows of highest BALD that are looked at, None for all, as in the
+        paper.
+      num_configurations: most answers to a batch to enumerate.
+      num_draws: answers drawn once there are more.
+
+    Raises:
+      ValueError: `num_candidates` is not positive.
+
+    Reference:
+      Kirsch, van Amersfoort and Gal, "BatchBALD: Efficient and Diverse Batch
+      Acquisition for Deep Bayesian Active Learning", NeurIPS 2019.
+      https://arxiv.org/abs/1906.08158
+    """
+    if num_candidates is not None:
+        checks.check_positive(num_candidates=num_candidates)
+    sizes = {"num_configurations": num_configurations, "num_draws": num_draws}
+
+    def select(key: Array, view: View, batch_size: int) -> Selection:
+        samples, free = field(view, "samples"), view.is_available
+        num = samples.shape[1] if num_candidates is None else num_candidates
+        if max(num, batch_size) >= samples.shape[1]:
+            return batch_bald(key, samples, free, batch_size=batch_size, **sizes)
+        size = max(num, batch_size)
+        best = top_k(key, bald(samples), free, batch_size=size)
+        rows = jnp.where(best.is_valid, best.indices, 0)
+        kept = samples[:, rows]
+        picks = batch_bald(key, kept, best.is_valid, batch_size=batch_size, **sizes)
+        return in_pool(picks, rows, free)
+
+    return stateless({"samples"}, select)

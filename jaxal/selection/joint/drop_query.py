@@ -12,6 +12,8 @@ from jaxal import checks
 from jaxal.embeddings import Dense
 from jaxal.embeddings.base import working_dtype
 from jaxal.pools.mesh import POOL_AXIS, Shard, find_mesh, over_rows
+from jaxal.readings import composed, logits
+from jaxal.registry import register
 from jaxal.selection.engine.distances import chunk_size
 from jaxal.selection.joint.head import LinearHead, linear_head
 from jaxal.selection.spread.k_means_nearest import k_means_nearest
@@ -171,3 +173,6 @@ def _changes(
 
     nothing = jnp.zeros(features.shape[0], jnp.int32)
     return lax.fori_loop(0, num_dropouts, drop, nothing)
+
+
+register("drop_query", composed(drop_query, logits=logits, is_labelled=None))

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxal import checks
+from jaxal.readings import composed, labels, logits
+from jaxal.registry import register
 from jaxal.types import Selection
 
 
@@ -163,3 +165,6 @@ def _bisect(
     place = jnp.where(is_cut[best], (left[best] + right[best]) // 2, best)
     score = jnp.where(cost[best] < far, -cost[best].astype(jnp.float32), -jnp.inf)
     return order[place], score
+
+
+register("galaxy", composed(galaxy, None, logits, labels=labels))

@@ -12,6 +12,9 @@ from jax.sharding import Mesh
 from jaxal import checks
 from jaxal.embeddings import Embedding, as_embedding
 from jaxal.pools.mesh import Shard, find_mesh, over_rows
+from jaxal.readings import composed, logits, read
+from jaxal.registry import register
+from jaxal.scores import margin
 from jaxal.selection.engine.distances import map_chunks, squared_distances
 from jaxal.selection.engine.ranks import highest, rankable
 from jaxal.selection.spread.linkage import average_linkage
@@ -183,3 +186,9 @@ def _checked(
             f"[{embedding.num_rows}]: one number for each row of the pool."
         )
     return _Rows(embedding, scores, is_available)
+
+
+register(
+    "cluster_margin",
+    composed(cluster_margin, scores=read(margin, logits), is_labelled=None),
+)

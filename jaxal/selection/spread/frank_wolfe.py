@@ -10,6 +10,8 @@ from jax.sharding import Mesh
 
 from jaxal.embeddings import Embedding
 from jaxal.pools.mesh import Shard, find_mesh, over_rows
+from jaxal.readings import composed
+from jaxal.registry import register
 from jaxal.selection.engine.by_columns import Pick, Rule, greedy_by_columns
 from jaxal.selection.engine.distances import map_chunks
 from jaxal.selection.engine.kernel_sums import kernel_sums
@@ -129,3 +131,6 @@ def _update(shard: Shard, now: _Residual, pick: Pick) -> _Residual:
         part_sqnorm=stay**2 * now.part_sqnorm + 2 * stay * step * part + step**2,
         part_whole=stay * now.part_whole + step * whole,
     )
+
+
+register("frank_wolfe", composed(frank_wolfe, "gradients"), is_deterministic=True)

@@ -6,6 +6,8 @@ from jax.sharding import Mesh
 
 from jaxal.embeddings import Embedding
 from jaxal.pools.mesh import Shard
+from jaxal.readings import composed
+from jaxal.registry import register
 from jaxal.selection.engine.by_distance import (
     Candidates,
     Decision,
@@ -132,3 +134,6 @@ def _decide(uniform: Array, candidates: Candidates, budget: Array) -> Decision:
 
 
 K_CENTER = Rule(_propose, _decide)
+
+
+register("coreset", composed(k_center))

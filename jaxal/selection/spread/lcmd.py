@@ -10,6 +10,8 @@ from jax.sharding import Mesh
 
 from jaxal.embeddings import Embedding
 from jaxal.pools.mesh import Shard, find_mesh, over_rows
+from jaxal.readings import composed
+from jaxal.registry import register
 from jaxal.selection.engine.by_columns import Pick, Rule, greedy_by_columns
 from jaxal.selection.engine.distances import distances_of, make_space, map_chunks
 from jaxal.selection.engine.kernel_sums import map_chunks_last, over_ranked
@@ -171,3 +173,6 @@ def _add_labelled(
 
     found = over_ranked(shard, rows, is_labelled, add, clusters)
     return found._replace(has_centre=shard.sum(jnp.sum(is_labelled)) > 0)
+
+
+register("lcmd", composed(lcmd, "gradients"), is_deterministic=True)

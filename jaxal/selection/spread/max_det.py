@@ -7,8 +7,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal.embeddings import Embedding
+from jaxal.embeddings import Dense, Embedding
 from jaxal.pools.mesh import Shard, find_mesh, over_rows
+from jaxal.readings import by_selector, is_used, projected, read
+from jaxal.registry import register
 from jaxal.selection.engine.by_determinants import greedy_determinant, left_over, moved
 from jaxal.selection.engine.kernels import (
     Kernel,
@@ -17,7 +19,7 @@ from jaxal.selection.engine.kernels import (
     check_written,
 )
 from jaxal.selection.engine.picks import with_pool_size
-from jaxal.types import Selection
+from jaxal.types import Selection, Strategy
 
 
 def max_det(
@@ -98,3 +100,32 @@ def _select(
 
     shared = key, jnp.square(noise)
     return with_pool_size(over_rows(select, shared, rows, mesh=mesh), num_rows)
+
+
+@register("max_det")
+def max_det_strategy(
+    *, of: str = "gradients", noise: float = 0.1, num_dims: int = 512
+) -> Strategy:
+    """Returns MaxDet on rows whose mean squared norm is 1, so that noise has a meaning.
+
+    (The authors divide by the norm of the labelled rows.)
+
+    Args:
+      of: what rows are; the paper uses gradients of the network's output.
+      noise: standard deviation of a label; the default is the authors' code's.
+      num_dims: random coordinates kept of gradients; features are taken as they are.
+
+    Reference:
+      Holzmueller et al., "A Framework and Benchmark for Deep Batch Active Learning for
+      Regression", JMLR 2023. https://arxiv.org/abs/2203.09410
+    """
+    rows = read(_of_unit_mean, projected(of, num_dims), is_used)
+    return by_selector(max_det, rows, noise=noise)
+
+
+@jax.jit
+def _of_unit_mean(rows: Dense, is_used: Array) -> Dense:
+    total = jnp.sum(jnp.where(is_used, rows.sqnorm(), 0))
+    mean = total / jnp.maximum(jnp.sum(is_used), 1)
+    scale = jnp.where(mean > 0, 1 / jnp.sqrt(jnp.where(mean > 0, mean, 1)), 0)
+    return Dense(rows.x * scale)

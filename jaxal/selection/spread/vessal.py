@@ -12,6 +12,8 @@ from jaxal import checks
 from jaxal.embeddings import Dense, Embedding, Outer, as_embedding
 from jaxal.embeddings.base import working_dtype
 from jaxal.pools.mesh import Shard, find_mesh, over_rows
+from jaxal.readings import composed
+from jaxal.registry import register
 from jaxal.selection.spread.turns import take_in_order
 from jaxal.types import Selection
 
@@ -224,3 +226,6 @@ def _take(
 
 def _product(left: Array, right: Array) -> Array:
     return jnp.matmul(left, right, precision=lax.Precision.HIGHEST)
+
+
+register("vessal", composed(vessal, "gradients", is_labelled=None))

@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal.strategies.combinators_parts import combine, in_float32, mask_of, part_of
-from jaxal.strategies.embedded import coreset
-from jaxal.strategies.fields import field
+from jaxal.readings import field
+from jaxal.registry import register, strategy
+from jaxal.strategies.parts import ask, combine, mask_of, replaced
 from jaxal.strategies.ranked import margin, random
 from jaxal.types import Selection, Strategy, View
 
@@ -23,8 +23,10 @@ class BanditMemory(NamedTuple):
     arm: Array  # [] int32 whose batch it was
     num_rounds: Array  # [] int32 batches drawn so far
     importance: Array  # [N] of rows in the batches drawn, zero elsewhere
+    parts: tuple  # what each strategy remembers
 
 
+@register("albl")
 def albl(
     strategies: Sequence[Strategy] | None = None,
     *,
@@ -62,8 +64,7 @@ def albl(
       Scores are the probabilities q.
 
     Raises:
-      ValueError: there are no strategies, a part has a memory of its own, or a setting
-        is out of range.
+      ValueError: there are no strategies, or a setting is out of range.
 
     Example:
       >>> from jaxal import strategy
@@ -76,7 +77,9 @@ def albl(
       Bandit Algorithms with Supervised Learning Guarantees", AISTATS 2011.
       https://arxiv.org/abs/1002.4058
     """
-    others = (margin(), coreset()) if strategies is None else tuple(strategies)
+    others = (
+        (margin(), strategy("coreset")) if strategies is None else tuple(strategies)
+    )
     if not others or horizon < 1 or not 0 < delta <= 1:
         raise ValueError(
             f"albl got {len(others)} strategies, horizon {horizon} and delta {delta}, "
@@ -90,21 +93,25 @@ def albl(
     def init(num_rows: int) -> BanditMemory:
         zeros = jnp.zeros(num_arms)
         nobody = jnp.zeros((), jnp.int32)
-        return BanditMemory(zeros, zeros + 1, nobody, nobody, jnp.zeros(num_rows))
+        own = tuple(part.init(num_rows) for part in parts)
+        return BanditMemory(zeros, zeros + 1, nobody, nobody, jnp.zeros(num_rows), own)
 
-    def step(key: Array, view: View, batch_size: int) -> tuple[Selection, BanditMemory]:
-        num_rows = view.is_available.size
-        memory = init(num_rows) if view.memory is None else view.memory
+    def step(
+        key: Array, view: View, memory: BanditMemory, batch_size: int
+    ) -> tuple[Selection, BanditMemory]:
         reward = _reward(memory, view)
         log_weights = _learn(memory, reward, least, bonus)
         chances = jax.nn.softmax(log_weights) * (1 - num_arms * least) + least
         key_arm, key_parts = jax.random.split(key)
-        batches = []
-        for index, part in enumerate(parts):
-            seen = part_of(view, index)._replace(memory=None)
-            key_part = jax.random.fold_in(key_parts, index)
-            batches.append(in_float32(part.select(key_part, seen, batch_size)))
         arm = jax.random.categorical(key_arm, jnp.log(chances)).astype(jnp.int32)
+        batches, known_parts = [], memory.parts
+        for index in range(num_arms):
+            key_part = jax.random.fold_in(key_parts, index)
+            batch, after = ask(parts, index, key_part, view, memory.parts, batch_size)
+            batches.append(batch)
+            # Only who is drawn has bought anything.
+            kept = _where(arm == index, after[index], memory.parts[index])
+            known_parts = replaced(known_parts, index, kept)
         picks = jax.tree.map(lambda *columns: jnp.stack(columns)[arm], *batches)
         proposed = jnp.stack([mask_of(view, batch) for batch in batches[1:]])
         num_free = jnp.maximum(jnp.sum(view.is_available), 1)
@@ -113,20 +120,20 @@ def albl(
         importance = jnp.where(mask_of(view, picks), 1 / (num_free * odds), 0)
         importance = jnp.where(importance > 0, importance, memory.importance)
         known = BanditMemory(
-            log_weights, chances, arm, memory.num_rounds + 1, importance
+            log_weights, chances, arm, memory.num_rounds + 1, importance, known_parts
         )
         scores = jnp.where(
             picks.is_valid, odds.at[picks.indices].get(mode="clip"), -jnp.inf
         )
         return picks._replace(scores=scores), known
 
-    compiled = jax.jit(step, static_argnums=2)
+    return combine(parts, step, needs=("logits", "labels"))._replace(init=init)
 
-    def select(key: Array, view: View, batch_size: int) -> Selection:
-        return compiled(key, view, batch_size)[0]
 
-    combined = combine(parts, select, needs=("logits", "labels"))
-    return combined._replace(init=init, step=compiled)
+def _where(condition: Array, ours: Any, theirs: Any) -> Any:
+    return jax.tree.map(
+        lambda one, other: jnp.where(condition, one, other), ours, theirs
+    )
 
 
 def _reward(memory: BanditMemory, view: View) -> Array:

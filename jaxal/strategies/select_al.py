@@ -1,5 +1,6 @@
 """Which regime the labels are in: does losing typical or doubtful ones hurt more?"""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -7,11 +8,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxal.embeddings import Dense
+from jaxal.readings import field
+from jaxal.registry import register, strategy
 from jaxal.selection import gumbel_top_k
 from jaxal.selection.engine.distances import squared_distances
-from jaxal.strategies.combinators_parts import combine, in_float32, part_of
-from jaxal.strategies.coverage import typiclust
-from jaxal.strategies.fields import field
+from jaxal.strategies.parts import ask, combine
 from jaxal.strategies.ranked import margin
 from jaxal.types import Selection, Strategy, View
 
@@ -29,6 +30,7 @@ class Regime(NamedTuple):
     is_low: Array  # [] bool, losing typical rows hurts as much or more
 
 
+@register("select_al")
 def select_al(
     low: Strategy | None = None,
     high: Strategy | None = None,
@@ -63,7 +65,7 @@ def select_al(
       A `Strategy` that needs features, labels, logits and what its parts need.
 
     Raises:
-      ValueError: a setting is out of range, or a part remembers earlier rounds.
+      ValueError: a setting is out of range.
 
     Example:
       >>> from jaxal import strategy
@@ -81,9 +83,14 @@ def select_al(
             f"{max_rows}, expected a fraction between 0 and 1, at least 2 folds and at "
             "least as many rows as folds."
         )
-    parts = typiclust() if low is None else low, margin() if high is None else high
+    parts = (
+        strategy("typiclust") if low is None else low,
+        margin() if high is None else high,
+    )
 
-    def select(key: Array, view: View, batch_size: int) -> Selection:
+    def step(
+        key: Array, view: View, memory: tuple, batch_size: int
+    ) -> tuple[Selection, tuple]:
         key_test, key_select = jax.random.split(key)
         num_classes = field(view, "logits").shape[-1]
         features, labels = field(view, "features"), field(view, "labels")
@@ -97,21 +104,11 @@ def select_al(
             num_folds=num_folds,
             max_rows=max_rows,
         )
+        low_run = partial(ask, parts, 0, batch_size=batch_size)
+        high_run = partial(ask, parts, 1, batch_size=batch_size)
+        return lax.cond(regime.is_low, low_run, high_run, key_select, view, memory)
 
-        def run(index: int, key: Array, view: View) -> Selection:
-            return in_float32(
-                parts[index].select(key, part_of(view, index), batch_size)
-            )
-
-        def low_run(key: Array, view: View) -> Selection:
-            return run(0, key, view)
-
-        def high_run(key: Array, view: View) -> Selection:
-            return run(1, key, view)
-
-        return lax.cond(regime.is_low, low_run, high_run, key_select, view)
-
-    return combine(parts, select, needs=("features", "labels", "logits"))
+    return combine(parts, step, needs=("features", "labels", "logits"))
 
 
 def find_regime(

@@ -1,13 +1,14 @@
 """Combinations that have a name in the field, with settings that are usual for them."""
 
+from jaxal.registry import register, strategy
+from jaxal.strategies.catalogue import badge
 from jaxal.strategies.combinators import schedule, stochastic
-from jaxal.strategies.combinators_pools import partition, uncertain_then_diverse
-from jaxal.strategies.coverage import typiclust
-from jaxal.strategies.embedded import badge, coreset
 from jaxal.strategies.ranked import bald, margin
+from jaxal.strategies.shortlists import partition, uncertain_then_diverse
 from jaxal.types import Strategy
 
 
+@register("tcm", small={"transition": 10})
 def tcm(*, transition: int = 100, first: Strategy | None = None) -> Strategy:
     """Returns TCM: diversity until there are some labels, margin from then on.
 
@@ -16,34 +17,21 @@ def tcm(*, transition: int = 100, first: Strategy | None = None) -> Strategy:
         100 is ten a class of ten classes, a choice made here.
       first: who chooses before that; TypiClust, as in the paper, by default.
 
-    Returns:
-      A `Strategy` that streams logits and needs what `first` needs.
-
-    Example:
-      >>> from jaxal import strategy
-      >>> "logits" in strategy("tcm").streams
-      True
-
     Reference:
       Doucet et al., "Bridging Diversity and Uncertainty in Active Learning with
       Self-Supervised Pre-Training", 2024. https://arxiv.org/abs/2403.03728
     """
-    return schedule([typiclust() if first is None else first, margin()], [transition])
+    return schedule(
+        [strategy("typiclust") if first is None else first, margin()], [transition]
+    )
 
 
+@register("power_bald")
 def power_bald(*, coldness: float = 1.0) -> Strategy:
     """Returns PowerBALD: rows drawn in proportion to a power of their BALD score.
 
     Args:
       coldness: the power; the default is the paper's.
-
-    Returns:
-      A `Strategy` that streams samples.
-
-    Example:
-      >>> from jaxal import strategy
-      >>> sorted(strategy("power_bald").streams)
-      ['samples']
 
     Reference:
       Kirsch et al., "Stochastic Batch Acquisition: A Simple Baseline for Deep Active
@@ -52,19 +40,12 @@ def power_bald(*, coldness: float = 1.0) -> Strategy:
     return stochastic(bald(), "power", coldness)
 
 
+@register("softmax_bald")
 def softmax_bald(*, coldness: float = 1.0) -> Strategy:
     """Returns SoftmaxBALD: rows drawn in proportion to `exp(coldness * BALD)`.
 
     Args:
       coldness: the default is the paper's.
-
-    Returns:
-      A `Strategy` that streams samples.
-
-    Example:
-      >>> from jaxal import strategy
-      >>> sorted(strategy("softmax_bald").streams)
-      ['samples']
 
     Reference:
       Kirsch et al., "Stochastic Batch Acquisition: A Simple Baseline for Deep Active
@@ -73,19 +54,12 @@ def softmax_bald(*, coldness: float = 1.0) -> Strategy:
     return stochastic(bald(), "softmax", coldness)
 
 
+@register("softrank_bald")
 def softrank_bald(*, coldness: float = 1.0) -> Strategy:
     """Returns SoftrankBALD: rows drawn in proportion to a power of 1 / BALD rank.
 
     Args:
       coldness: the power; the default is the paper's.
-
-    Returns:
-      A `Strategy` that streams samples.
-
-    Example:
-      >>> from jaxal import strategy
-      >>> sorted(strategy("softrank_bald").streams)
-      ['samples']
 
     Reference:
       Kirsch et al., "Stochastic Batch Acquisition: A Simple Baseline for Deep Active
@@ -94,19 +68,12 @@ def softrank_bald(*, coldness: float = 1.0) -> Strategy:
     return stochastic(bald(), "softrank", coldness)
 
 
+@register("badge_partitioned", small={"parts": 3})
 def badge_partitioned(*, parts: int = 10) -> Strategy:
     """Returns BADGE in each of several random parts of the pool.
 
     Args:
       parts: how many; studies choose as many as memory asks for.
-
-    Returns:
-      A `Strategy` that needs logits and features.
-
-    Example:
-      >>> from jaxal import strategy
-      >>> sorted(strategy("badge_partitioned").needs)
-      ['features', 'logits']
 
     Reference:
       Ash et al., "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower
@@ -116,23 +83,15 @@ def badge_partitioned(*, parts: int = 10) -> Strategy:
     return partition(badge(), parts)
 
 
+@register("uncertain_coreset", small={"factor": 2})
 def uncertain_coreset(*, factor: int = 10) -> Strategy:
     """Returns Core-set among the rows of the smallest margin.
 
     Args:
       factor: rows of the shortlist for each pick.
 
-    Returns:
-      A `Strategy` that streams logits and needs features.
-
-    Example:
-      >>> from jaxal import strategy
-      >>> chosen = strategy("uncertain_coreset")
-      >>> sorted(chosen.streams), sorted(chosen.needs)
-      (['logits'], ['features'])
-
     Reference:
       Zhdanov, "Diverse mini-batch Active Learning", 2019 (with k-means in the place of
       Core-set). https://arxiv.org/abs/1901.05954
     """
-    return uncertain_then_diverse(margin(), coreset(), factor)
+    return uncertain_then_diverse(margin(), strategy("coreset"), factor)

@@ -1,24 +1,30 @@
 """Strategies from strategies, by which part of the pool they see."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxal.registry import register
 from jaxal.selection import gumbel_top_k
-from jaxal.strategies.combinators_parts import (
+from jaxal.strategies.parts import (
     MAX_LABELLED,
+    ask,
     combine,
     confined,
     gathered,
+    in_float32,
     of_pool,
     part_of,
+    remembers,
     scoring,
 )
 from jaxal.types import Selection, Strategy, View
 
 
+@register("uncertain_then_diverse", is_combinator=True)
 def uncertain_then_diverse(
     uncertain: Strategy | Callable[[Array], Array],
     diverse: Strategy,
@@ -64,16 +70,21 @@ def uncertain_then_diverse(
     _check_at_least("max_labelled", max_labelled, 0)
     parts = scoring(uncertain), diverse
 
-    def select(key: Array, view: View, batch_size: int) -> Selection:
+    def step(
+        key: Array, view: View, memory: tuple, batch_size: int
+    ) -> tuple[Selection, tuple]:
         key_first, key_second = jax.random.split(key)
         size = min(factor * batch_size, view.is_available.size)
-        chosen = parts[0].select(key_first, part_of(view, 0), size)
-        second = part_of(view, 1)
-        return confined(diverse, key_second, second, chosen, batch_size, max_labelled)
+        chosen, (first, second) = ask(parts, 0, key_first, view, memory, size)
+        seen = part_of(view, 1)
+        limits = chosen, batch_size, max_labelled
+        picks, second = confined(diverse, key_second, seen, second, *limits)
+        return picks, (first, second)
 
-    return combine(parts, select)
+    return combine(parts, step)
 
 
+@register("subsample", is_combinator=True)
 def subsample(
     strategy: Strategy, size: int, max_labelled: int = MAX_LABELLED
 ) -> Strategy:
@@ -99,7 +110,9 @@ def subsample(
     _check_at_least("size", size, 1)
     _check_at_least("max_labelled", max_labelled, 0)
 
-    def select(key: Array, view: View, batch_size: int) -> Selection:
+    def step(
+        key: Array, view: View, memory: tuple, batch_size: int
+    ) -> tuple[Selection, tuple]:
         key_rows, key_select = jax.random.split(key)
         num_rows = view.is_available.size
         chosen = gumbel_top_k(
@@ -108,12 +121,14 @@ def subsample(
             view.is_available,
             batch_size=min(max(size, batch_size), num_rows),
         )
-        part = part_of(view, 0)
-        return confined(strategy, key_select, part, chosen, batch_size, max_labelled)
+        seen, limits = part_of(view, 0), (chosen, batch_size, max_labelled)
+        picks, after = confined(strategy, key_select, seen, memory[0], *limits)
+        return picks, (after,)
 
-    return combine((strategy,), select)
+    return combine((strategy,), step)
 
 
+@register("partition", is_combinator=True)
 def partition(strategy: Strategy, parts: int) -> Strategy:
     """Returns the strategy that deals the pool into parts and picks from each.
 
@@ -143,7 +158,11 @@ def partition(strategy: Strategy, parts: int) -> Strategy:
     """
     _check_at_least("parts", parts, 1)
 
-    def select(key: Array, view: View, batch_size: int) -> Selection:
+    has_memory = remembers(strategy)
+
+    def step(
+        key: Array, view: View, memory: tuple, batch_size: int
+    ) -> tuple[Selection, tuple]:
         num_rows = view.is_available.size
         num_parts = min(parts, num_rows)
         view = part_of(view, 0)
@@ -151,22 +170,42 @@ def partition(strategy: Strategy, parts: int) -> Strategy:
         dealt = _deal(key_deal, view, num_parts)
         numbers = jnp.arange(num_parts)
         quotas = batch_size // num_parts + (numbers < batch_size % num_parts)
+        size = -(-batch_size // num_parts)
 
-        def pick(part: tuple[Array, Array, Array]) -> Selection:
+        def pick(
+            memory: Any, part: tuple[Array, Array, Array]
+        ) -> tuple[Any, Selection]:
             rows, quota, number = part
             key_part = jax.random.fold_in(key_select, number)
-            size = -(-batch_size // num_parts)
-            picks = strategy.select(key_part, gathered(view, rows), size)
-            picks = picks._replace(is_valid=picks.is_valid & (jnp.arange(size) < quota))
-            return of_pool(picks, rows, num_rows)
+            if has_memory:  # which may be of rows: it sees them where they are
+                seen = _only(view, rows)
+                picks, memory = strategy.step(key_part, seen, memory, size)
+                picks = in_float32(picks)
+            else:
+                seen = gathered(view, rows)
+                picks = strategy.step(key_part, seen, memory, size)[0]
+                picks = of_pool(picks, rows, num_rows)
+            is_due = jnp.arange(size) < quota
+            return memory, picks._replace(is_valid=picks.is_valid & is_due)
 
-        picks = lax.map(pick, (dealt, quotas, numbers))  # [parts, size]
+        after, picks = lax.scan(pick, memory[0], (dealt, quotas, numbers))
         picks = jax.tree.map(lambda column: column.T.reshape(-1), picks)
         order = jnp.argsort(~picks.is_valid, stable=True)[:batch_size]
+        indices = jnp.where(picks.is_valid, picks.indices, num_rows)
         scores = jnp.where(picks.is_valid, picks.scores, -jnp.inf)
-        return jax.tree.map(lambda x: x[order], picks._replace(scores=scores))
+        picks = Selection(indices, scores, picks.is_valid)
+        return jax.tree.map(lambda x: x[order], picks), (after,)
 
-    return combine((strategy,), select)
+    return combine((strategy,), step)
+
+
+def _only(view: View, rows: Array) -> View:
+    """Returns the view in which only `rows` are available or labelled."""
+    nobody = jnp.zeros_like(view.is_available)
+    mine = nobody.at[rows].set(True, mode="drop")
+    return view._replace(
+        is_available=view.is_available & mine, is_labelled=view.is_labelled & mine
+    )
 
 
 def _deal(key: Array, view: View, num_parts: int) -> Array:

@@ -1,0 +1,264 @@
+"""Strategies by name: the one place where a strategy is named.
+
+The command line, the law tests, the benchmark, `plan` and the tables of the README
+follow from what is registered here.
+"""
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
+
+from jaxal.expressions import evaluate
+from jaxal.types import Strategy
+
+Factory = Callable[..., Strategy] | Strategy
+T = TypeVar("T", bound=Factory)
+NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
+# Rooms whose files name strategies: they are read when a name is first asked for.
+_ROOMS = (
+    "jaxal.selection.spread",
+    "jaxal.selection.cover",
+    "jaxal.selection.joint",
+    "jaxal.strategies",
+)
+
+
+class Entry(NamedTuple):
+    """A strategy's name, how it is made, and what is known of it."""
+
+    name: str
+    factory: Factory
+    is_deterministic: bool = False  # the key changes nothing where no two rows tie
+    most_classes: int = 1000  # fewer where the time grows with a power of theirs
+    small: Mapping[str, Any] = NO_SETTINGS  # settings that suit a pool of forty rows
+    is_combinator: bool = False  # made of other strategies, which have to be named
+
+    @property
+    def settings(self) -> dict[str, inspect.Parameter]:
+        """What can be set, by name."""
+        if isinstance(self.factory, Strategy):
+            return {}
+        return dict(inspect.signature(self.factory).parameters)
+
+    @property
+    def doc(self) -> str:
+        """What is said of it, `""` for a `Strategy` registered as it is."""
+        is_made = isinstance(self.factory, Strategy)
+        return "" if is_made else inspect.getdoc(self.factory) or ""
+
+
+_ENTRIES: dict[str, Entry] = {}
+
+
+def register(
+    name: str | Factory,
+    factory: Factory | None = None,
+    *,
+    is_deterministic: bool = False,
+    most_classes: int = 1000,
+    small: Mapping[str, Any] = NO_SETTINGS,
+    is_combinator: bool = False,
+) -> Any:
+    """Makes a strategy known by name: to `strategy`, the command line, laws and tables.
+
+    Args:
+      name: what it is called; or, as a plain decorator, the factory, called as it is.
+      factory: a function from keyword settings to a `Strategy`, or a `Strategy`; left
+        out, `register(name)` is a decorator.
+      is_deterministic: whether the key changes nothing where no two rows tie.
+      most_classes: classes up to which it is tried by the laws.
+      small: settings that suit a pool of forty rows, as the laws use.
+      is_combinator: whether it is made of other strategies, which have to be named, as
+        in `strategy("class_balanced(badge)")`.
+
+    Returns:
+      The factory, or the decorator.
+
+    Raises:
+      ValueError: the name is taken by another factory, such as a built-in one. Only a
+        `Strategy` takes the place of a `Strategy`, as when a notebook cell runs again.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal import by_score, register, strategy
+      >>> register("smallest", by_score(lambda z: -jnp.min(z, axis=-1))).name
+      'custom'
+      >>> @register
+      ... def largest(*, power: float = 1.0):
+      ...   return by_score(lambda z: jnp.max(z, axis=-1) ** power)
+      >>> strategy("largest", power=2.0).name
+      'largest'
+    """
+    flags: dict[str, Any] = {
+        "is_deterministic": is_deterministic,
+        "most_classes": most_classes,
+        "small": MappingProxyType(dict(small)),
+        "is_combinator": is_combinator,
+    }
+    if not isinstance(name, str):
+        return _enter(name.__name__, name, flags)  # type: ignore[union-attr]
+    if factory is not None:
+        return _enter(name, factory, flags)
+    return lambda made: _enter(name, made, flags)
+
+
+def _enter(name: str, factory: T, flags: dict[str, Any]) -> T:
+    known = _ENTRIES.get(name)
+    was_made = known is not None and isinstance(known.factory, Strategy)
+    is_again = was_made and isinstance(factory, Strategy)
+    if known is not None and known.factory is not factory and not is_again:
+        raise ValueError(
+            f"A strategy called {name!r} exists. Register yours under another name."
+        )
+    _ENTRIES[name] = Entry(name, factory, **flags)
+    return factory
+
+
+def strategy(name: str, *parts: Strategy, **settings: Any) -> Strategy:
+    """Returns a strategy by its name, or by an expression of names and settings.
+
+    Args:
+      name: one of `strategy_names()`; or such as `class_balanced(badge, factor=5)`.
+      *parts: of a combinator, such as `strategy("class_balanced", badge)`.
+      **settings: passed on to its factory.
+
+    Returns:
+      The `Strategy`, which carries the name.
+
+    Raises:
+      ValueError: no strategy has that name, or it has no such setting; the message
+        suggests the nearest one, and points at its place in an expression.
+
+    Example:
+      >>> from jaxal import strategy
+      >>> sorted(strategy("badge").needs)
+      ['features', 'logits']
+      >>> strategy("mixture(badge, margin, weights=[1, 3])").name
+      'mixture(badge, margin, weights=[1, 3])'
+    """
+    if name.isidentifier() or parts or settings:
+        return _made(name, *parts, **settings)
+    made = evaluate(name, _made, lambda word: word in _known())
+    return made._replace(name=name.strip())
+
+
+def _made(name: str, *parts: Strategy, **settings: Any) -> Strategy:
+    found = entry(name)
+    _check_settings(found, settings)
+    if isinstance(found.factory, Strategy):
+        return found.factory._replace(name=name)
+    takes = list(found.settings)
+    if found.is_combinator and takes[0] == "strategies":
+        _require_parts(found, parts, at_least=1)
+        return found.factory(parts, **settings)._replace(name=name)
+    if found.is_combinator:
+        needed = [n for n, p in found.settings.items() if _is_part(p)]
+        _require_parts(found, parts, at_least=len(needed))
+    elif parts:
+        raise ValueError(
+            f"Strategy {name!r} is made of no others; it got {len(parts)}."
+        )
+    missing = _missing(found, len(parts), settings)
+    if missing:
+        raise ValueError(
+            f"Strategy {name!r} needs {', '.join(missing)}. Write {name}(..., "
+            f"{missing[0]}=...)."
+        )
+    return found.factory(*parts, **settings)._replace(name=name)
+
+
+def _is_part(parameter: inspect.Parameter) -> bool:
+    is_needed = parameter.default is parameter.empty
+    return is_needed and "Strategy" in str(parameter.annotation)
+
+
+def _require_parts(found: Entry, parts: tuple, at_least: int) -> None:
+    if len(parts) < at_least:
+        raise ValueError(
+            f"Strategy {found.name!r} is made of others, of which it got {len(parts)} "
+            f"and needs {at_least}. Write {found.name}(badge), for example."
+        )
+
+
+def _missing(found: Entry, num_parts: int, settings: dict[str, Any]) -> list[str]:
+    takes = list(found.settings.items())[num_parts:]
+    return [
+        name
+        for name, p in takes
+        if p.default is p.empty and p.kind is not p.VAR_KEYWORD and name not in settings
+    ]
+
+
+def _known() -> dict[str, Entry]:
+    _read_rooms()
+    return _ENTRIES
+
+
+def strategy_names() -> tuple[str, ...]:
+    """Returns the names of all registered strategies, sorted.
+
+    Example:
+      >>> from jaxal import strategy_names
+      >>> "margin" in strategy_names()
+      True
+    """
+    return tuple(sorted(e.name for e in _known().values() if not e.is_combinator))
+
+
+def combinator_names() -> tuple[str, ...]:
+    """Returns the names of what makes strategies of strategies, sorted.
+
+    Example:
+      >>> from jaxal.registry import combinator_names
+      >>> "class_balanced" in combinator_names()
+      True
+    """
+    return tuple(sorted(e.name for e in _known().values() if e.is_combinator))
+
+
+def entry(name: str) -> Entry:
+    """Returns what is known of a strategy.
+
+    Raises:
+      ValueError: no strategy has that name; the message suggests the nearest one.
+
+    Example:
+      >>> from jaxal.registry import entry
+      >>> list(entry("max_det").settings)
+      ['of', 'noise', 'num_dims']
+    """
+    if name not in _known():
+        raise ValueError(
+            f"Unknown strategy {name!r}.{_nearest(name, _ENTRIES)} Known: "
+            f"{', '.join((*strategy_names(), *combinator_names()))}."
+        )
+    return _ENTRIES[name]
+
+
+def _read_rooms() -> None:
+    for room in _ROOMS:
+        package = importlib.import_module(room)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{room}.{module.name}")
+
+
+def _check_settings(found: Entry, settings: dict[str, Any]) -> None:
+    takes = found.settings
+    if any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+        return
+    for name in settings:
+        if name not in takes:
+            known = f"It takes {', '.join(takes)}." if takes else "It takes none."
+            raise ValueError(
+                f"Strategy {found.name!r} has no setting {name!r}."
+                f"{_nearest(name, takes)} {known}"
+            )
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f" Did you mean {close[0]!r}?" if close else ""
