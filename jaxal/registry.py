@@ -8,6 +8,7 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -36,6 +37,9 @@ class Entry(NamedTuple):
     most_classes: int = 1000  # fewer where the time grows with a power of theirs
     small: Mapping[str, Any] = NO_SETTINGS  # settings that suit a pool of forty rows
     is_combinator: bool = False  # made of other strategies, which have to be named
+    family: str = ""  # what kind of method it is, in a few words
+    budget: str = "any budget"  # or "few labels", "many labels": what it is made for
+    cost: str = ""  # of choosing, in the letters of `jaxal.types`
 
     @property
     def settings(self) -> dict[str, inspect.Parameter]:
@@ -50,6 +54,17 @@ class Entry(NamedTuple):
         is_made = isinstance(self.factory, Strategy)
         return "" if is_made else inspect.getdoc(self.factory) or ""
 
+    @property
+    def paper(self) -> tuple[str, str]:
+        """Authors and year of the first reference, and its link; `""` without one."""
+        text = " ".join(self.doc.partition("Reference:\n")[2].split())
+        found = re.match(r'(.*?), "?.*?((?:19|20)\d\d)\b.*?(https?://\S+)', text)
+        if found is None:
+            return "", ""
+        first, *others = found[1].split(", ")
+        authors = f"{first} et al." if others else first
+        return f"{authors} {found[2]}", found[3].rstrip(".;,")
+
 
 _ENTRIES: dict[str, Entry] = {}
 
@@ -62,6 +77,9 @@ def register(
     most_classes: int = 1000,
     small: Mapping[str, Any] = NO_SETTINGS,
     is_combinator: bool = False,
+    family: str = "",
+    budget: str = "any budget",
+    cost: str = "",
 ) -> Any:
     """Makes a strategy known by name: to `strategy`, the command line, laws and tables.
 
@@ -74,6 +92,9 @@ def register(
       small: settings that suit a pool of forty rows, as the laws use.
       is_combinator: whether it is made of other strategies, which have to be named, as
         in `strategy("class_balanced(badge)")`.
+      family: what kind of method it is, for tables, as the next two.
+      budget: "any budget", "few labels" or "many labels".
+      cost: of choosing, in the letters of `jaxal.types`.
 
     Returns:
       The factory, or the decorator.
@@ -98,6 +119,9 @@ def register(
         "most_classes": most_classes,
         "small": MappingProxyType(dict(small)),
         "is_combinator": is_combinator,
+        "family": family,
+        "budget": budget,
+        "cost": cost,
     }
     if not isinstance(name, str):
         return _enter(name.__name__, name, flags)  # type: ignore[union-attr]

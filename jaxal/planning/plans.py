@@ -16,9 +16,9 @@ from jaxal.planning.memory import (
     size_of,
 )
 from jaxal.planning.rates import Rates, measure_rates
+from jaxal.registry import strategy as strategy_by_name
 from jaxal.selection.engine.by_distance import default_candidates
 from jaxal.selection.engine.distances import group_size
-from jaxal.registry import strategy as strategy_by_name
 from jaxal.types import Strategy, View
 
 # Passes over the fewest there can be, measured on Gaussian and clustered rows of 8 and

@@ -26,7 +26,11 @@ class BanditMemory(NamedTuple):
     parts: tuple  # what each strategy remembers
 
 
-@register("albl")
+@register(
+    "albl",
+    family="bandit over strategies",
+    cost="the sum of its parts",
+)
 def albl(
     strategies: Sequence[Strategy] | None = None,
     *,

@@ -8,7 +8,12 @@ from jaxal.strategies.shortlists import partition, uncertain_then_diverse
 from jaxal.types import Strategy
 
 
-@register("tcm", small={"transition": 10})
+@register(
+    "tcm",
+    small={"transition": 10},
+    family="coverage, then uncertainty",
+    cost="O((K + L) N D), then O(N C)",
+)
 def tcm(*, transition: int = 100, first: Strategy | None = None) -> Strategy:
     """Returns TCM: diversity until there are some labels, margin from then on.
 
@@ -26,7 +31,12 @@ def tcm(*, transition: int = 100, first: Strategy | None = None) -> Strategy:
     )
 
 
-@register("power_bald")
+@register(
+    "power_bald",
+    family="disagreement, drawn",
+    cost="O(S N C)",
+    budget="many labels",
+)
 def power_bald(*, coldness: float = 1.0) -> Strategy:
     """Returns PowerBALD: rows drawn in proportion to a power of their BALD score.
 
@@ -40,7 +50,12 @@ def power_bald(*, coldness: float = 1.0) -> Strategy:
     return stochastic(bald(), "power", coldness)
 
 
-@register("softmax_bald")
+@register(
+    "softmax_bald",
+    family="disagreement, drawn",
+    cost="O(S N C)",
+    budget="many labels",
+)
 def softmax_bald(*, coldness: float = 1.0) -> Strategy:
     """Returns SoftmaxBALD: rows drawn in proportion to `exp(coldness * BALD)`.
 
@@ -54,7 +69,12 @@ def softmax_bald(*, coldness: float = 1.0) -> Strategy:
     return stochastic(bald(), "softmax", coldness)
 
 
-@register("softrank_bald")
+@register(
+    "softrank_bald",
+    family="disagreement, drawn",
+    cost="O(S N C + N log N)",
+    budget="many labels",
+)
 def softrank_bald(*, coldness: float = 1.0) -> Strategy:
     """Returns SoftrankBALD: rows drawn in proportion to a power of 1 / BALD rank.
 
@@ -68,7 +88,13 @@ def softrank_bald(*, coldness: float = 1.0) -> Strategy:
     return stochastic(bald(), "softrank", coldness)
 
 
-@register("badge_partitioned", small={"parts": 3})
+@register(
+    "badge_partitioned",
+    small={"parts": 3},
+    family="gradients, diverse",
+    cost="O(K N (C + D) / parts)",
+    budget="many labels",
+)
 def badge_partitioned(*, parts: int = 10) -> Strategy:
     """Returns BADGE in each of several random parts of the pool.
 
@@ -83,7 +109,13 @@ def badge_partitioned(*, parts: int = 10) -> Strategy:
     return partition(badge(), parts)
 
 
-@register("uncertain_coreset", small={"factor": 2})
+@register(
+    "uncertain_coreset",
+    small={"factor": 2},
+    family="uncertainty, then coverage",
+    cost="O(N C + (K + L) (10 K + L) D)",
+    budget="many labels",
+)
 def uncertain_coreset(*, factor: int = 10) -> Strategy:
     """Returns Core-set among the rows of the smallest margin.
 

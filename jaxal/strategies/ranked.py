@@ -60,7 +60,11 @@ def by_score(
     return stateless((), select, streams, rowwise, utility)
 
 
-@register("random")
+@register(
+    "random",
+    family="baseline",
+    cost="O(N)",
+)
 def random() -> Strategy:
     """Returns the strategy that draws rows uniformly: the baseline of every study."""
 
@@ -74,7 +78,13 @@ def random() -> Strategy:
     return stateless((), select, utility=utility)
 
 
-@register("least_confidence", is_deterministic=True)
+@register(
+    "least_confidence",
+    is_deterministic=True,
+    family="uncertainty",
+    cost="O(N C)",
+    budget="many labels",
+)
 def least_confidence() -> Strategy:
     """Returns the strategy that buys rows whose best class is least likely.
 
@@ -85,7 +95,13 @@ def least_confidence() -> Strategy:
     return by_score(scores.least_confidence)
 
 
-@register("margin", is_deterministic=True)
+@register(
+    "margin",
+    is_deterministic=True,
+    family="uncertainty",
+    cost="O(N C)",
+    budget="many labels",
+)
 def margin() -> Strategy:
     """Returns the strategy that buys rows whose two best classes are closest.
 
@@ -96,7 +112,13 @@ def margin() -> Strategy:
     return by_score(scores.margin)
 
 
-@register("entropy", is_deterministic=True)
+@register(
+    "entropy",
+    is_deterministic=True,
+    family="uncertainty",
+    cost="O(N C)",
+    budget="many labels",
+)
 def entropy() -> Strategy:
     """Returns the strategy that buys rows with the most uncertain prediction.
 
@@ -107,7 +129,13 @@ def entropy() -> Strategy:
     return by_score(scores.entropy)
 
 
-@register("bald", is_deterministic=True)
+@register(
+    "bald",
+    is_deterministic=True,
+    family="disagreement",
+    cost="O(S N C)",
+    budget="many labels",
+)
 def bald() -> Strategy:
     """Returns the strategy that buys rows the posterior's networks disagree on.
 
@@ -118,7 +146,13 @@ def bald() -> Strategy:
     return by_score(scores.bald, samples)
 
 
-@register("mean_std", is_deterministic=True)
+@register(
+    "mean_std",
+    is_deterministic=True,
+    family="disagreement",
+    cost="O(S N C)",
+    budget="many labels",
+)
 def mean_std() -> Strategy:
     """Returns the strategy that buys rows whose probabilities vary most.
 
@@ -129,7 +163,12 @@ def mean_std() -> Strategy:
     return by_score(scores.mean_std, samples)
 
 
-@register("variation_ratio")
+@register(
+    "variation_ratio",
+    family="disagreement",
+    cost="O(S N C)",
+    budget="many labels",
+)
 def variation_ratio() -> Strategy:
     """Returns the strategy that buys rows whose most frequent vote is rarest.
 
@@ -140,7 +179,12 @@ def variation_ratio() -> Strategy:
     return by_score(scores.variation_ratio, samples)
 
 
-@register("vote_entropy")
+@register(
+    "vote_entropy",
+    family="committee",
+    cost="O(S N C)",
+    budget="many labels",
+)
 def vote_entropy() -> Strategy:
     r"""Returns query by committee with hard votes: the entropy of who names what.
 
@@ -155,7 +199,13 @@ def vote_entropy() -> Strategy:
     return by_score(scores.vote_entropy, samples)
 
 
-@register("consensus_entropy", is_deterministic=True)
+@register(
+    "consensus_entropy",
+    is_deterministic=True,
+    family="committee",
+    cost="O(S N C)",
+    budget="many labels",
+)
 def consensus_entropy() -> Strategy:
     r"""Returns query by committee with soft votes: the entropy of the mean prediction.
 
@@ -168,7 +218,13 @@ def consensus_entropy() -> Strategy:
     return by_score(scores.consensus_entropy, samples)
 
 
-@register("consensus_kl", is_deterministic=True)
+@register(
+    "consensus_kl",
+    is_deterministic=True,
+    family="committee",
+    cost="O(S N C)",
+    budget="many labels",
+)
 def consensus_kl() -> Strategy:
     r"""Returns query by committee by divergence from the consensus.
 
@@ -183,7 +239,13 @@ def consensus_kl() -> Strategy:
     return by_score(scores.consensus_kl, samples)
 
 
-@register("expected_gradient_length", is_deterministic=True)
+@register(
+    "expected_gradient_length",
+    is_deterministic=True,
+    family="gradients",
+    cost="O(N (C + D))",
+    budget="many labels",
+)
 def expected_gradient_length(*, bias: bool = True) -> Strategy:
     r"""Returns the strategy that buys rows whose label would move the network most.
 

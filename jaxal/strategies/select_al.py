@@ -30,7 +30,11 @@ class Regime(NamedTuple):
     is_low: Array  # [] bool, losing typical rows hurts as much or more
 
 
-@register("select_al")
+@register(
+    "select_al",
+    family="coverage or uncertainty, by a test",
+    cost="O(M D (M + C)) for M = 512 labelled rows, and one part",
+)
 def select_al(
     low: Strategy | None = None,
     high: Strategy | None = None,

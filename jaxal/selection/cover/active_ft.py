@@ -192,4 +192,11 @@ def _loss(points: Array, pull: Array, options: _Options) -> Array:
     return options.balance * repulsion - attraction
 
 
-register("active_ft", composed(active_ft, is_labelled=None), small={"num_steps": 20})
+register(
+    "active_ft",
+    composed(active_ft, is_labelled=None),
+    small={"num_steps": 20},
+    family="coverage",
+    cost="O(30 K N D + 300 K² D)",
+    budget="few labels",
+)

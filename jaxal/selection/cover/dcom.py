@@ -262,7 +262,12 @@ def _check(rows: _Rows) -> None:
             )
 
 
-@register("dcom", small={"initial_radius": 0.5})
+@register(
+    "dcom",
+    small={"initial_radius": 0.5},
+    family="coverage, then uncertainty",
+    cost="O(N² D)",
+)
 def dcom_strategy(
     *,
     of: str = "unit_features",

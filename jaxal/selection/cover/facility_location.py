@@ -213,4 +213,7 @@ register(
     "facility_location",
     composed(facility_location, "gradients_with_bias"),
     is_deterministic=True,
+    family="coverage, submodular",
+    cost="O(T (N + K m) (C + D)), T targets",
+    budget="few labels",
 )

@@ -201,4 +201,11 @@ def _likeness(kernel: Kernel, rows: Embedding, some: Some) -> Array:
     return map_chunks(rows, total)
 
 
-register("graph_cut", composed(graph_cut, "gradients_with_bias"), is_deterministic=True)
+register(
+    "graph_cut",
+    composed(graph_cut, "gradients_with_bias"),
+    is_deterministic=True,
+    family="coverage, submodular",
+    cost="O(K N (C + D))",
+    budget="few labels",
+)

@@ -210,7 +210,12 @@ def _written(rows: Embedding, name: KernelName) -> Dense:
     return Dense(jnp.concatenate([unit, ones], axis=-1) / math.sqrt(2))
 
 
-@register("log_determinant")
+@register(
+    "log_determinant",
+    family="diverse, submodular",
+    cost="O(K N (D + K))",
+    budget="many labels",
+)
 def log_determinant_strategy(
     *, of: str = "gradients_with_bias", ridge: float = 1.0, num_dims: int = 512
 ) -> Strategy:

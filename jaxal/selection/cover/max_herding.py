@@ -154,4 +154,11 @@ def _select(
     return with_pool_size(picks, num_rows)
 
 
-register("max_herding", composed(max_herding), is_deterministic=True)
+register(
+    "max_herding",
+    composed(max_herding),
+    is_deterministic=True,
+    family="coverage",
+    cost="O(T (N + K m) D), T targets",
+    budget="few labels",
+)

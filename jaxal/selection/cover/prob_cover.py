@@ -236,7 +236,13 @@ def _largest_radius(squares: Array, num: Array, purity: Array) -> Array:
     return jnp.where(jnp.isfinite(radius), below, 0)
 
 
-@register("prob_cover", small={"radius": 0.5})
+@register(
+    "prob_cover",
+    small={"radius": 0.5},
+    family="coverage, dense rows first",
+    cost="O(N² D)",
+    budget="few labels",
+)
 def prob_cover_strategy(
     *,
     of: str = "unit_features",

@@ -169,4 +169,10 @@ def _turns(rows: _Rows, cluster: Array) -> Array:
     return jnp.zeros(num_rows, turn.dtype).at[order].set(turn)
 
 
-register("typiclust", composed(typiclust, "unit_features"))
+register(
+    "typiclust",
+    composed(typiclust, "unit_features"),
+    family="coverage, typical rows",
+    cost="O(N (L + K) D), at most 500 clusters",
+    budget="few labels",
+)

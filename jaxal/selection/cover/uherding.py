@@ -154,7 +154,12 @@ def calibrated_temperature(
     return jnp.where(jnp.any(is_labelled), best, 1)
 
 
-@register("uherding", is_deterministic=True)
+@register(
+    "uherding",
+    is_deterministic=True,
+    family="coverage, uncertainty",
+    cost="O(T (N + K m) D), T targets",
+)
 def uherding_strategy(
     *,
     of: str = "features",

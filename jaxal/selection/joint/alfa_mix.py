@@ -180,4 +180,9 @@ def _length_needed(head: LinearHead, chunk: Outer) -> Array:
     return jnp.min(time, axis=-1) * length
 
 
-register("alfa_mix", composed(alfa_mix, logits=logits, labels=labels))
+register(
+    "alfa_mix",
+    composed(alfa_mix, logits=logits, labels=labels),
+    family="disturbance, clusters",
+    cost="O(N (D + C)^2), then O(K N D) a step of k-means",
+)

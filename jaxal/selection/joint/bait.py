@@ -253,10 +253,20 @@ register(
     composed(bait, None, read(fisher_embedding, logits, features)),
     is_deterministic=True,
     most_classes=20,
+    family="expected error, diverse",
+    cost="O(N (C D)^2 + K N D C^2)",
+    budget="many labels",
 )
 
 
-@register("bait_top", is_deterministic=True, most_classes=20)
+@register(
+    "bait_top",
+    is_deterministic=True,
+    most_classes=20,
+    family="expected error, diverse",
+    cost="O(N (C D)^2 + K N D C)",
+    budget="many labels",
+)
 def bait_top(*, num_classes: int = 2, **settings: float) -> Strategy:
     """Returns BAIT that expects labels among the most probable classes only.
 
@@ -274,7 +284,13 @@ def bait_top(*, num_classes: int = 2, **settings: float) -> Strategy:
     return by_selector(bait, read(top, logits, features), **settings)
 
 
-@register("bait_binary", is_deterministic=True)
+@register(
+    "bait_binary",
+    is_deterministic=True,
+    family="expected error, diverse",
+    cost="O(N D^2 + K N D)",
+    budget="many labels",
+)
 def bait_binary(**settings: float) -> Strategy:
     """Returns BAIT for the question whether the predicted class is right.
 
@@ -292,7 +308,13 @@ def bait_binary(**settings: float) -> Strategy:
     return by_selector(bait, read(binary, logits, features), **settings)
 
 
-@register("bait_regression", is_deterministic=True)
+@register(
+    "bait_regression",
+    is_deterministic=True,
+    family="expected error, diverse",
+    cost="O(N D^2 + K N D)",
+    budget="many labels",
+)
 def bait_regression(**settings: float) -> Strategy:
     r"""Returns BAIT for least squares: a design that predicts the pool best.
 

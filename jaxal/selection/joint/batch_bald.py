@@ -311,7 +311,13 @@ def _take_best(
     return _State(configurations, bounds, left, best), pick
 
 
-@register("batch_bald", small={"num_candidates": 30, "num_configurations": 9})
+@register(
+    "batch_bald",
+    small={"num_candidates": 30, "num_configurations": 9},
+    family="disagreement, diverse",
+    cost="O(S N C + K B S C A), B candidates, A answers",
+    budget="many labels",
+)
 def batch_bald_strategy(
     *,
     num_candidates: int | None = 10_000,

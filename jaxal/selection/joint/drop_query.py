@@ -175,4 +175,9 @@ def _changes(
     return lax.fori_loop(0, num_dropouts, drop, nothing)
 
 
-register("drop_query", composed(drop_query, logits=logits, is_labelled=None))
+register(
+    "drop_query",
+    composed(drop_query, logits=logits, is_labelled=None),
+    family="disturbance, clusters",
+    cost="O(N (D + C)^2), then O(K N D) a step of k-means",
+)

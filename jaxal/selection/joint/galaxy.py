@@ -167,4 +167,10 @@ def _bisect(
     return order[place], score
 
 
-register("galaxy", composed(galaxy, None, logits, labels=labels))
+register(
+    "galaxy",
+    composed(galaxy, None, logits, labels=labels),
+    family="bisection of rankings, rare classes",
+    cost="O(C N log N + K N)",
+    budget="many labels",
+)

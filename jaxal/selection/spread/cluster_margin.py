@@ -191,4 +191,7 @@ def _checked(
 register(
     "cluster_margin",
     composed(cluster_margin, scores=read(margin, logits), is_labelled=None),
+    family="uncertainty, clusters",
+    cost="O(N C + M^2 D), M = 4096 rows clustered, + 10 K M D where 10 K > M",
+    budget="many labels",
 )

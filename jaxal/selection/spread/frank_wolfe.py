@@ -133,4 +133,11 @@ def _update(shard: Shard, now: _Residual, pick: Pick) -> _Residual:
     )
 
 
-register("frank_wolfe", composed(frank_wolfe, "gradients"), is_deterministic=True)
+register(
+    "frank_wolfe",
+    composed(frank_wolfe, "gradients"),
+    is_deterministic=True,
+    family="sparse approximation",
+    cost="O(K N (C + D))",
+    budget="many labels",
+)

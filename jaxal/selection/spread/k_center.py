@@ -136,4 +136,10 @@ def _decide(uniform: Array, candidates: Candidates, budget: Array) -> Decision:
 K_CENTER = Rule(_propose, _decide)
 
 
-register("coreset", composed(k_center))
+register(
+    "coreset",
+    composed(k_center),
+    family="coverage",
+    cost="O((K + L) N D)",
+    budget="many labels",
+)

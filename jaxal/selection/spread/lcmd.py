@@ -175,4 +175,11 @@ def _add_labelled(
     return found._replace(has_centre=shard.sum(jnp.sum(is_labelled)) > 0)
 
 
-register("lcmd", composed(lcmd, "gradients"), is_deterministic=True)
+register(
+    "lcmd",
+    composed(lcmd, "gradients"),
+    is_deterministic=True,
+    family="clusters",
+    cost="O((K + L) N (C + D))",
+    budget="many labels",
+)

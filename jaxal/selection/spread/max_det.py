@@ -102,7 +102,12 @@ def _select(
     return with_pool_size(over_rows(select, shared, rows, mesh=mesh), num_rows)
 
 
-@register("max_det")
+@register(
+    "max_det",
+    family="determinants",
+    cost="O(K N (D + K))",
+    budget="many labels",
+)
 def max_det_strategy(
     *, of: str = "gradients", noise: float = 0.1, num_dims: int = 512
 ) -> Strategy:

@@ -228,4 +228,10 @@ def _product(left: Array, right: Array) -> Array:
     return jnp.matmul(left, right, precision=lax.Precision.HIGHEST)
 
 
-register("vessal", composed(vessal, "gradients", is_labelled=None))
+register(
+    "vessal",
+    composed(vessal, "gradients", is_labelled=None),
+    family="gradients, one pass",
+    cost="O((N + K) P^2), P = min(C D, 1024)",
+    budget="many labels",
+)
