@@ -228,7 +228,7 @@ def composed(
       >>> from jaxal import max_herding
       >>> from jaxal.readings import composed
       >>> list(inspect.signature(composed(max_herding)).parameters)
-      ['of', 'bandwidth', 'num_targets']
+      ['of', 'kernel', 'bandwidth', 'is_normalized', 'num_targets']
     """
 
     def make(**settings: Any) -> Strategy:

@@ -257,8 +257,8 @@ def entry(name: str) -> Entry:
     """
     if name not in _known():
         raise ValueError(
-            f"Unknown strategy {name!r}.{_nearest(name, _ENTRIES)} Known: "
-            f"{', '.join((*strategy_names(), *combinator_names()))}."
+            f"Unknown strategy {name!r}.{_nearest(name, _ENTRIES)} "
+            "strategy_names() lists all, as does `jaxal strategies`."
         )
     return _ENTRIES[name]
 

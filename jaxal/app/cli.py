@@ -24,7 +24,7 @@ _USAGE = """usage: jaxal COMMAND [OPTIONS]
 commands:
   run         run active learning on a data set
   report      learning curves and tables from any number of runs
-  strategies  list the strategies by name
+  strategies  list the strategies; NAME says all of one, --markdown is a table
   datasets    list the data sets by name
 
 `jaxal COMMAND --help` says more.
@@ -52,7 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command not in _COMMANDS:
         print(f"jaxal has no command {command!r}.\n\n{_USAGE}", end="", file=sys.stderr)
         return 2
-    return _COMMANDS[command](rest)
+    try:
+        return _COMMANDS[command](rest)
+    except _ToldError:
+        return 1
 
 
 def run_command(
@@ -143,11 +146,10 @@ def _report(arguments: Sequence[str]) -> int:
 
 
 def _strategies(arguments: Sequence[str]) -> int:
-    del arguments
-    from jaxal.registry import strategy_names
+    from jaxal.app import listing
 
-    print("\n".join(strategy_names()))
-    return 0
+    with _readable_errors():
+        return listing.main(arguments)
 
 
 def _datasets(arguments: Sequence[str]) -> int:

@@ -145,7 +145,7 @@ def find_regime(
       Without labels there are no errors to compare, and labels are few.
 
       >>> import jax, jax.numpy as jnp
-      >>> from jaxal.strategies.adaptive_regime import find_regime
+      >>> from jaxal.strategies.select_al import find_regime
       >>> nobody, free = jnp.full(8, -1), jnp.ones(8, bool)
       >>> key, features = jax.random.key(0), jnp.eye(8)
       >>> bool(find_regime(key, features, nobody, free, num_classes=2).is_low)
