@@ -9,7 +9,7 @@ one line, and what the loop has to compute follows from it:
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple, get_args
 
@@ -236,17 +236,41 @@ def composed(
         given = readings if first is None else (reading(first), *readings)
         return by_selector(selector, *given, **settings, **fixed)
 
+    left_out = {"batch_size", "mesh", "num_candidates", *fixed}
+    extra = [] if of is None else [_setting("of", of)]
+    return derived(make, selector, left_out, extra)
+
+
+def derived(
+    make: Callable[..., Strategy],
+    method: Callable[..., Any],
+    left_out: Iterable[str] = (),
+    extra: Iterable[inspect.Parameter] = (),
+) -> Callable[..., Strategy]:
+    """Returns a factory with the docstring of a method, and its settings as its own.
+
+    Settings are the method's keyword-only parameters, less those that take arrays.
+
+    Args:
+      make: from keyword settings to a strategy.
+      method: a selector or a score.
+      left_out: parameters that are no settings.
+      extra: settings besides.
+    """
     parameters = [
-        p.replace(kind=p.KEYWORD_ONLY)
-        for p in inspect.signature(selector).parameters.values()
+        p
+        for p in inspect.signature(method).parameters.values()
         if p.kind is p.KEYWORD_ONLY
-        and p.name not in {"batch_size", "mesh", "num_candidates", *fixed}
+        and p.name not in left_out
         and not (p.default is None and Array in get_args(p.annotation))
     ]
-    if of is not None:
-        kind = inspect.Parameter.KEYWORD_ONLY
-        parameters.insert(0, inspect.Parameter("of", kind, default=of, annotation=str))
-    make.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    make.__name__, make.__doc__ = selector.__name__, selector.__doc__
-    make.__module__ = selector.__module__
+    made = inspect.Signature([*extra, *parameters])
+    make.__signature__ = made  # type: ignore[attr-defined]
+    make.__name__, make.__doc__ = method.__name__, method.__doc__
+    make.__module__ = method.__module__
     return make
+
+
+def _setting(name: str, default: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=type(default))

@@ -58,12 +58,13 @@ class Entry(NamedTuple):
     def paper(self) -> tuple[str, str]:
         """Authors and year of the first reference, and its link; `""` without one."""
         text = " ".join(self.doc.partition("Reference:\n")[2].split())
-        found = re.match(r'(.*?), "?.*?((?:19|20)\d\d)\b.*?(https?://\S+)', text)
-        if found is None:
+        found = re.match(r'(.*?), "|(.*?), ', text)
+        dated = re.search(r"((?:19|20)\d\d)\b[^\d].*?(https?://\S+)", text)
+        if found is None or dated is None:
             return "", ""
-        first, *others = found[1].split(", ")
+        first, *others = (found[1] or found[2]).split(", ")
         authors = f"{first} et al." if others else first
-        return f"{authors} {found[2]}", found[3].rstrip(".;,")
+        return f"{authors} {dated[1]}", dated[2].rstrip(".;,")
 
 
 _ENTRIES: dict[str, Entry] = {}

@@ -11,7 +11,7 @@ from jax import Array
 from jaxal.readings import field
 from jaxal.registry import register, strategy
 from jaxal.strategies.parts import ask, combine, mask_of, replaced
-from jaxal.strategies.ranked import margin, random
+from jaxal.strategies.ranked import random
 from jaxal.types import Selection, Strategy, View
 
 
@@ -82,7 +82,9 @@ def albl(
       https://arxiv.org/abs/1002.4058
     """
     others = (
-        (margin(), strategy("coreset")) if strategies is None else tuple(strategies)
+        (strategy("margin"), strategy("coreset"))
+        if strategies is None
+        else tuple(strategies)
     )
     if not others or horizon < 1 or not 0 < delta <= 1:
         raise ValueError(

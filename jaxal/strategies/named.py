@@ -3,7 +3,6 @@
 from jaxal.registry import register, strategy
 from jaxal.strategies.catalogue import badge
 from jaxal.strategies.combinators import schedule, stochastic
-from jaxal.strategies.ranked import bald, margin
 from jaxal.strategies.shortlists import partition, uncertain_then_diverse
 from jaxal.types import Strategy
 
@@ -27,7 +26,8 @@ def tcm(*, transition: int = 100, first: Strategy | None = None) -> Strategy:
       Self-Supervised Pre-Training", 2024. https://arxiv.org/abs/2403.03728
     """
     return schedule(
-        [strategy("typiclust") if first is None else first, margin()], [transition]
+        [strategy("typiclust") if first is None else first, strategy("margin")],
+        [transition],
     )
 
 
@@ -47,7 +47,7 @@ def power_bald(*, coldness: float = 1.0) -> Strategy:
       Kirsch et al., "Stochastic Batch Acquisition: A Simple Baseline for Deep Active
       Learning", TMLR 2023. https://arxiv.org/abs/2106.12059
     """
-    return stochastic(bald(), "power", coldness)
+    return stochastic(strategy("bald"), "power", coldness)
 
 
 @register(
@@ -66,7 +66,7 @@ def softmax_bald(*, coldness: float = 1.0) -> Strategy:
       Kirsch et al., "Stochastic Batch Acquisition: A Simple Baseline for Deep Active
       Learning", TMLR 2023. https://arxiv.org/abs/2106.12059
     """
-    return stochastic(bald(), "softmax", coldness)
+    return stochastic(strategy("bald"), "softmax", coldness)
 
 
 @register(
@@ -85,7 +85,7 @@ def softrank_bald(*, coldness: float = 1.0) -> Strategy:
       Kirsch et al., "Stochastic Batch Acquisition: A Simple Baseline for Deep Active
       Learning", TMLR 2023. https://arxiv.org/abs/2106.12059
     """
-    return stochastic(bald(), "softrank", coldness)
+    return stochastic(strategy("bald"), "softrank", coldness)
 
 
 @register(
@@ -126,4 +126,4 @@ def uncertain_coreset(*, factor: int = 10) -> Strategy:
       Zhdanov, "Diverse mini-batch Active Learning", 2019 (with k-means in the place of
       Core-set). https://arxiv.org/abs/1901.05954
     """
-    return uncertain_then_diverse(margin(), strategy("coreset"), factor)
+    return uncertain_then_diverse(strategy("margin"), strategy("coreset"), factor)

@@ -8,7 +8,7 @@ import jax
 from jax import Array
 
 from jaxal import scores
-from jaxal.readings import Reading, features, logits, reading, samples
+from jaxal.readings import Reading, derived, features, logits, reading, samples
 from jaxal.registry import register
 from jaxal.selection import top_k
 from jaxal.types import Selection, Strategy, View, stateless
@@ -60,6 +60,27 @@ def by_score(
     return stateless((), select, streams, rowwise, utility)
 
 
+def scored(score: Callable[..., Array], *of: Reading) -> Callable[..., Strategy]:
+    """Returns the factory of `by_score` whose settings are the score's own.
+
+    Args:
+      score: whose docstring describes the strategy.
+      *of: what it reads, logits by default.
+
+    Example:
+      >>> import inspect
+      >>> from jaxal import expected_gradient_length
+      >>> from jaxal.strategies.ranked import scored
+      >>> str(inspect.signature(scored(expected_gradient_length)))
+      '(*, bias: bool = True)'
+    """
+
+    def make(**settings: Any) -> Strategy:
+        return by_score(partial(score, **settings), *of)
+
+    return derived(make, score)
+
+
 @register(
     "random",
     family="baseline",
@@ -78,186 +99,81 @@ def random() -> Strategy:
     return stateless((), select, utility=utility)
 
 
-@register(
+register(
     "least_confidence",
+    scored(scores.least_confidence),
     is_deterministic=True,
     family="uncertainty",
     cost="O(N C)",
     budget="many labels",
 )
-def least_confidence() -> Strategy:
-    """Returns the strategy that buys rows whose best class is least likely.
-
-    Reference:
-      Lewis and Gale, "A Sequential Algorithm for Training Text Classifiers", SIGIR
-      1994. https://arxiv.org/abs/cmp-lg/9407020
-    """
-    return by_score(scores.least_confidence)
-
-
-@register(
+register(
     "margin",
+    scored(scores.margin),
     is_deterministic=True,
     family="uncertainty",
     cost="O(N C)",
     budget="many labels",
 )
-def margin() -> Strategy:
-    """Returns the strategy that buys rows whose two best classes are closest.
-
-    Reference:
-      Scheffer, Decomain and Wrobel, "Active Hidden Markov Models for Information
-      Extraction", IDA 2001. https://doi.org/10.1007/3-540-44816-0_31
-    """
-    return by_score(scores.margin)
-
-
-@register(
+register(
     "entropy",
+    scored(scores.entropy),
     is_deterministic=True,
     family="uncertainty",
     cost="O(N C)",
     budget="many labels",
 )
-def entropy() -> Strategy:
-    """Returns the strategy that buys rows with the most uncertain prediction.
-
-    Reference:
-      Shannon, "A Mathematical Theory of Communication", 1948.
-      https://doi.org/10.1002/j.1538-7305.1948.tb01338.x
-    """
-    return by_score(scores.entropy)
-
-
-@register(
+register(
     "bald",
+    scored(scores.bald, samples),
     is_deterministic=True,
     family="disagreement",
     cost="O(S N C)",
     budget="many labels",
 )
-def bald() -> Strategy:
-    """Returns the strategy that buys rows the posterior's networks disagree on.
-
-    Reference:
-      Gal, Islam and Ghahramani, "Deep Bayesian Active Learning with Image Data", ICML
-      2017. https://arxiv.org/abs/1703.02910
-    """
-    return by_score(scores.bald, samples)
-
-
-@register(
+register(
     "mean_std",
+    scored(scores.mean_std, samples),
     is_deterministic=True,
     family="disagreement",
     cost="O(S N C)",
     budget="many labels",
 )
-def mean_std() -> Strategy:
-    """Returns the strategy that buys rows whose probabilities vary most.
-
-    Reference:
-      Gal, Islam and Ghahramani, "Deep Bayesian Active Learning with Image Data", ICML
-      2017. https://arxiv.org/abs/1703.02910
-    """
-    return by_score(scores.mean_std, samples)
-
-
-@register(
+register(
     "variation_ratio",
+    scored(scores.variation_ratio, samples),
     family="disagreement",
     cost="O(S N C)",
     budget="many labels",
 )
-def variation_ratio() -> Strategy:
-    """Returns the strategy that buys rows whose most frequent vote is rarest.
-
-    Reference:
-      Gal, Islam and Ghahramani, "Deep Bayesian Active Learning with Image Data", ICML
-      2017. https://arxiv.org/abs/1703.02910
-    """
-    return by_score(scores.variation_ratio, samples)
-
-
-@register(
+register(
     "vote_entropy",
+    scored(scores.vote_entropy, samples),
     family="committee",
     cost="O(S N C)",
     budget="many labels",
 )
-def vote_entropy() -> Strategy:
-    r"""Returns query by committee with hard votes: the entropy of who names what.
-
-    $-\sum_c \frac{V_c}{S} \log \frac{V_c}{S}$, where $V_c$ of S members rank class c
-    first. With few members many rows tie.
-
-    Reference:
-      Engelson and Dagan, "Minimizing Manual Annotation Cost in Supervised Training from
-      Corpora", ACL 1996. https://aclanthology.org/P96-1042. Query by committee: Seung,
-      Opper and Sompolinsky, COLT 1992. https://doi.org/10.1145/130385.130417
-    """
-    return by_score(scores.vote_entropy, samples)
-
-
-@register(
+register(
     "consensus_entropy",
+    scored(scores.consensus_entropy, samples),
     is_deterministic=True,
     family="committee",
     cost="O(S N C)",
     budget="many labels",
 )
-def consensus_entropy() -> Strategy:
-    r"""Returns query by committee with soft votes: the entropy of the mean prediction.
-
-    $H(\frac1S \sum_s p_s)$: high where the members disagree and where all are unsure.
-
-    Reference:
-      Settles, "Active Learning Literature Survey", 2009, section 3.2.
-      https://minds.wisconsin.edu/handle/1793/60660
-    """
-    return by_score(scores.consensus_entropy, samples)
-
-
-@register(
+register(
     "consensus_kl",
+    scored(scores.consensus_kl, samples),
     is_deterministic=True,
     family="committee",
     cost="O(S N C)",
     budget="many labels",
 )
-def consensus_kl() -> Strategy:
-    r"""Returns query by committee by divergence from the consensus.
-
-    $\frac1S \sum_s \mathrm{KL}(p_s \,\|\, \frac1S \sum_t p_t)$: high only where the
-    members disagree. The same number as BALD, which found it by another road.
-
-    Reference:
-      McCallum and Nigam, "Employing EM and Pool-Based Active Learning for Text
-      Classification", ICML 1998.
-      https://www.cs.cmu.edu/~knigam/papers/emactive-icml98.pdf
-    """
-    return by_score(scores.consensus_kl, samples)
-
-
-@register(
+register(
     "expected_gradient_length",
+    scored(scores.expected_gradient_length, logits, features),
     is_deterministic=True,
     family="gradients",
     cost="O(N (C + D))",
     budget="many labels",
 )
-def expected_gradient_length(*, bias: bool = True) -> Strategy:
-    r"""Returns the strategy that buys rows whose label would move the network most.
-
-    $\sum_c p_c \lVert \nabla \ell_c \rVert$ over the last layer, the label drawn from
-    the network's own prediction.
-
-    Args:
-      bias: whether the last layer has a bias whose gradient counts.
-
-    Reference:
-      Settles, Craven and Ray, "Multiple-Instance Active Learning", NeurIPS 2007.
-      https://papers.nips.cc/paper/2007/hash/a1519de5b5d44b31a01de013b9b51a80-Abstract.html
-    """
-    length = partial(scores.expected_gradient_length, bias=bias)
-    return by_score(length, logits, features)

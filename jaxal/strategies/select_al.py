@@ -13,7 +13,6 @@ from jaxal.registry import register, strategy
 from jaxal.selection import gumbel_top_k
 from jaxal.selection.engine.distances import squared_distances
 from jaxal.strategies.parts import ask, combine
-from jaxal.strategies.ranked import margin
 from jaxal.types import Selection, Strategy, View
 
 _L2 = 1e-2  # of the logistic regression; its 100 steps then reach four digits
@@ -89,7 +88,7 @@ def select_al(
         )
     parts = (
         strategy("typiclust") if low is None else low,
-        margin() if high is None else high,
+        strategy("margin") if high is None else high,
     )
 
     def step(
