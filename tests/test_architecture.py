@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import jaxal
+from tests import public_names
 
 PACKAGE = pathlib.Path(jaxal.__file__).parent
 # What each room may import of jaxal besides itself: arrows point one way, downwards.
@@ -157,6 +158,12 @@ print(jaxal.strategy("margin").select(jax.random.key(0), view, 1).indices)
     )
     assert found.returncode == 0, found.stderr
     assert found.stdout.strip() == "[1]"
+
+
+@pytest.mark.parametrize("file", public_names.packages(), ids=str)
+def test_public_names_are_those_imported(file):
+    text = file.read_text()
+    assert text == public_names.with_names(text), "run `python -m tests.public_names`"
 
 
 def test_the_public_names_are_sorted_and_exist():

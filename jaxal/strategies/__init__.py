@@ -5,7 +5,8 @@ Whatever is registered is here as a factory as well: `jaxal.strategies.badge(...
 
 from typing import Any
 
-from jaxal.registry import entry, register, strategy, strategy_names
+from jaxal import registry
+from jaxal.registry import register, strategy, strategy_names
 from jaxal.strategies.combinators import (
     class_balanced,
     mixture,
@@ -34,6 +35,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     try:
-        return entry(name).factory
+        return registry.entry(name).factory
     except ValueError as error:
         raise AttributeError(str(error)) from None

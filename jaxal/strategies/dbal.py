@@ -1,4 +1,4 @@
-"""Diverse mini-batches: clusters of uncertain rows, drawn towards the most uncertain."""
+"""Diverse mini-batches: clusters of uncertain rows, weighted by their doubt."""
 
 from jaxal.readings import by_selector, features, logits, read
 from jaxal.registry import register
