@@ -161,7 +161,7 @@ def test_later_rounds_compile_nothing_at_all(name, devices, compiled):
         key, counts = jax.random.key(i), [len(compiled)]
         state, _ = loop.phases.train(key, state)
         counts.append(len(compiled))
-        loop.phases.evaluate(state)
+        loop.phases.evaluate(key, state)
         counts.append(len(compiled))
         looked = loop.phases.look(key, state)
         counts.append(len(compiled))
