@@ -187,7 +187,8 @@ def active_learner(
     def init(key: Array, pool: Pool, initial: int | Array | None = None) -> LoopState:
         state = _init(learner, strategy, oracle, key, pool, initial)
         if reads_samples(strategy):  # refuses now what would fail after a training
-            _shape_of(posterior, posterior.sample, state)
+            trained, _ = fit.eval_shape(key, state.learner, state.pool)
+            _shape_of(posterior, posterior.sample, state._replace(learner=trained))
         return state
 
     def train(

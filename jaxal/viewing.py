@@ -270,8 +270,8 @@ def check_samples(posterior: Posterior, strategy: Strategy) -> None:
     """
     if reads_samples(strategy) and posterior.num_samples < 2:
         raise ValueError(
-            f"Strategy {strategy.name!r} reads posterior samples, and the posterior has "
-            f"{posterior.num_samples}. {_APART}"
+            f"Strategy {strategy.name!r} reads posterior samples, and the posterior "
+            f"has {posterior.num_samples}. {_APART}"
         )
 
 

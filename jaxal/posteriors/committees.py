@@ -35,8 +35,8 @@ def committee(members: Sequence[Member]) -> Posterior:
 
     A member is a `Model` with variables of its own, or a function that gives
     probabilities and has none: a rule, an older network, a physical model. Votes are
-    equal, and the prediction is the mean of the probabilities; its features are those of
-    the first network.
+    equal, and the prediction is the mean of the probabilities; its features are those
+    of the first network.
 
     Args:
       members: networks, and functions from `[B, ...]` inputs to `[B, C]` probabilities

@@ -296,9 +296,8 @@ _NO_DROPOUT = (
 
 def _reads_key(fn: Callable[[Array, Array], Array], key: Array, inputs: Array) -> bool:
     """Whether what `fn(key, row)` returns may depend on the key: from shapes alone."""
-    key = jax.ShapeDtypeStruct((), key.dtype)
     row = jax.ShapeDtypeStruct(inputs.shape[1:], inputs.dtype)
-    jaxpr = jax.make_jaxpr(fn)(key, row).jaxpr
+    jaxpr = jax.make_jaxpr(fn)(jax.ShapeDtypeStruct((), key.dtype), row).jaxpr
     return any(_reached(jaxpr, [True] + [False] * (len(jaxpr.invars) - 1)))
 
 
