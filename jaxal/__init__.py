@@ -43,6 +43,7 @@ from jaxal.posteriors.committees import (
 from jaxal.posteriors.functions import drawn_functions, gaussian_functions
 from jaxal.posteriors.last_layer import laplace
 from jaxal.posteriors.networks import (
+    by_samples,
     deep_ensemble,
     deterministic,
     drawn_parameters,
@@ -203,6 +204,7 @@ __all__ = [
     "bald",
     "batch_bald",
     "bootstrap_ensemble",
+    "by_samples",
     "by_score",
     "by_selector",
     "class_balanced",
