@@ -66,7 +66,7 @@ def one_round(
 ) -> tuple[LoopState, dict[str, float]]:
     seconds = {}
     (state, _), seconds["train"] = timed(loop.phases.train, key, state)
-    _, seconds["evaluate"] = timed(loop.phases.evaluate, state)
+    _, seconds["evaluate"] = timed(loop.phases.evaluate, key, state)
     looked, seconds["look"] = timed(loop.phases.look, key, state)
     selection, seconds["choose"] = timed(loop.phases.choose, key, state, looked)
     answers = np.where(selection.is_valid, labels(selection.indices), -1)

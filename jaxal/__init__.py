@@ -32,6 +32,7 @@ from jaxal.pools.mapping import map_rows
 from jaxal.pools.mesh import POOL_AXIS, pool_mesh
 from jaxal.pools.oracles import array_oracle, noisy_oracle, reluctant_oracle
 from jaxal.pools.pool import make_pool, regression_pool, reveal
+from jaxal.posteriors.calibration import hold_out, temperature_scaled
 from jaxal.posteriors.classifiers import classifier_logits, classifier_view
 from jaxal.posteriors.committees import (
     Committee,
@@ -39,13 +40,16 @@ from jaxal.posteriors.committees import (
     committee,
     committee_learner,
 )
-from jaxal.posteriors.networks import deep_ensemble, deterministic, mc_dropout
-from jaxal.readings import (
-    Reading,
-    by_selector,
-    drawn,
-    read,
+from jaxal.posteriors.functions import drawn_functions, gaussian_functions
+from jaxal.posteriors.last_layer import laplace
+from jaxal.posteriors.networks import (
+    by_samples,
+    deep_ensemble,
+    deterministic,
+    drawn_parameters,
+    mc_dropout,
 )
+from jaxal.readings import Reading, by_selector, drawn, read
 from jaxal.scores import (
     bald,
     consensus_entropy,
@@ -202,6 +206,7 @@ __all__ = [
     "bald",
     "batch_bald",
     "bootstrap_ensemble",
+    "by_samples",
     "by_score",
     "by_selector",
     "class_balanced",
@@ -220,6 +225,8 @@ __all__ = [
     "deep_ensemble",
     "deterministic",
     "drawn",
+    "drawn_functions",
+    "drawn_parameters",
     "drop_query",
     "entropy",
     "epig",
@@ -232,11 +239,13 @@ __all__ = [
     "frank_wolfe",
     "galaxy",
     "gaussian_bald",
+    "gaussian_functions",
     "gaussian_likelihood",
     "gaussian_nll",
     "gradient_embedding",
     "graph_cut",
     "gumbel_top_k",
+    "hold_out",
     "information_density",
     "k_center",
     "k_means",
@@ -245,6 +254,7 @@ __all__ = [
     "kl_embedding",
     "label_savings",
     "labels_to_target",
+    "laplace",
     "lcmd",
     "least_confidence",
     "least_squares",
@@ -298,6 +308,7 @@ __all__ = [
     "subsample",
     "supervised",
     "tell",
+    "temperature_scaled",
     "top_k",
     "typiclust",
     "uherding",

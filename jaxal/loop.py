@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +10,16 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding
 
 from jaxal import checks
-from jaxal.metrics import Metrics
+from jaxal.metrics import Metrics, metrics_of
 from jaxal.pacing import paced
 from jaxal.pools.answers import check_answers
 from jaxal.pools.initial import random_rows
 from jaxal.pools.pool import replicate, reveal
-from jaxal.posteriors.networks import deterministic, mc_dropout
+from jaxal.posteriors.networks import (
+    deterministic,
+    mc_dropout,
+    mean_probabilities,
+)
 from jaxal.types import (
     Learner,
     Model,
@@ -26,7 +30,15 @@ from jaxal.types import (
     Strategy,
     View,
 )
-from jaxal.viewing import Looked, make_look
+from jaxal.viewing import (
+    Looked,
+    asks_posterior,
+    check_samples,
+    make_look,
+    make_measure,
+    reads_samples,
+    refuse_unsound,
+)
 
 Progress = Callable[[int, int], None]  # (done, total), called on the host
 
@@ -47,6 +59,7 @@ class RoundInfo(NamedTuple):
     fit: Any  # FitInfo of the learner
     num_labelled: Array  # [] int32 labels the fit was given
     num_bad_rows: Array  # [] int32 rows whose outputs are NaN or +inf
+    are_samples_equal: Array  # [] bool, the strategy reads samples and none differs
 
 
 class RoundKeys(NamedTuple):
@@ -56,6 +69,7 @@ class RoundKeys(NamedTuple):
     posterior: Array
     selection: Array
     oracle: Array
+    posterior_fit: Array
 
 
 class Phases(NamedTuple):
@@ -66,7 +80,8 @@ class Phases(NamedTuple):
     """
 
     train: Callable[..., tuple[LoopState, Any]]  # (key, state, progress=None)
-    evaluate: Callable[[LoopState], Metrics | None]
+    evaluate: Callable[[Array, LoopState], Metrics | None]  # on the loop's test set
+    measure: Callable[[Array, LoopState, Array, Array], Metrics]  # on any other
     look: Callable[..., Looked]  # (key, state, progress=None)
     choose: Callable[[Array, LoopState, Looked], Selection]
     decide: Callable[[Array, LoopState, Looked], tuple[LoopState, Selection]]
@@ -80,6 +95,7 @@ class ActiveLearner(NamedTuple):
     tell: Callable[[LoopState, Selection, Array], LoopState]
     step: Callable[[Array, LoopState], tuple[LoopState, RoundInfo]]
     phases: Phases
+    measured: str = "predictive"  # what metrics are of, see `active_learner`
 
 
 def round_keys(key: Array) -> RoundKeys:
@@ -91,7 +107,7 @@ def round_keys(key: Array) -> RoundKeys:
 
 
 def active_learner(
-    model: Model,
+    model: Model | None,
     learner: Learner,
     strategy: Strategy,
     oracle: Oracle | None = None,
@@ -99,6 +115,7 @@ def active_learner(
     batch_size: int | Sequence[int],
     posterior: Posterior | None = None,
     test: tuple[Array, Array] | None = None,
+    measure: Literal["predictive", "network"] | None = None,
     chunk_size: int = 512,
     mesh: Mesh | None = None,
 ) -> ActiveLearner:
@@ -111,16 +128,21 @@ def active_learner(
     keeps its size and its masks change.
 
     Args:
-      model: the network.
+      model: the network; None where a posterior is given, which knows what to ask.
       learner: how to train it, such as `supervised(model)`.
       strategy: how to choose, such as `strategy("badge")`.
       oracle: who answers in `step`; not needed for `ask` and `tell`.
       batch_size: rows to buy in a round, `K`; or one number a round, the last of which
         holds for all later rounds. Selections then have the largest size, and rows
         beyond the round's own number are not valid.
-      posterior: where `samples` come from; by default `mc_dropout(model)` for a
-        strategy that needs samples and `deterministic(model)` otherwise.
+      posterior: where samples and predictions come from; by default
+        `mc_dropout(model)` for a strategy that needs samples and `deterministic(model)`
+        otherwise.
       test: `([T, ...], [T])` inputs and labels to measure on, each round.
+      measure: what metrics are of: "predictive", the posterior's predictive
+        distribution, as papers report; or "network", without dropout. By default
+        predictive, unless the learner brings an `evaluate` and no task. The result says
+        in `measured` which it was: "predictive", "network" or "learner".
       chunk_size: rows of the pool looked at together, on each device.
       mesh: the mesh the pool is sharded over, by default that of the pool's arrays.
 
@@ -128,7 +150,10 @@ def active_learner(
       An `ActiveLearner`.
 
     Raises:
-      ValueError: a batch size is not positive, or an ensemble's size is unclear.
+      ValueError: a batch size is not positive; there is neither model nor posterior; or
+        the strategy reads samples of a posterior that has a single one. A round whose
+        samples are all equal is refused when it is looked at; where values are traced,
+        its selection is invalid.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -148,9 +173,13 @@ def active_learner(
       16
     """
     sizes = _batch_sizes(batch_size)
-    posterior = _default_posterior(model, strategy) if posterior is None else posterior
+    if posterior is None:
+        posterior = _default_posterior(model, learner, strategy)
+    check_samples(posterior, strategy)
     look = make_look(posterior, strategy, chunk_size, mesh)
-    fit, evaluate = jax.jit(learner.fit), jax.jit(learner.evaluate)
+    measured = _measured(learner, measure)
+    judge = _judge(learner, posterior, measured, chunk_size)
+    fit, fit_posterior = jax.jit(learner.fit), jax.jit(posterior.fit)
     fit_in_steps = _segmented(learner)
     select = jax.jit(
         lambda key, view, memory, index: _select(
@@ -159,7 +188,11 @@ def active_learner(
     )
 
     def init(key: Array, pool: Pool, initial: int | Array | None = None) -> LoopState:
-        return _init(learner, strategy, oracle, key, pool, initial)
+        state = _init(learner, strategy, oracle, key, pool, initial)
+        if reads_samples(strategy):  # refuses now what would fail after a training
+            trained, _ = fit.eval_shape(key, state.learner, state.pool)
+            _shape_of(posterior, posterior.sample, state._replace(learner=trained))
+        return state
 
     def train(
         key: Array, state: LoopState, progress: Progress | None = None
@@ -169,18 +202,26 @@ def active_learner(
         trained, info = run(round_keys(key).fit, state.learner, state.pool, **extra)
         return state._replace(learner=trained), info
 
-    def measure(state: LoopState) -> Metrics | None:
-        return None if test is None else evaluate(state.learner, *test)
+    def fitted(key: Array, state: LoopState) -> Any:
+        return fit_posterior(round_keys(key).posterior_fit, state.learner, state.pool)
+
+    def measure_on(key: Array, state: LoopState, inputs: Array, labels: Array) -> Any:
+        trained = state.learner if measured == "learner" else fitted(key, state)
+        return judge(round_keys(key).posterior, trained, inputs, labels)
+
+    def evaluate(key: Array, state: LoopState) -> Metrics | None:
+        return None if test is None else measure_on(key, state, *test)
 
     def look_at(
         key: Array, state: LoopState, progress: Progress | None = None
     ) -> Looked:
-        return look(round_keys(key).posterior, state.learner, state.pool, progress)
+        trained = fitted(key, state)
+        return look(round_keys(key).posterior, trained, state.pool, progress)
 
     def decide(
         key: Array, state: LoopState, looked: Looked
     ) -> tuple[LoopState, Selection]:
-        _refuse_bad_rows(looked.num_bad_rows)
+        refuse_unsound(looked)
         # Under jit a selector cannot see how rows are spread, unless it is told so;
         # without, XLA would gather the features of all rows on every device.
         with _mesh_of(state.pool, mesh):
@@ -188,7 +229,7 @@ def active_learner(
                 round_keys(key).selection, looked.view, state.memory, state.round
             )
         # Traced code cannot raise: with bad rows about, nothing is bought or learnt.
-        is_sound = looked.num_bad_rows == 0
+        is_sound = looked.is_sound
         memory = jax.tree.map(
             lambda new, old: jnp.where(is_sound, new, old), memory, state.memory
         )
@@ -201,11 +242,11 @@ def active_learner(
     def ask(key: Array, state: LoopState) -> tuple[LoopState, Selection, RoundInfo]:
         num_labelled = state.pool.is_labelled.sum(dtype=jnp.int32)
         state, info = train(key, state)
-        metrics = measure(state)
+        metrics = evaluate(key, state)
         looked = look_at(key, state)
         state, selection = decide(key, state, looked)
-        bad = looked.num_bad_rows
-        return state, selection, RoundInfo(metrics, info, num_labelled, bad)
+        objections = looked.num_bad_rows, looked.are_samples_equal
+        return state, selection, RoundInfo(metrics, info, num_labelled, *objections)
 
     known: list[int] = []
 
@@ -213,9 +254,8 @@ def active_learner(
         state: LoopState, selection: Selection, labels: Array
     ) -> LoopState:
         if not known:  # only the model knows the number of classes; asked once
-            rows = state.pool.inputs[:1]
-            shapes = jax.eval_shape(posterior.predict, state.learner, rows)
-            known.append(shapes.logits.shape[-1])
+            shape = _shape_of(posterior, posterior.predict, state)
+            known.append(shape.logits.shape[-1])
         return tell(state, selection, labels, num_classes=known[0])
 
     def step(key: Array, state: LoopState) -> tuple[LoopState, RoundInfo]:
@@ -228,8 +268,8 @@ def active_learner(
         labels = oracle(round_keys(key).oracle, selection.indices)
         return tell_checked(state, selection, labels), info
 
-    phases = Phases(train, measure, look_at, choose, decide)
-    return ActiveLearner(init, ask, tell_checked, step, phases)
+    phases = Phases(train, evaluate, measure_on, look_at, choose, decide)
+    return ActiveLearner(init, ask, tell_checked, step, phases, measured)
 
 
 def tell(
@@ -297,9 +337,47 @@ def _batch_sizes(batch_size: int | Sequence[int]) -> tuple[int, ...]:
     return sizes
 
 
-def _default_posterior(model: Model, strategy: Strategy) -> Posterior:
-    wants_samples = "samples" in strategy.needs | strategy.streams
-    return mc_dropout(model) if wants_samples else deterministic(model)
+def _default_posterior(
+    model: Model | None, learner: Learner, strategy: Strategy
+) -> Posterior:
+    if model is None:
+        raise ValueError("There is neither a model nor a posterior. Pass one of them.")
+    if not asks_posterior(strategy):
+        return deterministic(model)
+    task = learner.task
+    combine = mean_probabilities if task is None else task.combine
+    return mc_dropout(model, combine=combine)
+
+
+def _measured(learner: Learner, measure: str | None) -> str:
+    if measure not in (None, "predictive", "network"):
+        raise ValueError(
+            f"measure is {measure!r}, expected 'predictive', 'network' or None."
+        )
+    has_own = learner.evaluate is not None and learner.task is None
+    return measure or ("learner" if has_own else "predictive")
+
+
+def _judge(
+    learner: Learner, posterior: Posterior, measured: str, chunk_size: int
+) -> Callable[[Array, Any, Array, Array], Any]:
+    own = learner.evaluate
+    if measured == "learner" and own is not None:
+        return jax.jit(lambda key, state, *rows: own(state, *rows))
+    metrics = metrics_of(learner.task)
+    return make_measure(posterior, metrics, of=measured, chunk_size=chunk_size)
+
+
+def _shape_of(
+    posterior: Posterior, ask: Callable[[Array, Any, Array], Any], state: LoopState
+) -> Any:
+    """What a posterior says of one row, from shapes alone."""
+
+    def one_row(key: Array, state: LoopState) -> Any:
+        fitted = posterior.fit(key, state.learner, state.pool)
+        return ask(key, fitted, state.pool.inputs[:1])
+
+    return jax.eval_shape(one_row, jax.random.key(0), state)
 
 
 def _select(
@@ -374,13 +452,3 @@ def _segmented(learner: Learner) -> Callable[..., tuple[Any, Any]] | None:
         return finish(fit_state, pool)
 
     return fit
-
-
-def _refuse_bad_rows(num_bad_rows: Array) -> None:
-    if isinstance(num_bad_rows, jax.core.Tracer):
-        return
-    if (bad := int(num_bad_rows)) > 0:
-        raise FloatingPointError(
-            f"The model's outputs are NaN or infinite on {bad} rows of the pool; "
-            "nothing was selected. Lower the learning rate, or check the inputs."
-        )

@@ -1,6 +1,7 @@
 """How good a classifier is, from its logits and the truth of a test set."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -103,3 +104,12 @@ def classification_metrics(logits: Array, labels: Array) -> Metrics:
             present > 0, hits / jnp.maximum(present, 1), jnp.nan
         ),
     )
+
+
+def metrics_of(task: Any) -> Callable[[Array, Array], Any]:
+    """Returns how outputs `[T, C]` are judged by labels `[T]`.
+
+    Args:
+      task: of a learner, None for classification.
+    """
+    return classification_metrics if task is None else task.metrics

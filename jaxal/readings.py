@@ -111,6 +111,7 @@ def _whole(name: str) -> Reading:
 
 logits, labels, samples = _whole("logits"), _whole("labels"), _whole("samples")
 features, inputs = _whole("features"), _whole("inputs")
+predictive = _whole("predictive")
 is_labelled = Reading(frozenset(), lambda key, view: view.is_labelled)
 is_used = Reading(frozenset(), lambda key, view: view.is_available | view.is_labelled)
 unit_features = read(unit_rows, features)
@@ -120,6 +121,7 @@ gradients_with_bias = read(
 )
 NAMED = {
     "logits": logits,
+    "predictive": predictive,
     "samples": samples,
     "features": features,
     "unit_features": unit_features,

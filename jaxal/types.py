@@ -83,7 +83,8 @@ class View(NamedTuple):
     is_available: Array  # [N] bool
     is_labelled: Array  # [N] bool
     labels: Array | None = None  # [N] int32, -1 where nobody has answered
-    logits: Array | None = None  # [N, C]
+    logits: Array | None = None  # [N, C], of the deterministic network
+    predictive: Array | None = None  # [N, C] log-probabilities, see `Posterior.predict`
     samples: Array | None = None  # [S, N, C] logits, one row of S per posterior sample
     features: Array | None = None  # [N, D]
     inputs: Array | None = None  # [N, ...]
@@ -174,14 +175,33 @@ def stateless(
     )
 
 
-class Posterior(NamedTuple):
-    """Predictive samples of a model: which networks are asked, and how often."""
+def same_variables(key: Array, variables: Any, pool: Pool) -> Any:
+    """The `fit` of a posterior that asks the trained variables as they are."""
+    del key, pool
+    return variables
 
-    num_samples: int
-    sample: Callable[[Array, Variables, Array], Output]  # (key, variables, inputs[B])
-    # -> logits [S, B, C], features [B, D]
-    predict: Callable[[Variables, Array], Output]  # the one network used for metrics
+
+class Posterior(NamedTuple):
+    """Predictive samples of a model: how they are fitted, drawn and put together.
+
+    **A sample is one function of the input over the whole pool.** The loop hands the
+    same key to every chunk of rows, so a row has the same logits in sample s wherever
+    it stands, equal rows have equal logits, and joint statements about rows mean
+    something. One whose draws need all rows at once, as those of a Gaussian process,
+    says `is_joint`; its rows are then never chunked.
+
+    What learners train, `variables`, is turned into a state once a round by `fit`.
+    """
+
+    num_samples: int  # S
+    sample: Callable[[Array, Any, Array], Output]  # (key, state, inputs[B])
+    # -> logits [S, B, C], features [B, D] or None
+    predict: Callable[[Array, Any, Array], Output]  # (key, state, inputs[B]), logits of
+    # the predictive distribution [B, C]: what metrics measure
+    network: Callable[[Any, Array], Output]  # (state, inputs[B]), without chance
+    fit: Callable[[Array, Any, Pool], Any] = same_variables  # (key, variables, pool)
     members: int | None = None  # leading axis of the variables, None: no such axis
+    is_joint: bool = False
 
 
 class Learner(NamedTuple):
@@ -190,15 +210,20 @@ class Learner(NamedTuple):
     `fit` is `finish . advance . start`. A learner that has the three can be driven a
     few steps at a time, by one executable, so that progress can be shown and a person
     can interrupt; one without them is driven by `fit` alone.
+
+    A loop measures the posterior's outputs with `task.metrics`. A learner without a
+    task that has an `evaluate` is measured by that; one with neither classifies.
     """
 
     init: Callable[[Array, Array], Any]  # (key, inputs) -> state
     fit: Callable[[Array, Any, Pool], tuple[Any, Any]]  # -> (state, FitInfo)
-    evaluate: Callable[[Any, Array, Array], Any]  # (state, inputs, labels) -> Metrics
+    evaluate: Callable[[Any, Array, Array], Any] | None = None
+    # (state, inputs, labels) -> Metrics of what was trained, by itself
     start: Callable[[Array, Any, Pool], Any] | None = None  # -> FitState
     advance: Callable[[Any, Pool, Any], Any] | None = None  # (_, _, number of steps)
     finish: Callable[[Any, Pool], tuple[Any, Any]] | None = None  # as fit
     capacity: int | None = None  # most rows it can train on, None: all of them
+    task: Any = None  # a `Task`: its metrics, and how outputs are combined
 
 
 class Oracle(Protocol):

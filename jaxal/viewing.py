@@ -1,4 +1,4 @@
-"""Looking at the pool: everything a strategy needs, computed in one pass."""
+"""Looking at the pool, and measuring: what is asked of a posterior, in chunks."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,11 +9,13 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding
 
 from jaxal.pacing import paced
-from jaxal.pools.mapping import map_some_rows, num_chunks, row_buffers
+from jaxal.pools.mapping import map_rows, map_some_rows, num_chunks, row_buffers
 from jaxal.pools.mesh import POOL_AXIS
-from jaxal.types import Pool, Posterior, Strategy, View
+from jaxal.types import Output, Pool, Posterior, Strategy, View
 
-PER_ROW = ("logits", "samples", "features", "inputs")
+PER_ROW = ("logits", "predictive", "samples", "features", "inputs")
+# Samples that are nearer than so many units in the last place are equal.
+_ULPS = 8
 
 
 class Looked(NamedTuple):
@@ -21,6 +23,21 @@ class Looked(NamedTuple):
 
     view: View
     num_bad_rows: Array  # [] int32 rows whose outputs are NaN or +inf
+    num_bad_samples: Array  # [] int32 those of them whose samples are
+    are_samples_equal: Array  # [] bool, samples were looked at and all say the same
+
+    @property
+    def is_sound(self) -> Array:
+        """Whether rows may be bought by it, `[]` bool."""
+        return (self.num_bad_rows == 0) & ~self.are_samples_equal
+
+
+class Flags(NamedTuple):
+    """What there is to object to a row."""
+
+    is_bad: Array  # [B] bool, an output is NaN or +inf
+    is_bad_sample: Array  # [B] bool, a sample's is
+    is_apart: Array  # [B] bool, samples differ, or there are none
 
 
 def make_look(
@@ -35,7 +52,7 @@ def make_look(
       mesh: the mesh of the pool, None for that of its arrays.
 
     Returns:
-      A function of `(key, variables, pool, progress=None)`.
+      A function of `(key, state, pool, progress=None)`, the posterior's state.
 
     Raises:
       ValueError: the strategy needs a field that no view has.
@@ -43,14 +60,14 @@ def make_look(
     _check_needs(strategy)
     cache: dict[Mesh | None, Look] = {}
 
-    def look(key: Array, variables: Any, pool: Pool, progress: Any = None) -> Looked:
+    def look(key: Array, state: Any, pool: Pool, progress: Any = None) -> Looked:
         where = pool_of(pool.inputs) if mesh is None else mesh
         if where not in cache:
             cache[where] = _compile(posterior, strategy, chunk_size, where)
         whole, piecewise = cache[where]
         if progress is None:
-            return whole(key, variables, pool)
-        return piecewise(key, variables, pool, progress)
+            return whole(key, state, pool)
+        return piecewise(key, state, pool, progress)
 
     return look
 
@@ -75,42 +92,46 @@ class Look(NamedTuple):
 def _compile(
     posterior: Posterior, strategy: Strategy, chunk_size: int, mesh: Mesh | None
 ) -> Look:
-    def per_row(key: Array, variables: Any) -> Callable[[Array], Any]:
-        return lambda rows: _look_at_chunk(posterior, strategy, key, variables, rows)
+    # Draws that need all rows at once are made by all devices together.
+    mesh = None if posterior.is_joint else mesh
 
-    def start(key: Array, variables: Any, pool: Pool) -> Any:
-        return row_buffers(per_row(key, variables), pool.inputs, chunk_size=chunk_size)
+    def size(pool: Pool) -> int:
+        return pool.labels.shape[0] if posterior.is_joint else chunk_size
+
+    def per_row(key: Array, state: Any) -> Callable[[Array], Any]:
+        return lambda rows: _look_at_chunk(posterior, strategy, key, state, rows)
+
+    def start(key: Array, state: Any, pool: Pool) -> Any:
+        return row_buffers(per_row(key, state), pool.inputs, chunk_size=size(pool))
 
     def fill(
-        outputs: Any, key: Array, variables: Any, pool: Pool, first: Any, count: Any
+        outputs: Any, key: Array, state: Any, pool: Pool, first: Any, count: Any
     ) -> Any:
-        fn = per_row(key, variables)
+        fn = per_row(key, state)
         return map_some_rows(
-            fn, pool.inputs, outputs, first, count, chunk_size=chunk_size, mesh=mesh
+            fn, pool.inputs, outputs, first, count, chunk_size=size(pool), mesh=mesh
         )
 
     def finish(outputs: Any, pool: Pool) -> Looked:
         return _as_view(strategy, outputs, pool)
 
-    def whole(key: Array, variables: Any, pool: Pool) -> Looked:
-        outputs = start(key, variables, pool)
-        count = num_chunks(pool.inputs, chunk_size, mesh)
-        return finish(fill(outputs, key, variables, pool, 0, count), pool)
+    def whole(key: Array, state: Any, pool: Pool) -> Looked:
+        outputs = start(key, state, pool)
+        count = num_chunks(pool.inputs, size(pool), mesh)
+        return finish(fill(outputs, key, state, pool, 0, count), pool)
 
     start_jit, finish_jit = jax.jit(start), jax.jit(finish)
     fill_jit = jax.jit(fill, donate_argnums=0)
 
-    def piecewise(key: Array, variables: Any, pool: Pool, progress: Any) -> Looked:
-        outputs = start_jit(key, variables, pool)
-        num_rows, count = (
-            pool.labels.shape[0],
-            num_chunks(pool.inputs, chunk_size, mesh),
-        )
+    def piecewise(key: Array, state: Any, pool: Pool, progress: Any) -> Looked:
+        outputs = start_jit(key, state, pool)
+        num_rows = pool.labels.shape[0]
+        count = num_chunks(pool.inputs, size(pool), mesh)
 
-        def run(done: int, size: int) -> None:
+        def run(done: int, more: int) -> None:
             nonlocal outputs
             first = jnp.int32(done)
-            outputs = fill_jit(outputs, key, variables, pool, first, jnp.int32(size))
+            outputs = fill_jit(outputs, key, state, pool, first, jnp.int32(more))
             jax.block_until_ready(outputs)
 
         def in_rows(done: int, total: int) -> None:
@@ -123,36 +144,70 @@ def _compile(
 
 
 def _as_view(strategy: Strategy, outputs: Any, pool: Pool) -> Looked:
-    fields, rows, is_bad = outputs
-    fields = dict(fields)
+    is_seen = pool.is_available | pool.is_labelled
+    fields, rows, flags = outputs
+    # What a model makes of padding, NaN included, reaches no strategy.
+    fields, rows = jax.tree.map(lambda x: _only(is_seen, x), (dict(fields), rows))
     if "samples" in fields:
         fields["samples"] = jnp.moveaxis(fields["samples"], 0, 1)
     if "inputs" in strategy.needs:
         fields["inputs"] = pool.inputs
     labels = pool.labels if "labels" in strategy.needs else None
     view = View(pool.is_available, pool.is_labelled, labels, rows=rows, **fields)
-    return Looked(view, (is_bad & pool.is_valid).sum(dtype=jnp.int32))
+    # A network that has seen no label may well be constant: nothing is known yet.
+    are_equal = pool.is_labelled.any() & ~(flags.is_apart & is_seen).any()
+    return Looked(
+        view,
+        (flags.is_bad & is_seen).sum(dtype=jnp.int32),
+        (flags.is_bad_sample & is_seen).sum(dtype=jnp.int32),
+        are_equal,
+    )
+
+
+def _only(is_seen: Array, values: Array) -> Array:
+    mask = is_seen.reshape(-1, *[1] * (values.ndim - 1))
+    return jnp.where(mask, values, jnp.zeros([], values.dtype))
 
 
 def _look_at_chunk(
-    posterior: Posterior, strategy: Strategy, key: Array, variables: Any, inputs: Array
-) -> tuple[dict[str, Array], Any, Array]:
+    posterior: Posterior, strategy: Strategy, key: Array, state: Any, inputs: Array
+) -> tuple[dict[str, Array], Any, Flags]:
     wanted = strategy.needs | strategy.streams
     found: dict[str, Any] = {"inputs": inputs}
-    is_bad = jnp.zeros(inputs.shape[0], bool)
+    nobody = jnp.zeros(inputs.shape[0], bool)
+    flags = Flags(nobody, nobody, ~nobody)
     if wanted & {"logits", "features"}:
-        output = posterior.predict(variables, inputs)
+        output = posterior.network(state, inputs)
         found["logits"], found["features"] = output.logits, output.features
-        is_bad |= _is_bad(output.logits).any(axis=-1)
+        flags = flags._replace(is_bad=_is_bad(output.logits).any(axis=-1))
+    if "predictive" in wanted:
+        found["predictive"] = posterior.predict(key, state, inputs).logits
+        flags = _flag(flags, _is_bad(found["predictive"]).any(axis=-1))
     if "samples" in wanted:
-        found["samples"] = posterior.sample(key, variables, inputs).logits
-        is_bad |= _is_bad(found["samples"]).any(axis=(0, -1))
+        samples = found["samples"] = posterior.sample(key, state, inputs).logits
+        is_bad = _is_bad(samples).any(axis=(0, -1))
+        flags = _flag(flags, is_bad)
+        flags = flags._replace(is_bad_sample=is_bad, is_apart=_are_apart(samples))
     if "features" in wanted:
-        is_bad |= ~jnp.isfinite(_features(found, strategy)).all(axis=-1)
+        is_bad = ~jnp.isfinite(_features(found, strategy)).all(axis=-1)
+        flags = _flag(flags, is_bad)
     whole = {n: found[n] for n in PER_ROW if n in strategy.needs and n != "inputs"}
     if "samples" in whole:  # rows first, as every other field
         whole["samples"] = jnp.moveaxis(whole["samples"], 1, 0)
-    return whole, _rowwise(strategy, found, inputs.shape[0]), is_bad
+    return whole, _rowwise(strategy, found, inputs.shape[0]), flags
+
+
+def _flag(flags: Flags, is_bad: Array) -> Flags:
+    return flags._replace(is_bad=flags.is_bad | is_bad)
+
+
+def _are_apart(samples: Array) -> Array:
+    """Whether samples `[S, B, C]` of a row differ by more than rounding, `[B]`."""
+    low, high = samples.min(axis=0), samples.max(axis=0)
+    scale = jnp.maximum(jnp.abs(low), jnp.abs(high))
+    is_near = high - low <= _ULPS * jnp.finfo(samples.dtype).eps * scale
+    is_equal = jnp.where(jnp.isfinite(scale), is_near, low == high)
+    return ~is_equal.all(axis=-1)
 
 
 def _rowwise(strategy: Strategy, found: dict[str, Any], num_rows: int) -> Any:
@@ -175,6 +230,98 @@ def _features(found: dict[str, Any], strategy: Strategy) -> Array:
 def _is_bad(logits: Array) -> Array:
     # -inf is a probability of zero, which is fine; +inf and NaN are not.
     return jnp.isnan(logits) | (logits == jnp.inf)
+
+
+def refuse_unsound(looked: Looked) -> None:
+    """Raises where nothing may be bought; says nothing of values that are traced.
+
+    Args:
+      looked: at the pool.
+
+    Raises:
+      FloatingPointError: outputs are NaN or infinite.
+      ValueError: all samples are equal.
+    """
+    if isinstance(looked.num_bad_rows, jax.core.Tracer):
+        return
+    if (bad := int(looked.num_bad_rows)) > 0:
+        drawn = int(looked.num_bad_samples)
+        part = f", in posterior samples on {drawn} of them" if drawn else ""
+        raise FloatingPointError(
+            f"The model's outputs are NaN or infinite on {bad} rows of the pool{part}; "
+            "nothing was selected. Lower the learning rate, or check the inputs."
+        )
+    if bool(looked.are_samples_equal):
+        raise ValueError(
+            f"All posterior samples are equal on every row, and nothing was selected: "
+            f"what they disagree on is rounding. {_APART}"
+        )
+
+
+def check_samples(posterior: Posterior, strategy: Strategy) -> None:
+    """Refuses what is known before anything is computed to have no disagreement.
+
+    Args:
+      posterior: where samples come from.
+      strategy: that may read them.
+
+    Raises:
+      ValueError: it does, and there is one sample.
+    """
+    if reads_samples(strategy) and posterior.num_samples < 2:
+        raise ValueError(
+            f"Strategy {strategy.name!r} reads posterior samples, and the posterior "
+            f"has {posterior.num_samples}. {_APART}"
+        )
+
+
+def reads_samples(strategy: Strategy) -> bool:
+    """Returns whether a strategy reads posterior samples."""
+    return "samples" in strategy.needs | strategy.streams
+
+
+def asks_posterior(strategy: Strategy) -> bool:
+    """Returns whether a strategy reads more than one network without chance says."""
+    return bool({"samples", "predictive"} & (strategy.needs | strategy.streams))
+
+
+def make_measure(
+    posterior: Posterior,
+    metrics: Callable[[Array, Array], Any],
+    *,
+    of: str,
+    chunk_size: int,
+) -> Callable[[Array, Any, Array, Array], Any]:
+    """Returns the function that measures a posterior on a test set.
+
+    Args:
+      posterior: what is measured.
+      metrics: from outputs `[T, C]` and labels `[T]`.
+      of: "predictive" for `posterior.predict`, "network" for `posterior.network`.
+      chunk_size: rows asked together; a joint posterior is asked all at once.
+
+    Returns:
+      A function of `(key, state, inputs, labels)`.
+    """
+
+    def ask(key: Array, state: Any, inputs: Array) -> Output:
+        if of == "network":
+            return posterior.network(state, inputs)
+        return posterior.predict(key, state, inputs)
+
+    @jax.jit
+    def measure(key: Array, state: Any, inputs: Array, labels: Array) -> Any:
+        size = inputs.shape[0] if posterior.is_joint else chunk_size
+        rows = map_rows(lambda x: ask(key, state, x).logits, inputs, chunk_size=size)
+        return metrics(rows, labels)
+
+    return measure
+
+
+_APART = (
+    "Use a network with dropout and mc_dropout(model), an ensemble, or "
+    "laplace(model) as posterior."
+)
 
 
 def _check_needs(strategy: Strategy) -> None:

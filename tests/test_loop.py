@@ -14,8 +14,12 @@ from jaxal import (
     active_learner,
     array_oracle,
     bald,
+    bootstrap_ensemble,
     by_score,
+    classification_metrics,
     deep_ensemble,
+    deterministic,
+    laplace,
     make_pool,
     mc_dropout,
     pool_mesh,
@@ -25,9 +29,12 @@ from jaxal import (
     strategy,
     supervised,
     tell,
+    temperature_scaled,
     top_k,
 )
+from jaxal.loop import round_keys
 from jaxal.pools.mesh import find_mesh
+from jaxal.posteriors.networks import by_samples
 from tests.toys import DEVICE_COUNTS, blobs, linear
 
 KEY = jax.random.key(0)
@@ -161,7 +168,7 @@ def test_later_rounds_compile_nothing_at_all(name, devices, compiled):
         key, counts = jax.random.key(i), [len(compiled)]
         state, _ = loop.phases.train(key, state)
         counts.append(len(compiled))
-        loop.phases.evaluate(state)
+        loop.phases.evaluate(key, state)
         counts.append(len(compiled))
         looked = loop.phases.look(key, state)
         counts.append(len(compiled))
@@ -266,6 +273,169 @@ def test_nan_stops_the_round_before_anything_is_bought():
     assert labelled(after) == labelled(state)
 
 
+def test_a_nan_draw_is_named_and_padding_is_not():
+    def sample(key, variables, inputs):
+        is_far = jnp.abs(inputs[None, :, :1]) > 2.5
+        bad = is_far & (jnp.arange(5) == 3)[:, None, None]
+        draws = mc_dropout(MODEL, 5).sample(key, variables, inputs).logits
+        return Output(jnp.where(bad, jnp.nan, draws))
+
+    posterior = by_samples(5, sample, deterministic(MODEL).network)
+    loop, state = a_loop("bald", posterior=posterior)
+    bad = int((np.abs(INPUTS[:, 0]) > 2.5).sum())
+    with pytest.raises(FloatingPointError, match=f"posterior samples on {bad} of"):
+        loop.ask(KEY, state)
+
+
+@pytest.mark.sharded
+def test_what_a_model_says_of_padding_reaches_no_strategy():
+    def apply(variables, inputs, **settings):
+        unit = inputs / jnp.linalg.norm(inputs, axis=-1, keepdims=True)
+        return MODEL.apply(variables, unit, **settings)
+
+    model = Model(MODEL.init, apply)
+    everything = stateless(
+        {"logits", "features", "samples", "predictive"},
+        strategy("random").select,
+        frozenset({"logits"}),
+        lambda view: view.logits.sum(-1),
+    )
+    devices = DEVICE_COUNTS[-1]
+    inputs = INPUTS[: 40 - devices // 2 - 1]
+    loop = active_learner(
+        model, LEARNER, everything, array_oracle(LABELS), batch_size=2
+    )
+    pool = make_pool(inputs, mesh=pool_mesh(jax.devices()[:devices]))
+    looked = loop.phases.look(KEY, loop.init(KEY, pool, initial=4))
+    assert int(looked.num_bad_rows) == 0
+    if devices > 1:
+        assert not pool.is_valid.all()
+    for leaf in jax.tree.leaves(looked.view):
+        assert np.isfinite(np.asarray(leaf, np.float32)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "posterior"),
+    [
+        ("epig", laplace(MODEL, num_samples=8)),
+        ("bald", laplace(MODEL, "full", num_samples=8)),
+        ("batch_bald", laplace(MODEL, num_samples=8)),
+        ("bald", temperature_scaled(mc_dropout(MODEL, 8), TEST)),
+        ("margin", mc_dropout(MODEL, 8)),
+    ],
+)
+def test_any_posterior_goes_with_any_strategy(name, posterior):
+    loop, state = a_loop(name, posterior=posterior)
+    for i in range(2):
+        state, info = loop.step(jax.random.key(i), state)
+    assert len(labelled(state)) == 10 and not bool(info.are_samples_equal)
+    scanned, _ = jax.jit(lambda s, k: jax.lax.scan(lambda s, k: loop.step(k, s), s, k))(
+        state, jax.random.split(KEY, 1)
+    )
+    expected, _ = loop.step(jax.random.split(KEY, 1)[0], state)
+    assert labelled(scanned) == labelled(expected)
+
+
+def test_batch_bald_of_an_ensemble():
+    members = bootstrap_ensemble(MODEL, members=4, epochs=3)
+    loop = active_learner(
+        None,
+        members.learner,
+        strategy("batch_bald"),
+        array_oracle(LABELS),
+        batch_size=3,
+        posterior=members.posterior,
+    )
+    state = loop.init(KEY, make_pool(INPUTS), initial=6)
+    state, _ = loop.step(KEY, state)
+    assert len(labelled(state)) == 9
+
+
+def test_metrics_are_of_the_mean_over_masks_unless_the_network_is_asked_for():
+    posterior = mc_dropout(MODEL, 8)
+    trained = None
+    for measure in ("predictive", "network"):
+        loop, state = a_loop("margin", posterior=posterior, measure=measure)
+        state, _ = loop.phases.train(KEY, state)
+        trained = state if trained is None else trained
+        chex.assert_trees_all_equal(state.learner, trained.learner)
+        key = round_keys(KEY).posterior
+        outputs = {
+            "predictive": posterior.predict(key, state.learner, TEST[0]),
+            "network": MODEL.apply(state.learner, TEST[0])[0],
+        }[measure]
+        expected = classification_metrics(outputs.logits, TEST[1])
+        metrics = loop.phases.evaluate(KEY, state)
+        chex.assert_trees_all_close(metrics, expected, rtol=1e-5)
+        assert loop.measured == measure
+    with pytest.raises(ValueError, match="measure is 'mean'"):
+        a_loop("margin", measure="mean")
+
+
+def test_a_learner_with_its_own_measure_is_measured_by_it():
+    own = LEARNER._replace(task=None, evaluate=lambda state, x, y: {"size": y.sum()})
+    loop = active_learner(
+        MODEL, own, strategy("margin"), array_oracle(LABELS), batch_size=2, test=TEST
+    )
+    state = loop.init(KEY, make_pool(INPUTS), initial=4)
+    _, info = loop.step(KEY, state)
+    assert loop.measured == "learner" and int(info.metrics["size"]) == LABELS.sum()
+
+
+def test_a_view_holds_what_is_predicted():
+    posterior = mc_dropout(MODEL, 6)
+    reader = stateless({"predictive"}, strategy("random").select)
+    loop, state = a_loop(reader, posterior=posterior)
+    found = loop.phases.look(KEY, state).view.predictive
+    key = round_keys(KEY).posterior
+    expected = posterior.predict(key, state.learner, jnp.asarray(INPUTS)).logits
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_equal_samples_are_refused():
+    plain = linear(3)
+    learner = supervised(plain, epochs=1)
+    pool = make_pool(INPUTS)
+    parts = learner, strategy("bald"), array_oracle(LABELS)
+    for posterior in (deterministic(plain), mc_dropout(plain, 1)):
+        with pytest.raises(ValueError, match="has 1. Use a network with dropout"):
+            active_learner(plain, *parts, batch_size=2, posterior=posterior)
+    with pytest.raises(ValueError, match="neither a model nor"):
+        active_learner(None, *parts, batch_size=2)
+    # No dropout in the network: known before anything is trained.
+    with pytest.raises(ValueError, match="do not depend on the key"):
+        active_learner(plain, *parts, batch_size=2).init(KEY, pool, initial=4)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-7])
+def test_samples_that_differ_by_rounding_are_refused(scale):
+    def sample(key, variables, inputs):
+        noise = 1 + scale * jax.random.uniform(key, (5, 1, 1))
+        return Output(MODEL.apply(variables, inputs)[0].logits[None] * noise)
+
+    posterior = by_samples(5, sample, deterministic(MODEL).network)
+    loop, state = a_loop("bald", posterior=posterior)
+    with pytest.raises(ValueError, match="All posterior samples are equal"):
+        loop.ask(KEY, state)
+    # Traced code cannot raise: it says so, and buys nothing.
+    after, info = jax.jit(loop.step)(KEY, state)
+    assert bool(info.are_samples_equal) and labelled(after) == labelled(state)
+    # Nothing labelled yet: a network may well be constant, and chance decides.
+    cold = loop.init(KEY, make_pool(INPUTS))
+    cold, _ = loop.step(KEY, cold)
+    assert len(labelled(cold)) == 3
+
+
+def test_one_row_on_which_samples_differ_is_enough():
+    def sample(key, variables, inputs):
+        noise = jax.random.normal(key, (5, 1, 1)) * (inputs[None, :, :1] > 3)
+        return Output(MODEL.apply(variables, inputs)[0].logits[None] + noise)
+
+    posterior = by_samples(5, sample, deterministic(MODEL).network)
+    loop, state = a_loop("bald", posterior=posterior)
+    loop.ask(KEY, state)
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
@@ -297,8 +467,6 @@ def test_bald_through_the_loop_is_bald_of_its_samples():
     posterior = mc_dropout(MODEL, num_samples=9)
     loop, state = a_loop("bald", posterior=posterior)
     looked = loop.phases.look(KEY, state)
-    from jaxal.loop import round_keys
-
     samples = posterior.sample(
         round_keys(KEY).posterior, state.learner, jnp.asarray(INPUTS)
     )

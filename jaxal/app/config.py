@@ -30,6 +30,7 @@ _RANGES = {
     "weight_decay": (0.0, math.inf),
     "label_smoothing": (0.0, 1.0),
     "num_samples": (1, math.inf),
+    "prior_precision": (1e-9, math.inf),
     "label_noise": (0.0, 1.0),
     "chunk_size": (1, math.inf),
 }
@@ -84,9 +85,18 @@ class Overrides:
     refit: flags.Refit = None
     """Where each round's training starts."""
     posterior: flags.Posterior = None
-    """Where predictive samples come from; auto is mc_dropout if the strategy asks."""
+    """Where predictive samples come from; auto is mc_dropout if the strategy asks.
+    bootstrap is an ensemble on resampled labels, laplace draws last layers around the
+    trained one, laplace_full with all their correlations."""
     num_samples: flags.Int = None
-    """Dropout masks, or members of the ensemble."""
+    """Dropout masks, members of the ensemble, or last layers drawn."""
+    prior_precision: flags.Float = None
+    """Of laplace: the weight decay of the summed loss."""
+    temperature: flags.Temperature = None
+    """Divide logits by a temperature fitted on the validation split in each round."""
+    measure: flags.Measure = None
+    """What metrics are of: the posterior's predictive distribution, the mean over
+    dropout masks for instance, or the network without dropout."""
     label_noise: flags.Float = None
     """Probability that the oracle names a wrong class."""
     chunk_size: flags.Int = None

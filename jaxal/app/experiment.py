@@ -14,6 +14,8 @@ from jaxal.loop import ActiveLearner, active_learner
 from jaxal.pools.initial import class_balanced_rows, random_rows
 from jaxal.pools.oracles import array_oracle, noisy_oracle
 from jaxal.pools.pool import UNLABELLED, make_pool
+from jaxal.posteriors.calibration import temperature_scaled
+from jaxal.posteriors.last_layer import laplace
 from jaxal.posteriors.networks import deep_ensemble, deterministic, mc_dropout
 from jaxal.runs.experiment import Answer, Experiment, Validate
 from jaxal.runs.store import Record, RunError
@@ -24,11 +26,14 @@ from jaxal.types import (
     Learner,
     Model,
     Oracle,
+    Output,
+    Pool,
     Posterior,
     Selection,
     Strategy,
     View,
 )
+from jaxal.viewing import asks_posterior, check_samples, reads_samples
 
 STREAMS = ("pool", "initial", "weights", "oracle", "rounds")
 
@@ -81,6 +86,7 @@ def build_loop(
     network: Model,
     row_shape: tuple[int, ...],
     test: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> ActiveLearner:
     """Returns the loop of a recipe; runs that share it compile nothing twice.
 
@@ -90,30 +96,33 @@ def build_loop(
       network: takes the inputs as they are.
       row_shape: of one input.
       test: inputs and labels to measure on.
+      validation: inputs and labels that a temperature is fitted on.
 
     Raises:
-      RunError: dropout masks are asked of a network without dropout, or the strategy
-        cannot choose with its settings.
+      RunError: all posterior samples would be equal, a temperature is asked for and
+        there is no validation split, or the strategy cannot choose with its settings.
     """
-    posterior = _posterior(recipe, network, strategy)
+    posterior = _posterior(recipe, network, strategy, validation)
+    learner = _learner(recipe, network, posterior.members, row_shape)
     rows = jax.ShapeDtypeStruct((recipe.pool_size or 1, *row_shape), test[0].dtype)
-    rehearse(strategy, network, rows, posterior.num_samples, max(recipe.query_size))
+    rehearse(strategy, learner, posterior, rows, max(recipe.query_size))
     return active_learner(
         network,
-        _learner(recipe, network, posterior.members, row_shape),
+        learner,
         strategy,
         batch_size=recipe.query_size,
         posterior=posterior,
         test=(jnp.asarray(test[0]), jnp.asarray(test[1])),
+        measure=recipe.measure,
         chunk_size=recipe.chunk_size,
     )
 
 
 def rehearse(
     strategy: Strategy,
-    network: Model,
+    learner: Learner,
+    posterior: Posterior,
     inputs: jax.ShapeDtypeStruct,
-    num_samples: int,
     batch_size: int,
 ) -> None:
     """Lets a strategy choose from shapes alone: nothing is computed or compiled.
@@ -123,53 +132,59 @@ def rehearse(
 
     Args:
       strategy: to try.
-      network: whose logits and features it will see.
+      learner: what it trains is asked.
+      posterior: whose outputs the strategy will see.
       inputs: shape and type of the pool, `[N, ...]`.
-      num_samples: of the posterior.
       batch_size: rows to choose.
 
     Raises:
-      RunError: it cannot; says why.
+      RunError: it cannot, or would choose by samples that are all equal; says why.
     """
 
-    def choose(key: Array, inputs: Array) -> Selection:
-        output, _ = network.apply(network.init(key, inputs[:1]), inputs)
+    def ask(key: Array, inputs: Array) -> tuple[Output, Array | None]:
         nobody = jnp.zeros(inputs.shape[0], bool)
-        samples = jnp.broadcast_to(
-            output.logits[None], (num_samples, *output.logits.shape)
-        )
+        pool = Pool(inputs, jnp.full(inputs.shape[0], UNLABELLED), nobody, ~nobody)
+        state = posterior.fit(key, learner.init(key, inputs[:1]), pool)
+        output = posterior.network(state, inputs)
+        if not reads_samples(strategy):
+            return output, None
+        return output, posterior.sample(key, state, inputs).logits
+
+    def choose(key: Array, inputs: Array, output: Output, samples: Any) -> Selection:
+        nobody = jnp.zeros(inputs.shape[0], bool)
+        labels = jnp.full(inputs.shape[0], UNLABELLED)
         fields = {**output._asdict(), "samples": samples, "inputs": inputs}
-        fields["labels"] = jnp.full(inputs.shape[0], UNLABELLED)
+        fields |= {"labels": labels, "predictive": output.logits}
         wanted = strategy.needs | strategy.streams
         seen = {name: value for name, value in fields.items() if name in wanted}
         return strategy.select(key, View(~nobody, nobody, **seen), batch_size)
 
+    key = jax.random.key(0)
     try:
-        jax.eval_shape(choose, jax.random.key(0), inputs)
+        check_samples(posterior, strategy)
+        found = jax.eval_shape(ask, key, inputs)
+    except ValueError as error:
+        raise RunError(
+            f"--strategy={strategy.name} cannot choose: {error} Here that is --dropout "
+            "above 0, another --model, or --posterior ensemble, bootstrap or laplace."
+        ) from error
+    try:
+        jax.eval_shape(choose, key, inputs, *found)
     except (TypeError, ValueError) as error:
         raise RunError(f"--strategy={strategy.name} cannot choose: {error}") from error
 
 
 def build_validation(
-    recipe: Recipe,
-    strategy: Strategy,
-    network: Model,
-    row_shape: tuple[int, ...],
-    validation: tuple[np.ndarray, np.ndarray],
+    loop: ActiveLearner, validation: tuple[np.ndarray, np.ndarray]
 ) -> Validate:
-    """Returns the function that measures a learner's state on the validation split.
+    """Returns the function that measures a state of the loop on the validation split.
 
     Args:
-      recipe: resolved and fitted to the pool.
-      strategy: decides whether the learner is an ensemble.
-      network: takes the inputs as they are.
-      row_shape: of one input.
+      loop: from `build_loop`.
       validation: inputs and labels, none of them in the pool.
     """
-    members = _posterior(recipe, network, strategy).members
-    evaluate = jax.jit(_learner(recipe, network, members, row_shape).evaluate)
     inputs, labels = jnp.asarray(validation[0]), jnp.asarray(validation[1])
-    return lambda state: evaluate(state, inputs, labels)
+    return lambda key, state: loop.phases.measure(key, state, inputs, labels)
 
 
 def build(
@@ -254,28 +269,38 @@ def _sums_of_bytes(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return total, squares
 
 
-def _posterior(recipe: Recipe, network: Model, strategy: Strategy) -> Posterior:
-    wants_samples = "samples" in strategy.needs | strategy.streams
-    kind = recipe.posterior
+def _posterior(
+    recipe: Recipe,
+    network: Model,
+    strategy: Strategy,
+    validation: tuple[np.ndarray, np.ndarray] | None,
+) -> Posterior:
+    kind, num_samples = recipe.posterior, recipe.num_samples
     if kind == "auto":
-        kind = "mc_dropout" if wants_samples else "deterministic"
-    if kind == "ensemble":
-        return deep_ensemble(network, recipe.num_samples)
-    if kind == "mc_dropout":
-        _require_dropout(recipe, strategy)
-        return mc_dropout(network, recipe.num_samples)
-    return deterministic(network)
-
-
-def _require_dropout(recipe: Recipe, strategy: Strategy) -> None:
-    has_own = recipe.model in ("bayesian_cnn", "gal_cnn")
-    has_given = recipe.model in ("resnet18", "mlp") and recipe.dropout > 0
-    if not (has_own or has_given):
+        kind = "mc_dropout" if asks_posterior(strategy) else "deterministic"
+    make = {
+        "deterministic": lambda: deterministic(network),
+        "mc_dropout": lambda: mc_dropout(network, num_samples),
+        "ensemble": lambda: deep_ensemble(network, num_samples),
+        "bootstrap": lambda: deep_ensemble(network, num_samples),
+        "laplace": lambda: _laplace(recipe, network, "kronecker"),
+        "laplace_full": lambda: _laplace(recipe, network, "full"),
+    }
+    posterior = make[kind]()
+    if recipe.temperature == "none":
+        return posterior
+    if validation is None:
         raise RunError(
-            f"{strategy.name} would ask {recipe.num_samples} dropout masks of "
-            f"{recipe.model} without dropout, which all agree. Set --dropout above 0, "
-            "choose another --model, or --posterior ensemble."
+            "--temperature validation has no validation split. Keep rows for it with "
+            "--num-validation."
         )
+    inputs, labels = validation
+    return temperature_scaled(posterior, (jnp.asarray(inputs), jnp.asarray(labels)))
+
+
+def _laplace(recipe: Recipe, network: Model, structure: Any) -> Posterior:
+    prior, num_samples = recipe.prior_precision, recipe.num_samples
+    return laplace(network, structure, num_samples=num_samples, prior_precision=prior)
 
 
 def _learner(
@@ -299,6 +324,7 @@ def _learner(
         refit=refit[recipe.refit],
         averaging=averaging[recipe.averaging],
         members=members,
+        bootstrap=recipe.posterior == "bootstrap",
     )
 
 

@@ -69,8 +69,18 @@ Refit = Annotated[
 Posterior = Annotated[
     str | None,
     _PRESET,
-    one_of("auto", "deterministic", "mc_dropout", "ensemble"),
+    one_of(
+        "auto",
+        "deterministic",
+        "mc_dropout",
+        "ensemble",
+        "bootstrap",
+        "laplace",
+        "laplace_full",
+    ),
 ]
+Temperature = Annotated[str | None, _PRESET, one_of("none", "validation")]
+Measure = Annotated[str | None, _PRESET, one_of("predictive", "network")]
 Preset = Annotated[
     str | None,
     tyro.conf.arg(help_behavior_hint="(default: standard on an accelerator, else cpu)"),

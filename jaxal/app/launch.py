@@ -169,11 +169,11 @@ def _build_loop(
     network = _network(recipe, len(loaded.class_names), inputs)
     parts = recipe, chosen, network, inputs.shape[1:]
     test = loaded.test.inputs[:size], loaded.test.labels[:size]
-    loop = experiment.build_loop(*parts, test)
     if loaded.validation is None:
-        return loop, None
+        return experiment.build_loop(*parts, test), None
     held_out = loaded.validation.inputs, loaded.validation.labels
-    return loop, experiment.build_validation(*parts, held_out)
+    loop = experiment.build_loop(*parts, test, held_out)
+    return loop, experiment.build_validation(loop, held_out)
 
 
 def _network(recipe: Recipe, num_classes: int, inputs: np.ndarray) -> Model:

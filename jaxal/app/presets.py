@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -38,6 +39,9 @@ class Recipe:
     test_size: int | None
     posterior: str
     num_samples: int
+    prior_precision: float
+    temperature: str
+    measure: Literal["predictive", "network"]
     label_noise: float
     chunk_size: int
 
@@ -69,6 +73,9 @@ _BASE = Recipe(
     test_size=None,
     posterior="auto",
     num_samples=20,
+    prior_precision=1.0,
+    temperature="none",
+    measure="predictive",
     label_noise=0.0,
     chunk_size=512,
 )

@@ -85,8 +85,8 @@ def _compile(fn: Any, args: tuple, trips: int | None) -> Compiled:
 
 
 def _stand_in(sizes: Sizes) -> Posterior:
-    def predict(variables: Any, inputs: Array) -> Output:
-        del variables
+    def network(state: Any, inputs: Array) -> Output:
+        del state
         # Something of the inputs, or all would be constants.
         row = jnp.sum(inputs, axis=-1, keepdims=True, dtype=jnp.int32)
         row = row.astype(jnp.float32)
@@ -94,12 +94,16 @@ def _stand_in(sizes: Sizes) -> Posterior:
         wide = jnp.arange(sizes.features, dtype=jnp.float32)[None]
         return Output(row + steps, row + wide)
 
-    def sample(key: Array, variables: Any, inputs: Array) -> Output:
-        output = predict(variables, inputs)
+    def predict(key: Array, state: Any, inputs: Array) -> Output:
+        del key
+        return network(state, inputs)
+
+    def sample(key: Array, state: Any, inputs: Array) -> Output:
+        output = network(state, inputs)
         noise = jax.random.uniform(key, (sizes.samples,))[:, None, None]
         return Output(output.logits[None] + noise, output.features)
 
-    return Posterior(sizes.samples, sample, predict)
+    return Posterior(sizes.samples, sample, predict, network)
 
 
 def _key_struct() -> Any:

@@ -20,11 +20,11 @@ from jaxal.registry import strategy as strategy_by_name
 from jaxal.selection.engine.by_distance import default_candidates
 from jaxal.selection.engine.distances import group_size
 from jaxal.types import Strategy, View
+from jaxal.viewing import PER_ROW
 
 # Passes over the fewest there can be, measured on Gaussian and clustered rows of 8 and
 # 64 features: 1.1 to 1.5 for k-means++, 1.8 to 6.5 for k-center.
 _PASSES_OVER_FEWEST = 3
-_PER_ROW = {"logits", "samples", "features", "inputs"}
 _PER_DISTANCE = 6  # operations that make a distance of an inner product
 
 
@@ -180,7 +180,7 @@ def _memory(
 def _passes(blocked: tuple[Blocked, ...], strategy: Strategy) -> Passes:
     """Returns passes of choosing where it makes any, else the one that looks."""
     if not blocked:
-        reads = bool(_PER_ROW & (strategy.needs | strategy.streams))
+        reads = bool({*PER_ROW} & (strategy.needs | strategy.streams))
         return Passes(int(reads), int(reads), int(reads))
     picks = max(one.num_picks for one in blocked)
     fewest = math.ceil(picks / default_candidates(picks))
@@ -201,6 +201,7 @@ def _blocked_flops(blocked: Blocked, passes: int, labelled: int) -> float:
 def _streamed_bytes(strategy: Strategy, sizes: Sizes) -> int:
     a_row = {
         "logits": 4 * sizes.classes,
+        "predictive": 4 * sizes.classes,
         "samples": 4 * sizes.classes * sizes.samples,
         "features": 4 * sizes.features,
     }

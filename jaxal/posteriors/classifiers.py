@@ -79,7 +79,7 @@ def classifier_view(
       features: `[N, D]`, for strategies that want them: the inputs, for example.
 
     Returns:
-      A `View` with samples, and logits of their mean.
+      A `View` with samples, and their mean as logits and as what is predicted.
 
     Raises:
       ValueError: as `classifier_logits`.
@@ -100,11 +100,13 @@ def classifier_view(
     samples = classifier_logits(
         classifiers, inputs, num_classes=num_classes, classes=classes
     )
+    mean = mean_probabilities(samples)
     return View(
         jnp.asarray(is_available),
         jnp.asarray(is_labelled),
         labels=labels,
-        logits=mean_probabilities(samples),
+        logits=mean,
+        predictive=mean,
         samples=samples,
         features=features,
     )

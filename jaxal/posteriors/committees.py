@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal.metrics import classification_metrics
+from jaxal.metrics import metrics_of
 from jaxal.pools.mapping import map_rows
-from jaxal.posteriors.networks import deep_ensemble, mean_probabilities
+from jaxal.posteriors.networks import by_samples, deep_ensemble, mean_probabilities
 from jaxal.training.learner import FitInfo, supervised
 from jaxal.types import Learner, Model, Output, Pool, Posterior, Variables
 
@@ -35,8 +35,8 @@ def committee(members: Sequence[Member]) -> Posterior:
 
     A member is a `Model` with variables of its own, or a function that gives
     probabilities and has none: a rule, an older network, a physical model. Votes are
-    equal, and the prediction used for metrics is the mean of the probabilities; its
-    features are those of the first network.
+    equal, and the prediction is the mean of the probabilities; its features are those
+    of the first network.
 
     Args:
       members: networks, and functions from `[B, ...]` inputs to `[B, C]` probabilities
@@ -85,11 +85,11 @@ def committee(members: Sequence[Member]) -> Posterior:
         del key
         return every(variables, inputs)
 
-    def predict(variables: Any, inputs: Array) -> Output:
+    def network(variables: Any, inputs: Array) -> Output:
         output = every(variables, inputs)
         return Output(mean_probabilities(output.logits), output.features)
 
-    return Posterior(len(members), sample, predict)
+    return by_samples(len(members), sample, network)
 
 
 def committee_learner(
@@ -123,6 +123,7 @@ def committee_learner(
     _check_learners(posterior, learners)
     taught = [i for i, learner in enumerate(learners) if learner is not None]
     students = [learner for learner in learners if learner is not None]
+    task = next((s.task for s in students if s.task is not None), None)
     capacities = [s.capacity for s in students if s.capacity is not None]
 
     def each(fn: Callable[..., Any], key: Array, *trees: Any) -> tuple[Any, ...]:
@@ -165,16 +166,16 @@ def committee_learner(
 
     def evaluate(state: Any, inputs: Array, labels: Array) -> Any:
         logits = map_rows(
-            lambda rows: posterior.predict(state, rows).logits,
+            lambda rows: posterior.network(state, rows).logits,
             inputs,
             chunk_size=eval_chunk_size,
         )
-        return classification_metrics(logits, labels)
+        return metrics_of(task)(logits, labels)
 
     capacity = min(capacities) if capacities else None
     if any(student.start is None for student in students):
-        return Learner(init, fit, evaluate, capacity=capacity)
-    return Learner(init, fit, evaluate, start, advance, finish, capacity)
+        return Learner(init, fit, evaluate, capacity=capacity, task=task)
+    return Learner(init, fit, evaluate, start, advance, finish, capacity, task)
 
 
 def bootstrap_ensemble(
@@ -210,9 +211,8 @@ def bootstrap_ensemble(
       Learning Strategies Using Boosting and Bagging", ICML 1998.
     """
     learner = supervised(model, *args, members=members, bootstrap=True, **settings)
-    task = settings.get("task")
-    combine = mean_probabilities if task is None else task.combine
-    return Committee(learner, deep_ensemble(model, members, combine=combine))
+    posterior = deep_ensemble(model, members, combine=learner.task.combine)
+    return Committee(learner, posterior)
 
 
 def _answer(member: Member, variables: Variables, inputs: Array) -> Output:

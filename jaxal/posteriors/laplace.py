@@ -25,6 +25,23 @@ class LaplacePosterior(NamedTuple):
     )
 
 
+class KroneckerSums(NamedTuple):
+    """What curvature that is one product needs of the labelled rows: sums over them."""
+
+    probs: Array  # [C]
+    products: Array  # [C, C] of probabilities
+    squares: Array  # [D, D] of features
+    num_rows: Array  # []
+
+
+class KroneckerPosterior(NamedTuple):
+    """Covariance of last layers in the eigenvectors of both factors."""
+
+    left: Array  # [C, C]
+    right: Array  # [D, D]
+    root: Array  # [C, D] of the precision: one over the standard deviations
+
+
 def laplace_posterior(
     logits: Array,
     features: Array,
@@ -192,8 +209,9 @@ def laplace_draws(key: Array, posterior: LaplacePosterior, num_samples: int) -> 
       (5, 2, 3)
     """
     checks.check_key(key)
-    noise = jax.random.normal(key, (num_samples, posterior.factor.shape[1]))
-    draws = jnp.matmul(noise, posterior.factor.T, precision="highest")
+    factor = posterior.factor
+    noise = jax.random.normal(key, (num_samples, factor.shape[1]), factor.dtype)
+    draws = jnp.matmul(noise, factor.T, precision="highest")
     return posterior.shift[None] + draws.reshape(num_samples, *posterior.shift.shape)
 
 
@@ -262,20 +280,51 @@ def _kronecker_draws(
     prior_precision: float | Array,
     num_samples: int,
 ) -> Array:
+    sums = kronecker_sums(jax.nn.softmax(_float(logits)), features, is_labelled)
+    return draw_kronecker(key, kronecker_posterior(sums, prior_precision), num_samples)
+
+
+def kronecker_sums(probs: Array, features: Array, is_counted: Array) -> KroneckerSums:
+    """Returns sums over the rows that count; those of parts of a pool add up.
+
+    Args:
+      probs: `[N, C]` predictions.
+      features: `[N, D]`, what the last layer sees.
+      is_counted: `[N]` bool.
+    """
     product = functools.partial(jnp.matmul, precision="highest")
-    weights = is_labelled.astype(jnp.float32)[:, None]
-    probs = jax.nn.softmax(logits.astype(jnp.float32)) * weights
-    features = features.astype(jnp.float32) * weights
+    weights = is_counted.astype(probs.dtype)[:, None]
+    probs, features = probs * weights, _float(features) * weights
     # Masked rows are zeros, and p sums to one or to nothing.
-    count = jnp.maximum(weights.sum(), 1)
-    outputs = (jnp.diag(probs.sum(0)) - product(probs.T, probs)) / count
+    return KroneckerSums(
+        probs.sum(0),
+        product(probs.T, probs),
+        product(features.T, features),
+        weights.sum(),
+    )
+
+
+def kronecker_posterior(
+    sums: KroneckerSums, prior_precision: float | Array
+) -> KroneckerPosterior:
+    """Returns the posterior of `kronecker_draws`, from sums over labelled rows."""
+    count = jnp.maximum(sums.num_rows, 1)
+    outputs = (jnp.diag(sums.probs) - sums.products) / count
     left, u = linalg.eigh(outputs)
-    right, v = linalg.eigh(product(features.T, features))
+    right, v = linalg.eigh(sums.squares)
     curvature = jnp.maximum(left, 0)[:, None] * jnp.maximum(right, 0)[None]
-    noise = jax.random.normal(key, (num_samples, *curvature.shape))
+    return KroneckerPosterior(u, v, jnp.sqrt(curvature + prior_precision))
+
+
+def draw_kronecker(
+    key: Array, posterior: KroneckerPosterior, num_samples: int
+) -> Array:
+    """Draws last layers, `[S, C, D]` to be added to the fitted one."""
+    product = functools.partial(jnp.matmul, precision="highest")
+    u, v, root = posterior
+    noise = jax.random.normal(key, (num_samples, *root.shape), root.dtype)
     # The symmetric root: eigenvectors of equal eigenvalues are up to rounding.
-    scaled = product(product(u.T, noise), v)
-    scaled = scaled / jnp.sqrt(curvature + prior_precision)[None]
+    scaled = product(product(u.T, noise), v) / root[None]
     return product(product(u, scaled), v.T)
 
 
@@ -299,7 +348,8 @@ def laplace_logits(draws: Array, logits: Array, features: Array) -> Array:
     _check(logits, features)
     checks.check_rank("draws", draws, 3, "[S, C, D]", "Pass laplace_draws(...).")
     _check_fits(draws[0], logits, features)
-    return logits[None] + jnp.einsum("scd,bd->sbc", draws, features)
+    moved = jnp.einsum("scd,bd->sbc", draws, features.astype(draws.dtype))
+    return logits[None].astype(moved.dtype) + moved
 
 
 @jax.jit
@@ -307,12 +357,19 @@ def _fit(
     logits: Array, features: Array, is_labelled: Array, prior_precision: float | Array
 ) -> LaplacePosterior:
     num_classes, width = logits.shape[1], features.shape[1]
-    size = num_classes * width
     probs = jax.nn.softmax(logits.astype(jnp.float32))
     precision = softmax_curvature(probs, features, is_labelled)
-    root = linalg.cholesky(precision + prior_precision * jnp.eye(size))
-    factor = linalg.solve_lower(root, jnp.eye(size))
-    return LaplacePosterior(jnp.zeros((num_classes, width)), factor.T)
+    return full_posterior(precision, (num_classes, width), prior_precision)
+
+
+def full_posterior(
+    curvature: Array, shape: tuple[int, int], prior_precision: float | Array
+) -> LaplacePosterior:
+    """Returns the posterior of a layer `[C, D]` from its curvature `[C D, C D]`."""
+    identity = jnp.eye(curvature.shape[0], dtype=curvature.dtype)
+    root = linalg.cholesky(curvature + prior_precision * identity)
+    factor = linalg.solve_lower(root, identity)
+    return LaplacePosterior(jnp.zeros(shape, curvature.dtype), factor.T)
 
 
 @jax.jit
@@ -373,6 +430,10 @@ def _moments(
     covariances = jax.lax.map(covariance, features, batch_size=64)
     shift = jnp.matmul(features, posterior.shift.T, precision="highest")
     return logits.astype(jnp.float32) + shift, covariances
+
+
+def _float(values: Array) -> Array:
+    return values.astype(jnp.promote_types(values.dtype, jnp.float32))
 
 
 def _check(logits: Array, features: Array) -> None:

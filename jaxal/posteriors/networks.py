@@ -1,12 +1,83 @@
 """From a model to predictive samples: one network, dropout masks, or an ensemble."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal.types import Model, Output, Posterior, Variables
+from jaxal.types import Model, Output, Posterior, Variables, same_variables
+
+# Calls whose arguments and results are those of the jaxpr inside, one by one.
+_CALLS = {"pjit", "jit", "closed_call", "checkpoint", "custom_jvp_call"}
+_CALLS |= {"custom_vjp_call", "remat2"}
+
+
+def mean_probabilities(logits: Array) -> Array:
+    """Returns logits `[B, C]` of the mean of the probabilities of `[S, B, C]` logits.
+
+    Raises:
+      ValueError: there is one output, as in regression.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal.posteriors.networks import mean_probabilities
+      >>> two = jnp.log(jnp.array([[[0.5, 0.5]], [[1.0, 0.0]]]))
+      >>> jnp.exp(mean_probabilities(two)).round(2).tolist()
+      [[0.75, 0.25]]
+    """
+    if logits.shape[-1] == 1:
+        raise ValueError(
+            f"logits has shape {list(logits.shape)}: one output is no distribution "
+            "over classes. For regression pass combine=combine_gaussians."
+        )
+    log_probs = jax.nn.log_softmax(logits)
+    count = jnp.log(logits.shape[0]).astype(log_probs.dtype)
+    return jax.nn.logsumexp(log_probs, axis=0) - count
+
+
+def by_samples(
+    num_samples: int,
+    sample: Callable[[Array, Any, Array], Output],
+    network: Callable[[Any, Array], Output],
+    *,
+    combine: Callable[[Array], Array] = mean_probabilities,
+    fit: Callable[[Array, Any, Any], Any] = same_variables,
+    members: int | None = None,
+    is_joint: bool = False,
+) -> Posterior:
+    r"""Returns the posterior that predicts the mean of its samples.
+
+    Args:
+      num_samples: `S`.
+      sample: from `(key, state, inputs[B])` to logits `[S, B, C]`.
+      network: from `(state, inputs[B])` to logits and features, without chance.
+      combine: from `[S, B, C]` to the prediction `[B, C]`: the logarithm of
+        $\frac1S \sum_s p_s(y \mid x)$; for regression `combine_gaussians`.
+      fit: from `(key, variables, pool)` to the state.
+      members: leading axis of the variables, None where there is none.
+      is_joint: whether a sample needs all rows at once.
+
+    Returns:
+      A `Posterior`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal import Output
+      >>> from jaxal.posteriors.networks import by_samples
+      >>> def sample(key, state, inputs):
+      ...   return Output(jax.random.normal(key, [4, 1, 2]) * inputs[None])
+      >>> posterior = by_samples(4, sample, lambda state, inputs: Output(0 * inputs))
+      >>> posterior.predict(jax.random.key(0), {}, jnp.ones([3, 2])).logits.shape
+      (3, 2)
+    """
+
+    def predict(key: Array, state: Any, inputs: Array) -> Output:
+        output = sample(key, state, inputs)
+        return Output(combine(output.logits), output.features)
+
+    return Posterior(num_samples, sample, predict, network, fit, members, is_joint)
 
 
 def deterministic(model: Model) -> Posterior:
@@ -30,18 +101,26 @@ def deterministic(model: Model) -> Posterior:
       (1, 4, 3)
     """
 
-    def predict(variables: Variables, inputs: Array) -> Output:
+    def network(variables: Variables, inputs: Array) -> Output:
         return model.apply(variables, inputs)[0]
 
-    def sample(key: Array, variables: Variables, inputs: Array) -> Output:
+    def predict(key: Array, variables: Variables, inputs: Array) -> Output:
         del key
-        output = predict(variables, inputs)
+        return network(variables, inputs)
+
+    def sample(key: Array, variables: Variables, inputs: Array) -> Output:
+        output = predict(key, variables, inputs)
         return Output(output.logits[None], output.features)
 
-    return Posterior(1, sample, predict)
+    return Posterior(1, sample, predict, network)
 
 
-def mc_dropout(model: Model, num_samples: int = 20) -> Posterior:
+def mc_dropout(
+    model: Model,
+    num_samples: int = 20,
+    *,
+    combine: Callable[[Array], Array] = mean_probabilities,
+) -> Posterior:
     r"""Returns Monte Carlo dropout: the network under `S` random masks.
 
     $p(y \mid x) \approx \frac1S \sum_s p(y \mid x, \omega_s)$, where $\omega_s$ are the
@@ -53,12 +132,16 @@ def mc_dropout(model: Model, num_samples: int = 20) -> Posterior:
     Args:
       model: a network with dropout that a key switches on.
       num_samples: the number of masks `S`.
+      combine: from the masks' outputs `[S, B, C]` to the prediction `[B, C]`; for
+        regression `combine_gaussians`.
 
     Returns:
-      A `Posterior`; its `predict` is the network without dropout.
+      A `Posterior`; it predicts the mean over masks, as papers report, and its
+      `network` is the one without dropout.
 
     Raises:
-      ValueError: `num_samples` is not positive.
+      ValueError: `num_samples` is not positive; or, when it is asked for samples, the
+        network's outputs do not depend on a key: all masks would agree.
 
     Example:
       >>> from jaxal import mc_dropout
@@ -72,35 +155,20 @@ def mc_dropout(model: Model, num_samples: int = 20) -> Posterior:
     """
     if num_samples < 1:
         raise ValueError(f"num_samples is {num_samples}, expected at least 1 mask.")
-    single = deterministic(model)
 
     def sample(key: Array, variables: Variables, inputs: Array) -> Output:
         def one_row(key: Array, row: Array) -> Array:
             return model.apply(variables, row[None], key=key)[0].logits[0]
 
+        if num_samples > 1 and not _reads_key(one_row, key, inputs):
+            raise ValueError(_NO_DROPOUT.format(num_samples))
         # Rows are mapped inside a sample, all with its key: one mask for the pool.
         one_mask = jax.vmap(one_row, in_axes=(None, 0))
-        return Output(jax.vmap(one_mask, in_axes=(0, None))(_split(key), inputs))
+        keys = jax.random.split(key, num_samples)
+        return Output(jax.vmap(one_mask, in_axes=(0, None))(keys, inputs))
 
-    def _split(key: Array) -> Array:
-        return jax.random.split(key, num_samples)
-
-    return Posterior(num_samples, sample, single.predict)
-
-
-def mean_probabilities(logits: Array) -> Array:
-    """Returns logits `[B, C]` of the mean of the probabilities of `[S, B, C]` logits.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from jaxal.posteriors.networks import mean_probabilities
-      >>> two = jnp.log(jnp.array([[[0.5, 0.5]], [[1.0, 0.0]]]))
-      >>> jnp.exp(mean_probabilities(two)).round(2).tolist()
-      [[0.75, 0.25]]
-    """
-    log_probs = jax.nn.log_softmax(logits)
-    count = jnp.log(logits.shape[0]).astype(log_probs.dtype)
-    return jax.nn.logsumexp(log_probs, axis=0) - count
+    network = deterministic(model).network
+    return by_samples(num_samples, sample, network, combine=combine)
 
 
 def deep_ensemble(
@@ -111,7 +179,7 @@ def deep_ensemble(
 ) -> Posterior:
     r"""Returns an ensemble: `S` networks trained from different random weights.
 
-    The prediction used for metrics is the mean of the members' probabilities,
+    The prediction is the mean of the members' probabilities,
     $\frac1S \sum_s p_s(y \mid x)$; its features are those of the first member, so that
     they live in one space. Variables carry a leading axis of `members`, as
     `supervised(model, members=members)` trains them, in one vmapped program.
@@ -145,20 +213,105 @@ def deep_ensemble(
             "For a single network use deterministic(model)."
         )
 
-    def every(variables: Variables, inputs: Array) -> Output:
-        return jax.vmap(lambda v: model.apply(v, inputs)[0])(variables)
+    return drawn_parameters(model, members, combine=combine)
 
-    def predict(variables: Variables, inputs: Array) -> Output:
-        outputs = every(variables, inputs)
-        return Output(combine(outputs.logits), _first(outputs.features))
+
+def drawn_parameters(
+    model: Model,
+    num_samples: int,
+    *,
+    combine: Callable[[Array], Array] = mean_probabilities,
+) -> Posterior:
+    """Returns the posterior whose samples are parameters drawn elsewhere.
+
+    A learner's state is the model's variables with a leading axis of `S` draws, as a
+    Markov chain of BlackJAX or NumPyro makes them, thinned. Sample s is the network
+    of draw s, for every row; nothing is left to chance here.
+
+    Args:
+      model: the network that takes one draw.
+      num_samples: the number of draws, `S`.
+      combine: from the draws' outputs `[S, B, C]` to the prediction `[B, C]`; for
+        regression `combine_gaussians`.
+
+    Returns:
+      A `Posterior` whose prediction is the mean of the draws' probabilities; so is its
+      `network`, with the features of the first draw, so that they live in one space.
+
+    Raises:
+      ValueError: `num_samples` is not positive; or the variables have another axis.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal import drawn_parameters
+      >>> from jaxal.models import logistic_regression
+      >>> model, inputs = logistic_regression(2), jnp.ones([4, 3])
+      >>> draws = jax.vmap(lambda key: model.init(key, inputs))(
+      ...     jax.random.split(jax.random.key(0), 7))
+      >>> posterior = drawn_parameters(model, num_samples=7)
+      >>> posterior.sample(jax.random.key(1), draws, inputs).logits.shape
+      (7, 4, 2)
+    """
+    if num_samples < 1:
+        raise ValueError(f"num_samples is {num_samples}, expected at least 1 draw.")
+
+    def every(variables: Variables) -> Callable[[Array], Output]:
+        _check_draws(variables, num_samples)
+        return lambda inputs: jax.vmap(lambda v: model.apply(v, inputs)[0])(variables)
 
     def sample(key: Array, variables: Variables, inputs: Array) -> Output:
         del key
-        outputs = every(variables, inputs)
+        outputs = every(variables)(inputs)
         return Output(outputs.logits, _first(outputs.features))
 
-    return Posterior(members, sample, predict, members)
+    def network(variables: Variables, inputs: Array) -> Output:
+        outputs = every(variables)(inputs)
+        return Output(combine(outputs.logits), _first(outputs.features))
+
+    return by_samples(
+        num_samples, sample, network, combine=combine, members=num_samples
+    )
 
 
 def _first(features: Array | None) -> Array | None:
     return None if features is None else features[0]
+
+
+def _check_draws(variables: Variables, num_samples: int) -> None:
+    shapes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(variables)}
+    if shapes - {(num_samples,)}:
+        raise ValueError(
+            f"The leading axes of the variables are {sorted(shapes)}, expected "
+            f"{num_samples} networks in each. Train with as many members, or pass the "
+            "number of draws there are."
+        )
+
+
+_NO_DROPOUT = (
+    "The network's outputs do not depend on the key, so {} dropout masks would all "
+    "agree. Give it dropout that a key switches on, or ask deterministic(model), an "
+    "ensemble, or laplace(model) instead."
+)
+
+
+def _reads_key(fn: Callable[[Array, Array], Array], key: Array, inputs: Array) -> bool:
+    """Whether what `fn(key, row)` returns may depend on the key: from shapes alone."""
+    row = jax.ShapeDtypeStruct(inputs.shape[1:], inputs.dtype)
+    jaxpr = jax.make_jaxpr(fn)(jax.ShapeDtypeStruct((), key.dtype), row).jaxpr
+    return any(_reached(jaxpr, [True] + [False] * (len(jaxpr.invars) - 1)))
+
+
+def _reached(jaxpr: Any, is_marked: list[bool]) -> list[bool]:
+    """Which results may depend on the marked arguments; never less than do."""
+    pairs = zip(jaxpr.invars, is_marked, strict=True)
+    known = {id(var) for var, marked in pairs if marked}
+    for eqn in jaxpr.eqns:
+        hit = [id(var) in known for var in eqn.invars]
+        inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
+        if eqn.primitive.name in _CALLS and inner is not None:
+            found = _reached(getattr(inner, "jaxpr", inner), hit)
+        else:
+            found = [any(hit)] * len(eqn.outvars)
+        pairs = zip(eqn.outvars, found, strict=True)
+        known |= {id(var) for var, reached in pairs if reached}
+    return [id(var) in known for var in jaxpr.outvars]

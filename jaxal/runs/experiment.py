@@ -1,18 +1,18 @@
 """What a run is made of, whoever made it: the command line or a program."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jax import Array
 
-from jaxal.loop import ActiveLearner
+from jaxal.loop import ActiveLearner, LoopState
 from jaxal.metrics import Metrics
 from jaxal.runs.store import Record
 from jaxal.types import Pool
 
 Answer = Callable[[int, np.ndarray], np.ndarray]  # (round, rows [K]) -> labels [K]
-Validate = Callable[[Any], Metrics]  # of the learner's state, on the validation split
+Validate = Callable[[Array, LoopState], Metrics]  # (round's key, state trained in it)
 
 
 class Experiment(NamedTuple):

@@ -16,6 +16,9 @@ ADDED: Record = {
     "num_validation": 0,
     "image_size": None,
     "initial_rows": None,
+    "prior_precision": 1.0,
+    "temperature": "none",
+    "measure": "network",
 }
 """Settings that runs of earlier versions do not name, and what they amounted to."""
 _PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax", "orbax-checkpoint")

@@ -178,8 +178,8 @@ def _round(
         jax.block_until_ready(state.learner)
     with _timed(seconds, "evaluate"):
         display.phase("evaluate", index)
-        metrics = jax.device_get(loop.phases.evaluate(state))
-        held_out = _validated(experiment, state)
+        metrics = jax.device_get(loop.phases.evaluate(key, state))
+        held_out = _validated(experiment, key, state)
     selection = None
     if not is_last:
         state, selection = _choose(experiment, display, index, key, state, seconds)
@@ -198,6 +198,7 @@ def _round(
         "labels": num_labelled,
         **metrics._asdict(),
         **held_out,
+        "measured": loop.measured,
         "loss": fit.loss,
         "bought": bought,
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
@@ -229,16 +230,16 @@ def _choose(
         display.phase("select", index)
         try:
             return jax.block_until_ready(phases.decide(key, state, looked))
-        except FloatingPointError as error:
+        except (FloatingPointError, ValueError) as error:
             raise RunError(
                 f"Round {index} was stopped, no label was bought. {error}"
             ) from error
 
 
-def _validated(experiment: Experiment, state: LoopState) -> Record:
+def _validated(experiment: Experiment, key: Array, state: LoopState) -> Record:
     if experiment.validate is None:
         return {}
-    metrics = jax.device_get(experiment.validate(state.learner))
+    metrics = jax.device_get(experiment.validate(key, state))
     return {"validation": metrics._asdict()}
 
 

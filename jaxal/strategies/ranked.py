@@ -8,7 +8,15 @@ import jax
 from jax import Array
 
 from jaxal import scores
-from jaxal.readings import Reading, derived, features, logits, reading, samples
+from jaxal.readings import (
+    Reading,
+    derived,
+    features,
+    logits,
+    predictive,
+    reading,
+    samples,
+)
 from jaxal.registry import register
 from jaxal.selection import top_k
 from jaxal.types import Selection, Strategy, View, stateless
@@ -177,3 +185,42 @@ register(
     cost="O(N (C + D))",
     budget="many labels",
 )
+
+
+@register(
+    "mc_margin",
+    is_deterministic=True,
+    family="uncertainty, averaged",
+    cost="O(S N C)",
+    budget="many labels",
+)
+def mc_margin() -> Strategy:
+    """Returns the margin of the posterior's predictive distribution.
+
+    Of the mean over dropout masks, members or draws, where `margin` reads the one
+    network without chance.
+
+    Reference:
+      Gal, Islam and Ghahramani, "Deep Bayesian Active Learning with Image Data", ICML
+      2017. https://arxiv.org/abs/1703.02910
+    """
+    return by_score(scores.margin, predictive)
+
+
+@register(
+    "mc_entropy",
+    is_deterministic=True,
+    family="uncertainty, averaged",
+    cost="O(S N C)",
+    budget="many labels",
+)
+def mc_entropy() -> Strategy:
+    """Returns the entropy of the posterior's predictive distribution.
+
+    As `mc_margin`. With MC dropout this is `max entropy` of the paper.
+
+    Reference:
+      Gal, Islam and Ghahramani, "Deep Bayesian Active Learning with Image Data", ICML
+      2017. https://arxiv.org/abs/1703.02910
+    """
+    return by_score(scores.entropy, predictive)

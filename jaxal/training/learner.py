@@ -176,13 +176,13 @@ def supervised(
 
     def evaluate(variables: Variables, inputs: Array, labels: Array) -> Any:
         logits = map_rows(
-            lambda rows: posterior.predict(variables, rows).logits,
+            lambda rows: posterior.network(variables, rows).logits,
             inputs,
             chunk_size=eval_chunk_size,
         )
         return task.metrics(logits, labels)
 
-    return Learner(init, fit, evaluate, start, advance, finish, capacity)
+    return Learner(init, fit, evaluate, start, advance, finish, capacity, task)
 
 
 def _per_member(members: int | None, key: Array, fn: Callable, *args: Any) -> Any:

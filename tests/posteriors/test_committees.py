@@ -47,12 +47,12 @@ def test_members_answer_with_their_own_variables():
     variables = (first, {}, last)
     samples = posterior.sample(KEY, variables, inputs)
     for index, own in ((0, first), (2, last)):
-        expected = deterministic(network).predict(own, inputs).logits
+        expected = deterministic(network).network(own, inputs).logits
         np.testing.assert_allclose(samples.logits[index], expected, rtol=1e-6)
     np.testing.assert_array_equal(jnp.exp(samples.logits[1]), rule(inputs))
     np.testing.assert_array_equal(samples.features, inputs)
     mean = np.mean([jax.nn.softmax(logits) for logits in samples.logits], axis=0)
-    found = jnp.exp(posterior.predict(variables, inputs).logits)
+    found = jnp.exp(posterior.predict(KEY, variables, inputs).logits)
     np.testing.assert_allclose(found, mean, rtol=1e-5)
 
 
@@ -109,11 +109,11 @@ def test_committees_name_what_is_missing():
     with pytest.raises(ValueError, match="Nobody learns"):
         committee_learner(posterior, [None, None])
     with pytest.raises(ValueError, match="expected a tuple of 2"):
-        posterior.predict({"params": {}}, jnp.ones((1, 2)))
+        posterior.predict(KEY, {"params": {}}, jnp.ones((1, 2)))
     two = linear(2)
     odd = committee([two, rule])
     with pytest.raises(ValueError, match="same classes"):
-        odd.predict((two.init(KEY, jnp.ones((1, 2))), {}), jnp.ones((1, 2)))
+        odd.predict(KEY, (two.init(KEY, jnp.ones((1, 2))), {}), jnp.ones((1, 2)))
 
 
 def test_a_bootstrap_sample_is_drawn_from_the_labelled_rows_with_replacement():

@@ -50,7 +50,7 @@ def test_dropout_averages_to_the_network():
     inputs = jnp.ones([1, 6])
     variables = model.init(KEY, inputs)
     logits = posterior.sample(KEY, variables, inputs).logits
-    expected = posterior.predict(variables, inputs).logits
+    expected = posterior.network(variables, inputs).logits
     error = np.asarray(logits).std(0) / np.sqrt(4000)
     assert (np.abs(logits.mean(0) - expected) < 5 * error).all()
 
@@ -62,13 +62,13 @@ def test_ensemble_predicts_the_mean_of_its_probabilities():
     keys = jax.random.split(KEY, 4)
     variables = jax.vmap(lambda k: model.init(k, inputs))(keys)
     samples = posterior.sample(KEY, variables, inputs).logits
-    output = posterior.predict(variables, inputs)
+    output = posterior.predict(KEY, variables, inputs)
     mean = jax.nn.softmax(samples).mean(0)
     np.testing.assert_allclose(jax.nn.softmax(output.logits), mean, rtol=1e-5)
     np.testing.assert_allclose(output.features, inputs)
     for i in range(4):
         member = jax.tree.map(lambda x, i=i: x[i], variables)
-        expected = deterministic(model).predict(member, inputs).logits
+        expected = deterministic(model).network(member, inputs).logits
         np.testing.assert_allclose(samples[i], expected, rtol=1e-5)
 
 

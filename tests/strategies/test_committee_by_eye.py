@@ -73,29 +73,6 @@ CASES = [
         {0, 2},
     ),
     ("bait_regression", {}, look(features=LINES), {0, 2}),
-    # The labelled row says what there is to say along its own direction.
-    (
-        "laplace_bald",
-        {"num_samples": 100},
-        look(
-            [3], logits=UNSURE, features=jnp.array([[3.0, 0], [0, 3], [2, 0], [9, 0]])
-        ),
-        {1},
-    ),
-    (
-        "laplace_bald",
-        {"num_samples": 100, "structure": "full"},
-        look(
-            [3], logits=UNSURE, features=jnp.array([[3.0, 0], [0, 3], [2, 0], [9, 0]])
-        ),
-        {1},
-    ),
-    (
-        "laplace_batch_bald",
-        {"num_samples": 400, "bias": False},
-        look(logits=UNSURE, features=2 * LINES),
-        {(0, 2), (1, 2)},
-    ),
 ]
 
 

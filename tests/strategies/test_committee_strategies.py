@@ -192,48 +192,11 @@ def test_bait_is_forward_and_backward_selection(name, approximation):
         assert found == expected, seed
 
 
-@pytest.mark.parametrize(
-    ("structure", "precision"),
-    [
-        ("full", bayes.laplace_precision),
-        ("kronecker", committee.kronecker_precision),
-    ],
-)
-def test_laplace_bald_is_bald_of_the_gaussian_around_the_layer(structure, precision):
-    view, size = make_view(5), 20_000
-    logits = np.asarray(view.logits, np.float64)
-    inputs = np.concatenate([view.features, np.ones((NUM_ROWS, 1))], axis=1)
-    matrix = precision(logits, inputs, np.flatnonzero(view.is_labelled), 0.5)
-    rng = np.random.default_rng(0)
-    samples = committee.laplace_samples(rng, logits, inputs, matrix, size)
-    probs = bayes.softmax(samples)
-    mean = probs.mean(0)
-    inside = -(probs * np.log(np.maximum(probs, 1e-300))).sum(-1).mean(0)
-    worth = -(mean * np.log(mean)).sum(-1) - inside
-    settings = {"prior_precision": 0.5, "structure": structure}
-    found = strategy("laplace_bald", num_samples=size, **settings).select(KEY, view, 5)
-    assert found.indices[:3].tolist() == committee.best(worth, view.is_available, 3)
-    np.testing.assert_allclose(found.scores, worth[found.indices], atol=0.01)
-
-
-def test_laplace_batch_bald_picks_from_its_draws():
-    view = make_view(6)
-    plain = strategy("laplace_bald").select(KEY, view, 1)
-    jointly = strategy("laplace_batch_bald").select(KEY, view, 4)
-    # The first pick is that of BALD from the same draws; together nats only grow less.
-    assert jointly.indices[0] == plain.indices[0]
-    np.testing.assert_allclose(jointly.scores[0], plain.scores[0], atol=1e-5)
-    assert (np.diff(jointly.scores) < 1e-5).all()
-
-
 def test_numbers_of_rows_are_checked():
     for name, setting in (
         ("epig", "num_targets"),
         ("batch_bald", "num_candidates"),
-        ("laplace_bald", "num_samples"),
         ("expected_error_reduction", "num_candidates"),
     ):
         with pytest.raises(ValueError, match=f"{setting} is 0"):
             strategy(name, **{setting: 0})
-    with pytest.raises(ValueError, match="structure is 'diagonal'"):
-        strategy("laplace_bald", structure="diagonal")

@@ -1,0 +1,160 @@
+"""Where should posterior samples come from? Three strategies under five posteriors.
+
+    python experiments/posteriors.py
+
+A linear head on the 64 pixels of scikit-learn's digits, 900 rows to buy from, buys 10
+labels a round for 8 rounds, from 20 random ones. Strategies bald, epig and batch_bald;
+samples are 20 dropout masks (rate 0.2), 5 members of an ensemble or of a bootstrap
+ensemble, or 20 last layers drawn from a Laplace posterior (Kronecker and full).
+Accuracy is that of the network without chance (of ensembles the mean of the members)
+on 597 other rows, averaged over the rounds after the first purchase; the table gives
+it as a difference to random in percentage points, paired by seed, with a 95 % Student
+interval.
+
+What came out: RESULT
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from sklearn.datasets import load_digits
+
+from jaxal import (
+    ActiveLearner,
+    Committee,
+    Model,
+    Output,
+    active_learner,
+    array_oracle,
+    bootstrap_ensemble,
+    deep_ensemble,
+    laplace,
+    make_pool,
+    mc_dropout,
+    mean_interval,
+    paired_difference,
+    pool_mesh,
+    strategy,
+    supervised,
+)
+from jaxal.training.optimizers import adamw
+
+STRATEGIES = ("bald", "epig", "batch_bald")
+NUM_POOL, INITIAL, QUERY_SIZE, ROUNDS, SEEDS, RATE = 900, 20, 10, 8, 10, 0.2
+
+
+def head() -> Model:
+    """A linear classifier of ten classes with dropout on its inputs."""
+
+    def init(key: Array, inputs: Array) -> dict:
+        kernel = 0.01 * jax.random.normal(key, (inputs.shape[-1], 10))
+        return {"params": {"kernel": kernel, "bias": jnp.zeros(10)}}
+
+    def apply(variables, inputs, *, key=None, train=False):
+        features, params = inputs, variables["params"]
+        if key is not None:
+            kept = jax.random.bernoulli(key, 1 - RATE, features.shape)
+            features = jnp.where(kept, features / (1 - RATE), 0)
+        logits = features @ params["kernel"] + params["bias"][None]
+        return Output(logits, inputs), variables
+
+    return Model(init, apply)
+
+
+def committees() -> dict[str, Committee]:
+    """Learner and posterior by name; all heads are trained alike."""
+    model, rule = head(), adamw(0.02, weight_decay=1e-2)
+    most = INITIAL + QUERY_SIZE * (ROUNDS + 1)
+    settings = {"epochs": 1, "min_steps": 200, "capacity": most}
+    single = supervised(model, rule, **settings)
+    several = supervised(model, rule, members=5, **settings)
+    return {
+        "dropout": Committee(single, mc_dropout(model, 20)),
+        "ensemble": Committee(several, deep_ensemble(model, 5)),
+        "bootstrap": bootstrap_ensemble(model, rule, members=5, **settings),
+        "laplace": Committee(single, laplace(model, num_samples=20)),
+        "laplace_full": Committee(single, laplace(model, "full", num_samples=20)),
+    }
+
+
+def rows() -> tuple[Array, Array, Array, Array]:
+    """Inputs and labels of the pool and of the test set, centred by the pool."""
+    images, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(labels))
+    images, labels = images[order].astype(np.float32), labels[order]
+    pool, test = images[:NUM_POOL], images[NUM_POOL:1497]
+    centre, scale = pool.mean(0), pool.std()
+    scaled = ((x - centre) / scale for x in (pool, test))
+    return *map(jnp.asarray, scaled), *np.split(labels[:1497], [NUM_POOL])
+
+
+def curves(name: str, parts: Committee, num_seeds: int) -> np.ndarray:
+    """Returns accuracies `[seeds, rounds]` after the initial set: one program."""
+    inputs, held_out, labels, truth = rows()
+    loop: ActiveLearner = active_learner(
+        None,
+        parts.learner,
+        strategy(name),
+        array_oracle(labels),
+        batch_size=QUERY_SIZE,
+        posterior=parts.posterior,
+        test=(held_out, jnp.asarray(truth)),
+        measure="network",
+    )
+    pool = make_pool(inputs, mesh=pool_mesh(jax.devices()[:1]))
+    keys = jax.random.split(jax.random.key(0), num_seeds)
+
+    @jax.jit
+    @jax.vmap
+    def run(key: Array) -> Array:
+        state = loop.init(key, pool, initial=INITIAL)
+        steps = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(ROUNDS + 1))
+        _, infos = jax.lax.scan(lambda s, k: loop.step(k, s), state, steps)
+        return infos.metrics.accuracy
+
+    return np.asarray(run(keys))[:, 1:]
+
+
+def difference(values: np.ndarray, baseline: np.ndarray) -> str:
+    test = paired_difference(100 * values.mean(1), 100 * baseline.mean(1))
+    text = f"{test.mean:+.1f} ({test.low:+.1f} to {test.high:+.1f})"
+    return f"**{text}**" if test.low > 0 or test.high < 0 else text
+
+
+def timed(fn: Callable[[], np.ndarray], name: str) -> np.ndarray:
+    begin = time.perf_counter()
+    found = fn()
+    print(f"{name}: {time.perf_counter() - begin:.0f} s", flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--strategies", nargs="+", default=STRATEGIES)
+    args = parser.parse_args()
+    kinds = committees()
+    random = timed(lambda: curves("random", kinds["dropout"], args.seeds), "random")
+    mean, low, high = (100 * x for x in mean_interval(random.mean(1)))
+    lines = [f"random: {mean:.1f} ({low:.1f} to {high:.1f}) %", ""]
+    lines += ["| posterior | " + " | ".join(args.strategies) + " |"]
+    lines += ["|---|" + "---|" * len(args.strategies)]
+    for kind, parts in kinds.items():
+        found = [
+            timed(lambda n=n, p=parts: curves(n, p, args.seeds), f"{kind} {n}")
+            for n in args.strategies
+        ]
+        cells = [difference(values, random) for values in found]
+        lines.append(f"| {kind} | " + " | ".join(cells) + " |")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
