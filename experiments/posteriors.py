@@ -25,7 +25,6 @@ from jax import Array
 from sklearn.datasets import load_digits
 
 from jaxal import (
-    ActiveLearner,
     Committee,
     Model,
     Output,
@@ -94,9 +93,9 @@ def rows() -> tuple[Array, Array, Array, Array]:
 
 
 def curves(name: str, parts: Committee, num_seeds: int) -> np.ndarray:
-    """Returns accuracies `[seeds, rounds]` after the initial set: one program."""
+    """Returns accuracies `[seeds, rounds]` after the initial set."""
     inputs, held_out, labels, truth = rows()
-    loop: ActiveLearner = active_learner(
+    loop = active_learner(
         None,
         parts.learner,
         strategy(name),
@@ -107,17 +106,14 @@ def curves(name: str, parts: Committee, num_seeds: int) -> np.ndarray:
         measure="network",
     )
     pool = make_pool(inputs, mesh=pool_mesh(jax.devices()[:1]))
-    keys = jax.random.split(jax.random.key(0), num_seeds)
-
-    @jax.jit
-    @jax.vmap
-    def run(key: Array) -> Array:
+    found = []
+    for seed in range(num_seeds):
+        key = jax.random.key(seed)
         state = loop.init(key, pool, initial=INITIAL)
-        steps = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(ROUNDS + 1))
-        _, infos = jax.lax.scan(lambda s, k: loop.step(k, s), state, steps)
-        return infos.metrics.accuracy
-
-    return np.asarray(run(keys))[:, 1:]
+        for index in range(ROUNDS + 1):
+            state, info = loop.step(jax.random.fold_in(key, index), state)
+            found.append(info.metrics.accuracy)
+    return np.array(found).reshape(num_seeds, -1)[:, 1:]
 
 
 def difference(values: np.ndarray, baseline: np.ndarray) -> str:

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxal.posteriors.laplace import full_precision
 from jaxal.posteriors.networks import by_samples, mean_probabilities
-from jaxal.training.learner import cross_entropy
 from jaxal.types import Learner, Output, Pool, Posterior
 
 _COLDEST, _HOTTEST, _GRID, _STEPS = 0.05, 20.0, 25, 30
@@ -107,9 +107,13 @@ def fit_temperature(logits: Array, labels: Array, weights: Array) -> Array:
       0.693 0.693
     """
 
+    logits = full_precision(logits)
+    weights = weights.astype(logits.dtype)
+
     def loss(log_t: Array) -> Array:
-        losses = cross_entropy(mean_probabilities(logits / jnp.exp(log_t)), labels)
-        return jnp.where(weights > 0, weights * losses, 0).sum()
+        logs = mean_probabilities(logits / jnp.exp(log_t))
+        said = jnp.take_along_axis(logs, labels[:, None], axis=-1)[:, 0]
+        return -jnp.where(weights > 0, weights * said, 0).sum()
 
     ends = math.log(_COLDEST), math.log(_HOTTEST)
     grid = jnp.linspace(*ends, _GRID, dtype=logits.dtype)

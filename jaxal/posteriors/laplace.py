@@ -280,7 +280,7 @@ def _kronecker_draws(
     prior_precision: float | Array,
     num_samples: int,
 ) -> Array:
-    sums = kronecker_sums(jax.nn.softmax(_float(logits)), features, is_labelled)
+    sums = kronecker_sums(jax.nn.softmax(full_precision(logits)), features, is_labelled)
     return draw_kronecker(key, kronecker_posterior(sums, prior_precision), num_samples)
 
 
@@ -294,7 +294,7 @@ def kronecker_sums(probs: Array, features: Array, is_counted: Array) -> Kronecke
     """
     product = functools.partial(jnp.matmul, precision="highest")
     weights = is_counted.astype(probs.dtype)[:, None]
-    probs, features = probs * weights, _float(features) * weights
+    probs, features = probs * weights, full_precision(features) * weights
     # Masked rows are zeros, and p sums to one or to nothing.
     return KroneckerSums(
         probs.sum(0),
@@ -348,8 +348,9 @@ def laplace_logits(draws: Array, logits: Array, features: Array) -> Array:
     _check(logits, features)
     checks.check_rank("draws", draws, 3, "[S, C, D]", "Pass laplace_draws(...).")
     _check_fits(draws[0], logits, features)
-    moved = jnp.einsum("scd,bd->sbc", draws, features.astype(draws.dtype))
-    return logits[None].astype(moved.dtype) + moved
+    logits, features = full_precision(logits), full_precision(features)
+    moved = jnp.einsum("scd,bd->sbc", draws.astype(features.dtype), features)
+    return logits[None] + moved.astype(logits.dtype)
 
 
 @jax.jit
@@ -432,8 +433,10 @@ def _moments(
     return logits.astype(jnp.float32) + shift, covariances
 
 
-def _float(values: Array) -> Array:
-    return values.astype(jnp.promote_types(values.dtype, jnp.float32))
+def full_precision(values: Array) -> Array:
+    """Returns floating numbers as they are, of half precision as float32."""
+    is_half = jnp.finfo(values.dtype).bits < 32
+    return values.astype(jnp.float32) if is_half else values
 
 
 def _check(logits: Array, features: Array) -> None:

@@ -11,6 +11,7 @@ from jaxal.curvature import softmax_curvature
 from jaxal.posteriors.laplace import (
     draw_kronecker,
     full_posterior,
+    full_precision,
     kronecker_posterior,
     kronecker_sums,
     laplace_draws,
@@ -131,7 +132,7 @@ def sum_over_labelled(fn: Callable[[Array, Array], Any], is_labelled: Array) -> 
         start = jnp.minimum(index * chunk, num_rows - chunk)
         rows = jax.lax.dynamic_slice_in_dim(order, start, chunk)
         # The last chunk overlaps the one before it: those rows were counted.
-        is_new = start + jnp.arange(chunk) >= index * chunk
+        is_new = start + jnp.arange(chunk, dtype=jnp.int32) >= index * chunk
         return fn(rows, is_new & is_labelled[rows])
 
     def add(index: Array, total: Any) -> Any:
@@ -140,7 +141,7 @@ def sum_over_labelled(fn: Callable[[Array, Array], Any], is_labelled: Array) -> 
     shapes = jax.eval_shape(part, jnp.int32(0))
     empty = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     num_chunks = -(-is_labelled.sum(dtype=jnp.int32) // chunk)
-    return jax.lax.fori_loop(0, num_chunks, add, empty)
+    return jax.lax.fori_loop(jnp.int32(0), num_chunks, add, empty)
 
 
 class _Parts(NamedTuple):
@@ -174,8 +175,7 @@ def _outputs(output: Output, bias: bool) -> tuple[Array, Array, Output]:
             "laplace is for classification, and the model has one output. For "
             "regression use an ensemble or mc_dropout."
         )
-    dtype = jnp.promote_types(features.dtype, jnp.float32)
-    logits, features = logits.astype(dtype), features.astype(dtype)
+    logits, features = full_precision(logits), full_precision(features)
     if bias:
         ones = jnp.ones_like(features[:, :1])
         features = jnp.concatenate([features, ones], axis=-1)
