@@ -1,42 +1,56 @@
 """A user's Flax linen module, made into a `Model`."""
 
-import inspect
-from collections.abc import Callable
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.errors
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jax import Array
 
+from jaxal.models.calling import (
+    Calling,
+    Flags,
+    flags_among,
+    hand_made_dropout,
+    read_call,
+    replace_argument,
+)
+from jaxal.models.features import Call, Features, Watch, is_dense, make_reader
 from jaxal.types import Model, Output, Variables
 
-# How people spell it, and whether True means training.
-TRAIN_FLAGS = {
-    "train": True,
-    "training": True,
-    "is_training": True,
-    "deterministic": False,
-    "inference": False,
-}
 
-
-def from_linen(module: nn.Module) -> Model:
+def from_linen(
+    module: nn.Module,
+    *,
+    features: Features | None = None,
+    keywords: bool | None = None,
+    flags: Flags | None = None,
+) -> Model:
     """Makes a `Model` of a linen module.
 
-    The module is called as `module(x)`, or with the flag its `__call__` names: `train`,
-    `training`, `is_training`, `deterministic` or `inference`. BatchNorm and Dropout
-    may hang on that one flag: whether `nn.Dropout` is on follows the key alone, so
-    MC dropout (a key and `train=False`) leaves BatchNorm at its running averages.
-    The same key draws the same mask.
+    The module is called as `module(x)`, or as `module(**x)` where `x` is a dict of what
+    its `__call__` takes, with the flag that its `__call__` or else its fields name:
+    `train`, `training`, `is_train`, `is_training`, `deterministic`, `inference` or
+    `use_running_average`. BatchNorm and Dropout may hang on that one flag: whether
+    `nn.Dropout` and the dropout of attention are on follows the key alone, so MC
+    dropout (a key and `train=False`) leaves BatchNorm at its running averages. The same
+    key draws the same mask.
 
-    The module returns logits, or `(logits, features)`, or an `Output`. When it
-    returns logits alone, the features are the inputs of the last `nn.Dense` called,
-    and None when there is no such layer.
+    The module returns logits, `(logits, features)`, or anything that has "logits". When
+    it returns no features, they are the inputs of the dense layer whose output the
+    logits are (cast, if they are), and None when they are no such layer's output.
 
     Args:
       module: maps inputs `[B, ...]` to logits `[B, C]`.
+      features: the path of the layer whose output is the features, such as
+        "encoder/Dense_0"; or a function of every layer's `inputs` and `output` by path.
+      keywords: whether a dict of inputs is passed as keyword arguments; None: where
+        `__call__` has parameters of those names.
+      flags: from whether the module is in training to keyword arguments of its call,
+        such as `lambda train: {"mode": "fit" if train else "ask"}`.
 
     Returns:
       The model. Its variables are a plain dict of the module's collections.
@@ -58,43 +72,99 @@ def from_linen(module: nn.Module) -> Model:
             f"module is {type(module).__name__}, expected a flax.linen module. Use "
             "from_nnx for a flax.nnx module, or write Model(init, apply) by hand."
         )
-    name = _flag_name(module)
+    calling, fields = _read(module, keywords, flags)
+    read = make_reader(features)
 
-    def flag(train: bool) -> dict[str, Any]:
-        return {} if name is None else {name: train == TRAIN_FLAGS[name]}
+    # Compiled, an initialisation drops the forward pass, which takes long to compile.
+    @jax.jit
+    def init(key: Array, inputs: Any) -> Variables:
+        args, kwargs = calling.arguments(inputs, training=False)
+        with nn.intercept_methods(_Switch(dropout=False, train=False)):
+            return module.clone(**fields(False)).init(key, *args, **kwargs)
 
-    def init(key: Array, inputs: Array) -> Variables:
-        shapes = jax.ShapeDtypeStruct(inputs.shape, inputs.dtype)
-        with nn.intercept_methods(_Calls(dropout=False)):
-            try:  # without the forward pass, which takes long to compile
-                return module.lazy_init(key, shapes, **flag(False))
-            except flax.errors.LazyInitError:  # parameters that depend on the inputs
-                return module.init(key, inputs, **flag(False))
+    def call(
+        variables: Variables, inputs: Any, key: Array | None, train: bool, flag: bool
+    ) -> tuple[Any, Watch, Variables]:
+        args, kwargs = calling.arguments(inputs, flag)
+        watch = Watch(everything=features is not None)
+        carried = [name for name in variables if name != "params"] if train else []
+        with nn.intercept_methods(_Switch(key is not None, train, watch)):
+            result, updates = module.clone(**fields(flag)).apply(
+                variables, *args, **kwargs, rngs=_streams(key), mutable=carried
+            )
+        return result, watch, _carried(variables, updates)
+
+    def draws_by_hand(variables: Variables, inputs: Any) -> bool:
+        """Whether the flag switches more dropout than that of layers we know."""
+        if not calling.flags(True) and not fields(True):
+            return False
+        try:  # all that we know is off without a key
+            jax.eval_shape(lambda: call(variables, inputs, None, True, True)[0])
+        except flax.errors.InvalidRngError:
+            return True
+        return False
 
     def apply(
         variables: Variables,
-        inputs: Array,
+        inputs: Any,
         *,
         key: Array | None = None,
         train: bool = False,
     ) -> tuple[Output, Variables]:
-        carried = [name for name in variables if name != "params"] if train else []
-        calls = _Calls(dropout=key is not None)
-        with nn.intercept_methods(calls):
-            result, updates = module.apply(
-                variables, inputs, **flag(train), rngs=key, mutable=carried
-            )
-        return as_output(result, calls.head_inputs), {**variables, **updates}
+        by_hand = key is not None and not train and draws_by_hand(variables, inputs)
+
+        def run(inputs: Any) -> tuple[Any, Watch, Variables]:
+            return call(variables, inputs, key, train, train or by_hand)
+
+        try:
+            result, watch, after = run(inputs)
+        except flax.errors.ModifyScopeVariableError as error:
+            if not by_hand:
+                raise
+            raise hand_made_dropout() from error
+        return read(result, watch, lambda again: run(again)[:2], inputs), after
 
     return Model(init, apply)
 
 
-class _Calls:
-    """Watches a module's calls: switches dropout, remembers what the head saw."""
+def _read(
+    module: nn.Module, keywords: bool | None, flags: Flags | None
+) -> tuple[Calling, Flags]:
+    """How a module is called, and what is told of training through its fields."""
+    calling = read_call(type(module), keywords, flags)
+    if flags is not None or calling.flags(True):
+        return calling, lambda training: {}
+    return calling, flags_among(frozenset(f.name for f in dataclasses.fields(module)))
 
-    def __init__(self, dropout: bool) -> None:
+
+def _streams(key: Array | None) -> dict[str, Array] | None:
+    # Streams by other names than dropout take from params.
+    return (
+        None if key is None else {"dropout": key, "params": jax.random.fold_in(key, 1)}
+    )
+
+
+def _carried(variables: Variables, updates: Variables) -> Variables:
+    """Updated collections; those that grow (losses that were sown) are left alone."""
+    kept = {
+        name: update
+        for name, update in updates.items()
+        if _structure(update) == _structure(variables[name])
+    }
+    return {**variables, **kept}
+
+
+def _structure(tree: Any) -> Any:
+    return jax.tree.structure(tree)
+
+
+class _Switch:
+    """Intercepts a module's calls: switches its layers, remembers what they saw."""
+
+    def __init__(self, dropout: bool, train: bool, watch: Watch | None = None) -> None:
         self.dropout = dropout
-        self.head_inputs: Array | None = None
+        self.train = train
+        self.watch = watch
 
     def __call__(
         self,
@@ -105,45 +175,34 @@ class _Calls:
     ) -> Any:
         if context.method_name != "__call__":
             return next_fun(*args, **kwargs)
-        if isinstance(context.module, nn.Dense):
-            self.head_inputs = args[0] if args else kwargs["inputs"]
-        if isinstance(context.module, nn.Dropout):
-            return self._drop(next_fun, context.module, *args, **kwargs)
-        return next_fun(*args, **kwargs)
+        layer = context.module
+        first = next(iter([*args, *kwargs.values()]), None)
+        setting = self._setting(layer)
+        if setting is None:
+            output = next_fun(*args, **kwargs)
+        else:
+            replaced = replace_argument(context.orig_method, *setting, args, kwargs)
+            args, kwargs = replaced or (args, kwargs)
+            with _set(layer, setting[0], None if replaced else setting[1]):
+                output = next_fun(*args, **kwargs)
+        if self.watch is not None:
+            self.watch.record(layer.path, is_dense(layer), Call(first, output))
+        return output
 
-    def _drop(
-        self,
-        next_fun: Callable[..., Array],
-        module: nn.Dropout,
-        inputs: Array,
-        deterministic: bool | None = None,
-        rng: Array | None = None,
-    ) -> Any:
-        del deterministic  # the caller's key decides
-        if not self.dropout:
-            return inputs
-        rng = module.make_rng(module.rng_collection) if rng is None else rng
-        if module.deterministic:  # `nn.Dropout(rate, deterministic=not train)`
-            switched_on = module.clone(parent=None, deterministic=False)
-            return switched_on.apply({}, inputs, rng=rng)
-        # flax refuses the argument where the constructor had it already.
-        is_open = module.deterministic is None
-        return next_fun(
-            inputs, **({"deterministic": False} if is_open else {}), rng=rng
-        )
+    def _setting(self, layer: nn.Module) -> tuple[str, bool] | None:
+        if isinstance(layer, nn.Dropout | nn.MultiHeadDotProductAttention):
+            return "deterministic", not self.dropout
+        if isinstance(layer, nn.BatchNorm) and not self.train:
+            return "use_running_average", True
+        return None
 
 
-def _flag_name(module: nn.Module) -> str | None:
-    """The training flag `__call__` takes, if any."""
-    parameters = inspect.signature(type(module).__call__).parameters
-    return next((name for name in TRAIN_FLAGS if name in parameters), None)
-
-
-def as_output(result: Any, head_inputs: Array | None) -> Output:
-    """Completes what a module returned, see `from_linen`."""
-    if isinstance(result, Output):
-        return result
-    if isinstance(result, tuple):
-        return Output(*result)
-    has_rows = head_inputs is not None and jnp.ndim(head_inputs) == 2
-    return Output(result, head_inputs if has_rows else None)
+@contextlib.contextmanager
+def _set(layer: nn.Module, name: str, value: bool | None) -> Iterator[None]:
+    """Sets a field for the time of a call: the layer is this call's own copy."""
+    before = getattr(layer, name)
+    object.__setattr__(layer, name, value)
+    try:
+        yield
+    finally:
+        object.__setattr__(layer, name, before)

@@ -1,7 +1,7 @@
 """A user's Flax nnx module, made into a `Model`."""
 
+import operator
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -9,28 +9,39 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from jaxal.models.linen import as_output
+from jaxal.models.calling import Flags, hand_made_dropout, read_call
+from jaxal.models.features import Features, Watch, make_reader
+from jaxal.models.nnx_layers import Seen, switched
 from jaxal.types import Model, Output, Variables
 
 
-def from_nnx(module: nnx.Module | Callable[[nnx.Rngs], nnx.Module]) -> Model:
+def from_nnx(
+    module: nnx.Module | Callable[[nnx.Rngs], nnx.Module],
+    *,
+    features: Features | None = None,
+    keywords: bool | None = None,
+    flags: Flags | None = None,
+) -> Model:
     """Makes a `Model` of an nnx module.
 
     A factory such as `lambda rngs: Net(rngs=rngs)` gives new parameters for every key.
     A module gives a model that always starts at that module's own values (a pretrained
     network), whatever the key.
 
-    The module is called as `module(x)`. Whether its `nnx.Dropout` layers are on follows
-    the key alone, whether `nnx.BatchNorm` uses batch statistics follows `train`, so MC
-    dropout (a key and `train=False`) leaves BatchNorm at its running averages.
-
-    The module returns logits, or `(logits, features)`, or an `Output`. When it returns
-    logits alone, the features are the inputs of the last `nnx.Linear` called, and None
-    when there is no such layer.
+    Whether dropout is on (attributes called `deterministic`, those of `nnx.Dropout` and
+    attention among them) follows the key alone, whether `nnx.BatchNorm` uses batch
+    statistics follows `train`, so MC dropout (a key and `train=False`) leaves BatchNorm
+    at its running averages. How the module is called and told of training, and where
+    logits and features are found, is as in `from_linen`.
 
     Args:
       module: a factory from `nnx.Rngs` to a module, or a module; it maps inputs
         `[B, ...]` to logits `[B, C]`.
+      features: the path of the layer whose output is the features, such as
+        "layers/0"; or a function of every layer's `inputs` and `output` by path.
+      keywords: whether a dict of inputs is passed as keyword arguments; None: where
+        `__call__` has parameters of those names.
+      flags: from whether the module is in training to keyword arguments of its call.
 
     Returns:
       The model. Its variables are a plain dict: "params", and "state" for everything
@@ -55,31 +66,67 @@ def from_nnx(module: nnx.Module | Callable[[nnx.Rngs], nnx.Module]) -> Model:
         )
     make = (lambda rngs: module) if isinstance(module, nnx.Module) else module
     # Shapes only: what the parts are called and how they fit together.
-    graph, params, streams, state = _split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
+    abstract = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
+    graph, params, streams, state = _split(abstract)
+    calling = read_call(type(abstract), keywords, flags)
+    read = make_reader(features)
 
-    def init(key: Array, inputs: Array) -> Variables:
+    def init(key: Array, inputs: Any) -> Variables:
         del inputs  # an nnx module knows its shapes
         _, params, _, state = _split(make(nnx.Rngs(key)))
         return {"params": _to_dict(params), "state": _to_dict(state)}
 
-    def apply(
-        variables: Variables,
-        inputs: Array,
-        *,
-        key: Array | None = None,
-        train: bool = False,
-    ) -> tuple[Output, Variables]:
+    def call(
+        variables: Variables, inputs: Any, key: Array | None, train: bool, flag: bool
+    ) -> tuple[Any, Seen, nnx.Module]:
         net = nnx.merge(
             graph,
             _from_dict(params, variables["params"]),
             _seeded(streams, key),
             _from_dict(state, variables["state"]),
         )
-        _set_mode(net, dropout=key is not None, train=train)
-        output = _call(net, inputs)
-        if not train:
-            return output, variables
-        return output, {**variables, "state": _to_dict(_split(net)[3])}
+        seen = Seen(Watch(everything=features is not None))
+        args, kwargs = calling.arguments(inputs, flag)
+        with switched(net, seen, dropout=key is not None, train=train):
+            return net(*args, **kwargs), seen, net
+
+    def draws_by_hand(variables: Variables, inputs: Any) -> bool:
+        """Whether the flag switches more dropout than that of layers we know."""
+
+        def count(flag: bool) -> int:
+            draws = 0
+
+            def trace() -> None:  # all that we know is off without a key
+                nonlocal draws
+                draws = call(variables, inputs, None, True, flag)[1].draws
+
+            jax.eval_shape(trace)
+            return draws
+
+        return bool(calling.flags(True)) and count(True) > count(False)
+
+    def apply(
+        variables: Variables,
+        inputs: Any,
+        *,
+        key: Array | None = None,
+        train: bool = False,
+    ) -> tuple[Output, Variables]:
+        by_hand = key is not None and not train and draws_by_hand(variables, inputs)
+
+        def run(inputs: Any) -> tuple[Any, Seen, nnx.Module]:
+            return call(variables, inputs, key, train, train or by_hand)
+
+        def again(inputs: Any) -> tuple[Any, Watch]:
+            result, seen, _ = run(inputs)
+            return result, seen.watch
+
+        result, seen, net = run(inputs)
+        after = _to_dict(_split(net)[3], like=state)
+        if by_hand and not _is_same(after, variables["state"]):
+            raise hand_made_dropout()
+        output = read(result, seen.watch, again, inputs)
+        return output, {**variables, "state": after} if train else variables
 
     return Model(init, apply)
 
@@ -90,46 +137,14 @@ def _split(net: nnx.Module) -> tuple[Any, Any, Any, Any]:
     return parts
 
 
-def _set_mode(net: nnx.Module, dropout: bool, train: bool) -> None:
-    net.set_attributes(
-        deterministic=not train, use_running_average=not train, raise_if_not_found=False
-    )
-    net.set_attributes(nnx.Dropout, deterministic=not dropout, raise_if_not_found=False)
-
-
-_HEAD_INPUTS: ContextVar[list[Array]] = ContextVar("head_inputs")
-
-
-class _WatchedLinear(nnx.Linear):
-    """A linear layer that leaves its inputs where `_call` finds them."""
-
-    def __call__(self, inputs: Array, *args: Any, **kwargs: Any) -> Array:
-        _HEAD_INPUTS.get().append(inputs)
-        return super().__call__(inputs, *args, **kwargs)
-
-
-def _call(net: nnx.Module, inputs: Array) -> Output:
-    # nnx has no interceptors; `net` is a copy nobody else holds, so its layers may
-    # change class for this one call.
-    for _, layer in nnx.iter_graph(net):
-        if type(layer) is nnx.Linear:
-            layer.__class__ = _WatchedLinear
-    seen: list[Array] = []
-    token = _HEAD_INPUTS.set(seen)
-    try:
-        result = net(inputs)
-    finally:
-        _HEAD_INPUTS.reset(token)
-    return as_output(result, seen[-1] if seen else None)
-
-
 def _seeded(streams: Any, key: Array | None) -> Any:
     """Random streams that start from `key`, a different place for each stream."""
     start = jax.random.key(0) if key is None else key
 
     def restarted(number: int, leaf: Any) -> Array:
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.random.fold_in(start, number)
+            fresh = jax.random.fold_in(start, number)
+            return jax.random.split(fresh, leaf.shape) if leaf.shape else fresh
         return jnp.zeros(leaf.shape, leaf.dtype)
 
     leaves, treedef = jax.tree.flatten(streams)
@@ -137,16 +152,27 @@ def _seeded(streams: Any, key: Array | None) -> Any:
     return jax.tree.unflatten(treedef, fresh)
 
 
-def _to_dict(state: Any) -> dict[str, Any]:
-    """Nested dicts of arrays; the positions in lists become strings."""
+def _to_dict(state: Any, like: Any = None) -> dict[str, Any]:
+    """Nested dicts of arrays; the positions in lists become strings.
+
+    Where `like` is given, only what it has too: not what the module has sown since.
+    """
+    known = dict(nnx.to_flat_state(state if like is None else like))
     tree: dict[str, Any] = {}
     for path, variable in nnx.to_flat_state(state):
+        if path not in known:
+            continue
         *parents, name = map(str, path)
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
         node[name] = variable[...]
     return tree
+
+
+def _is_same(tree: Any, other: Any) -> bool:
+    leaves = jax.tree.leaves(tree), jax.tree.leaves(other)
+    return all(map(operator.is_, *leaves))
 
 
 def _from_dict(state: Any, tree: Any) -> Any:
