@@ -1,13 +1,15 @@
-"""Pools made to break strategies: small, of few shapes, each odd in one way."""
+"""What a view is made of: a pool without oddities, and what may be done to it."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
+from jaxal.types import Selection
+
 NUM_ROWS, NUM_DIMS, NUM_CLASSES, NUM_SAMPLES = 40, 8, 3, 4
 BATCH_SIZE = 5
+NUMBERS = ("logits", "samples", "features", "inputs")  # fields that can hold NaN
 
 
 class HostilePool(NamedTuple):
@@ -27,6 +29,11 @@ class HostilePool(NamedTuple):
         """Classes of labelled rows, `[N]` int32, -1 elsewhere."""
         return np.where(self.is_labelled, self.classes, -1).astype(np.int32)
 
+    @property
+    def is_masked(self) -> np.ndarray:
+        """Rows neither available nor labelled, `[N]` bool."""
+        return ~(self.is_available | self.is_labelled)
+
     def take(self, rows: np.ndarray) -> "HostilePool":
         """Returns the pool of some of the rows, or of all in another order."""
         leaves = {
@@ -36,6 +43,24 @@ class HostilePool(NamedTuple):
             for name in self._fields[1:]
         }
         return self._replace(**leaves)
+
+    def masks_of(self, other: "HostilePool") -> "HostilePool":
+        """Returns these rows, as far as another pool has them for sale."""
+        masks = other.is_available, other.is_labelled
+        return self._replace(is_available=masks[0], is_labelled=masks[1])
+
+    def bought(self, selection: Selection) -> "HostilePool":
+        """Returns the pool in which the valid picks are labelled."""
+        rows = np.asarray(selection.indices)[np.asarray(selection.is_valid)]
+        is_bought = np.isin(np.arange(self.is_labelled.size), rows)
+        return self._replace(
+            is_available=self.is_available & ~is_bought,
+            is_labelled=self.is_labelled | is_bought,
+        )
+
+    def changed(self, name: str, fn: Any, fields: tuple = NUMBERS) -> "HostilePool":
+        """Returns the pool with `fn(values)` for some of its fields."""
+        return self._replace(name=name, **{f: fn(getattr(self, f)) for f in fields})
 
 
 def ordinary(
@@ -59,93 +84,43 @@ def ordinary(
     )
 
 
-def padded(seed: int) -> HostilePool:
-    """Returns a pool that ends in rows neither available nor labelled, all zero."""
-    is_valid = np.arange(NUM_ROWS) < NUM_ROWS - 6
-    pool = ordinary(seed)
-    hold = {
-        name: np.where(is_valid[:, None], getattr(pool, name), 0)
-        for name in ("logits", "samples", "features", "inputs")
-    }
-    masks = {
-        "is_available": pool.is_available & is_valid,
-        "is_labelled": pool.is_labelled & is_valid,
-    }
-    return pool._replace(name="padding", **hold, **masks)
+def filled(pool: HostilePool, value: float) -> HostilePool:
+    """Returns the pool with one number everywhere in its masked rows."""
+
+    def fill(values: np.ndarray) -> np.ndarray:
+        held = np.asarray(value, values.dtype)
+        return np.where(pool.is_masked[:, None], held, values)
+
+    return pool.changed(f"{pool.name}, masked rows of {value:g}", fill)
 
 
 def refilled(pool: HostilePool) -> HostilePool:
-    """Returns the pool with other numbers in its padding rows."""
-    is_padding = ~(pool.is_available | pool.is_labelled)
+    """Returns the pool with other numbers in its masked rows."""
     rng = np.random.default_rng(0)
-    hold = {}
-    for name in ("logits", "samples", "features", "inputs"):
-        values = getattr(pool, name)
+
+    def fill(values: np.ndarray) -> np.ndarray:
         other = 3 * rng.normal(size=values.shape).astype(values.dtype)
-        hold[name] = np.where(is_padding[:, None], other, values)
-    return pool._replace(name="padding, refilled", **hold)
+        return np.where(pool.is_masked[:, None], other, values)
+
+    return pool.changed(f"{pool.name}, refilled", fill)
 
 
-def _one_hot(seed: int) -> HostilePool:
-    pool, rng = ordinary(seed), np.random.default_rng(seed)
-    winners = rng.integers(NUM_CLASSES, size=(NUM_SAMPLES, NUM_ROWS))
-    winners[:, ::2] = winners[0, ::2]  # on every other row all samples agree
-    samples = np.where(np.arange(NUM_CLASSES) == winners[..., None], 0, -np.inf)
-    samples = samples.astype(np.float32)
-    return pool._replace(name="one-hot predictions", logits=samples[0], samples=samples)
+def with_nan(pool: HostilePool, field: str) -> HostilePool:
+    """Returns the pool with one NaN in an available row, in one field."""
+    row = np.flatnonzero(pool.is_available)[pool.is_available.sum() // 2]
+
+    def spoil(values: np.ndarray) -> np.ndarray:
+        values = values.copy()
+        values[(-1, row, -1) if field == "samples" else (row, -1)] = np.nan
+        return values
+
+    return pool.changed(f"a NaN in {field} of row {row}", spoil, (field,))
 
 
-def _all_equal(seed: int) -> HostilePool:
-    pool = ordinary(seed)
-    same = pool.take(np.full(NUM_ROWS, 1))
-    return same._replace(
-        name="equal rows",
-        classes=pool.classes,
-        is_available=pool.is_available,
-        is_labelled=pool.is_labelled,
-    )
-
-
-def _duplicates(seed: int) -> HostilePool:
-    pool = ordinary(seed)
-    twins = pool.take(np.arange(NUM_ROWS) // 8)
-    return twins._replace(
-        name="duplicated rows",
-        is_available=pool.is_available,
-        is_labelled=pool.is_labelled,
-    )
-
-
-def _zero_features(seed: int) -> HostilePool:
-    pool = ordinary(seed)
-    nothing = np.zeros_like(pool.features)
-    return pool._replace(name="zero features", features=nothing, inputs=nothing)
-
-
-def _labelled(name: str, rows: slice) -> Callable[[int], HostilePool]:
-    is_labelled = np.zeros(NUM_ROWS, bool)
-    is_labelled[rows] = True
-
-    def make(seed: int) -> HostilePool:
-        masks = {"is_available": ~is_labelled, "is_labelled": is_labelled}
-        return ordinary(seed)._replace(name=name, **masks)
-
-    return make
-
-
-POOLS: tuple[Callable[[int], HostilePool], ...] = (
-    ordinary,
-    _one_hot,
-    _duplicates,
-    _all_equal,
-    _zero_features,
-    _labelled("nothing labelled", slice(0)),
-    _labelled("three rows left", slice(3, None)),
-    _labelled("one row left", slice(1, None)),
-    _labelled("everything labelled", slice(None)),
-    padded,
-)
-"""Pools of one shape: a program compiled for one serves all."""
+def in_float64(pool: HostilePool) -> HostilePool:
+    """Returns the pool in 64 bits."""
+    name = f"{pool.name}, float64"
+    return pool.changed(name, lambda values: values.astype(np.float64))
 
 
 def wide(seed: int, num_classes: int) -> tuple[HostilePool, ...]:

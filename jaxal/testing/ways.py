@@ -1,6 +1,5 @@
 """Ways of running a strategy that must agree: as the loop does, whole, at once."""
 
-import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -9,15 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxal.pools.mapping import map_rows
-from jaxal.pools.mesh import POOL_AXIS, pool_mesh
 from jaxal.testing.pools import BATCH_SIZE, NUM_ROWS, HostilePool
 from jaxal.types import Selection, Strategy, View
 from jaxal.viewing import PER_ROW
 
 CHUNK_SIZE = 16  # does not divide the rows, so that the last chunk overlaps
+NUM_ROUNDS = 3
 
 
 def whole_view(strategy: Strategy, pool: HostilePool) -> View:
@@ -27,21 +25,28 @@ def whole_view(strategy: Strategy, pool: HostilePool) -> View:
 
 
 def loop_view(strategy: Strategy, pool: HostilePool, rows: Any) -> View:
-    """Returns what the loop hands to `select`: `needs`, and what rowwise found."""
+    """Returns what the loop hands to `step`: `needs`, and what rowwise found."""
     return _view(pool, set(strategy.needs))._replace(rows=rows)
+
+
+def rowwise_view(strategy: Strategy, pool: HostilePool) -> View:
+    """Returns what the loop hands to `rowwise`: no masks, no labels."""
+    nobody = jnp.asarray(np.zeros(NUM_ROWS, bool))
+    view = whole_view(strategy, pool)
+    return view._replace(is_available=~nobody, is_labelled=nobody, labels=None)
 
 
 def row_finder(strategy: Strategy) -> Callable[[HostilePool], Any]:
     """Returns the function that computes rows of a pool as the loop does, at once."""
     if strategy.rowwise is None:
         return lambda pool: None
-    rowwise = jax.jit(strategy.rowwise, compiler_options=quick_compilation())
-    return lambda pool: rowwise(_rowwise_view(strategy, pool))
+    rowwise = compiled(strategy.rowwise)
+    return lambda pool: rowwise(rowwise_view(strategy, pool))
 
 
 def rows_in_chunks(strategy: Strategy, pool: HostilePool) -> Any:
     """Returns what rowwise finds when it sees the pool in chunks."""
-    view = _rowwise_view(strategy, pool)
+    view = rowwise_view(strategy, pool)
     # Rows first, for samples as well: the axis that is cut.
     rows_first = view._replace(samples=_swapped(view.samples))
 
@@ -50,59 +55,51 @@ def rows_in_chunks(strategy: Strategy, pool: HostilePool) -> Any:
         return strategy.rowwise(part._replace(samples=_swapped(part.samples)))  # type: ignore[misc]
 
     in_chunks = functools.partial(map_rows, chunk, chunk_size=CHUNK_SIZE)
-    compiled = jax.jit(in_chunks, compiler_options=quick_compilation())
-    return compiled(jnp.arange(NUM_ROWS))
+    return compiled(in_chunks)(jnp.arange(NUM_ROWS))
 
 
-def over_keys(
-    strategy: Strategy, way: Callable[..., Any]
-) -> Callable[[Array, View], Selection]:
-    """Returns the compiled function that chooses with many keys, `way` saying how."""
-
-    def choose(keys: Array, view: View) -> Selection:
-        return way(lambda key: strategy.select(key, view, BATCH_SIZE))(keys)
-
-    return compiled(choose)
+def round_key(key: Array, index: Any) -> Array:
+    """Returns the key of one of the rounds."""
+    return jax.random.fold_in(key, index)
 
 
-def scan_of(fn: Callable[[Array], Any]) -> Callable[[Array], Any]:
-    """Returns `fn` over the first axis of its argument, in a scan."""
-    return lambda xs: jax.lax.scan(lambda _, x: (None, fn(x)), None, xs)[1]
+def scan_of_rounds(strategy: Strategy) -> Callable[..., tuple[Selection, Any]]:
+    """Returns the function of a key that plays all rounds in a scan.
+
+    As in a loop under `lax.scan`: what is picked is labelled with its class, and what
+    is remembered is carried.
+
+    Returns:
+      A function of `(key, view, memory, classes)`, which returns picks and memories
+      with a leading axis of rounds.
+    """
+
+    def play(key: Array, view: View, memory: Any, classes: Array) -> tuple:
+        def one(carry: tuple[View, Any], index: Array) -> tuple:
+            masks, memory = carry
+            seen = _with_masks(view, masks)
+            own_key = round_key(key, index)
+            picks, memory = strategy.step(own_key, seen, memory, BATCH_SIZE)
+            return (_bought(masks, picks, classes), memory), (picks, memory)
+
+        masks = View(view.is_available, view.is_labelled, view.labels)
+        return jax.lax.scan(one, (masks, memory), jnp.arange(NUM_ROUNDS))[1]
+
+    return play
 
 
-def scan_of_vmap(fn: Callable[[Array], Any]) -> Callable[[Array], Any]:
-    """Returns `fn` over two axes: a scan over the first, a vmap over the second."""
-    return scan_of(jax.vmap(fn))
+def over_keys(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns `fn`, whose first argument is a key, compiled for many of them."""
+
+    def many(keys: Array, *args: Any) -> Any:
+        return jax.vmap(lambda key: fn(key, *args))(keys)
+
+    return compiled(many)
 
 
-def compiled(fn: Callable[..., Selection]) -> Callable[..., Selection]:
+def compiled(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Returns `fn` under jit, compiled as fast as can be."""
     return jax.jit(fn, compiler_options=quick_compilation())
-
-
-def spread(view: View, mesh: Mesh | None) -> View:
-    """Returns a view whose rows are sharded over a mesh, if there is one."""
-    if mesh is None:
-        return view
-
-    def put(leaf: Array) -> Array:
-        is_samples = leaf is view.samples
-        spec = PartitionSpec(*(None,) * is_samples, POOL_AXIS)
-        return jax.device_put(leaf, NamedSharding(mesh, spec))
-
-    return jax.tree.map(put, view)
-
-
-def widest_mesh() -> Mesh | None:
-    """Returns a mesh of as many devices as divide the rows, None for a single one."""
-    devices = jax.devices()
-    counts = [n for n in range(1, len(devices) + 1) if NUM_ROWS % n == 0]
-    return None if counts[-1] == 1 else pool_mesh(devices[: counts[-1]])
-
-
-def in_force(mesh: Mesh | None) -> Any:
-    """A context in which traced code knows the mesh, as in the loop."""
-    return contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh)
 
 
 @functools.cache
@@ -128,10 +125,23 @@ def _view(pool: HostilePool, names: set[str]) -> View:
     return View(*masks, **arrays)
 
 
-def _rowwise_view(strategy: Strategy, pool: HostilePool) -> View:
-    nobody = jnp.asarray(np.zeros(NUM_ROWS, bool))
-    view = whole_view(strategy, pool)
-    return view._replace(is_available=~nobody, is_labelled=nobody, labels=None)
+def _with_masks(view: View, masks: View) -> View:
+    return view._replace(
+        is_available=masks.is_available,
+        is_labelled=masks.is_labelled,
+        labels=masks.labels,
+    )
+
+
+def _bought(masks: View, picks: Selection, classes: Array) -> View:
+    rows = jnp.where(picks.is_valid, picks.indices, classes.size)
+    is_bought = jnp.zeros_like(masks.is_labelled).at[rows].set(True, mode="drop")
+    labels = masks.labels
+    return masks._replace(
+        is_available=masks.is_available & ~is_bought,
+        is_labelled=masks.is_labelled | is_bought,
+        labels=None if labels is None else jnp.where(is_bought, classes, labels),
+    )
 
 
 def _swapped(samples: Array | None) -> Array | None:

@@ -3,11 +3,9 @@
 import jax
 import pytest
 
-from jaxal import strategy, strategy_names
+from jaxal import strategy_names
 from jaxal.registry import entry
 from jaxal.testing import LAWS, check_strategy
-
-NAMES = strategy_names()
 
 OPTION = "jax_disable_most_optimizations"
 
@@ -21,15 +19,23 @@ def quick_compilation():
     jax.config.update(OPTION, before)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", strategy_names())
 def test_laws_hold(name):
-    case = entry(name)
-    report = check_strategy(
-        strategy(name, **case.small),
-        is_deterministic=case.is_deterministic,
-        most_classes=case.most_classes,
-    )
+    report = check_strategy(name)
     assert report.strategy == name
     assert {*report.checked, *report.skipped} == set(LAWS)
-    assert ("key" in report.checked) == case.is_deterministic
+    assert ("key" in report.checked) == entry(name).is_deterministic
     assert ("devices" in report.checked) == (jax.device_count() > 1)
+
+
+COMBINED = (
+    "mixture(coreset, albl)",
+    "schedule(badge, margin, boundaries=[12])",
+    "warm_up(albl, labels=12)",
+    "class_balanced(badge)",
+)
+
+
+@pytest.mark.parametrize("expression", COMBINED)
+def test_laws_hold_of_combinations(expression):
+    assert "memory" in check_strategy(expression, seeds=(0,)).checked

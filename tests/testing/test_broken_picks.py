@@ -1,56 +1,41 @@
-"""The laws tell broken strategies from sound ones, and say what is broken."""
-
-from typing import NamedTuple
+"""A law of single picks that broke is named: what is bought, and how it is run."""
 
 import jax
 import jax.numpy as jnp
 import pytest
 from jax.custom_batching import custom_vmap
 
-from jaxal import Selection, Strategy, by_score, margin, stateless, strategy, top_k
+from jaxal import Selection, by_score, margin, stateless, strategy
 from jaxal.pools.mesh import find_mesh, over_rows
-from jaxal.testing import LAWS, BrokenLawError, check_strategy
-
-LOGITS = frozenset({"logits"})
-
-
-def selecting(choose, needs=LOGITS):
-    return stateless(needs, choose)
-
-
-def ranked(score, needs=LOGITS):
-    """Ranks rows by a score that may look at the key and at the whole view."""
-
-    def choose(key, view, batch_size):
-        return top_k(key, score(key, view), view.is_available, batch_size=batch_size)
-
-    return selecting(choose, needs)
-
-
-def by_margin(key, view, batch_size):
-    return top_k(key, margin(view.logits), view.is_available, batch_size=batch_size)
-
-
-def changed(change):
-    """What `by_margin` chooses, and then something is done to it."""
-
-    def choose(key, view, batch_size):
-        return change(by_margin(key, view, batch_size), view)
-
-    return selecting(choose)
+from tests.testing.sound import (
+    LOGITS,
+    Broken,
+    buy,
+    by_margin,
+    changed,
+    check_named,
+    ranked,
+    selecting,
+)
 
 
 def takes_labelled_rows(key, view, batch_size):
     everything = view.is_available | view.is_labelled
-    return top_k(key, margin(view.logits), everything, batch_size=batch_size)
+    return buy(key, margin(view.logits), everything, batch_size)
 
 
 def takes_padding(key, view, batch_size):
-    unlabelled = ~view.is_labelled
-    found = top_k(key, margin(view.logits), unlabelled, batch_size=batch_size)
+    found = buy(key, margin(view.logits), ~view.is_labelled, batch_size)
     is_valid = jnp.arange(batch_size) < view.is_available.sum()
     rows = jnp.where(is_valid, found.indices, view.is_labelled.size)
     return Selection(rows, jnp.where(is_valid, found.scores, -jnp.inf), is_valid)
+
+
+def takes_row_0_again_and_again(key, view, memory, batch_size):
+    is_valid = jnp.arange(batch_size) < view.is_available.sum()
+    rows = jnp.where(is_valid, jnp.argmax(view.is_available), view.is_available.size)
+    scores = jnp.where(is_valid, 0.0, -jnp.inf)
+    return Selection(rows.astype(jnp.int32), scores, is_valid), memory
 
 
 def takes_one_twice(selection, view):
@@ -73,9 +58,10 @@ def leaves_rows_in_blanks(selection, view):
     return selection._replace(indices=rows)
 
 
-def has_nan_where_a_class_is_impossible(logits):
-    probs = jax.nn.softmax(logits)
-    return -jnp.sum(probs * jnp.log(probs), axis=-1)
+def has_nan_where_a_class_is_impossible(key, view, batch_size):
+    found = by_margin(key, view, batch_size)
+    is_possible = jnp.all(jnp.isfinite(view.logits))
+    return found._replace(scores=jnp.where(is_possible, found.scores, jnp.nan))
 
 
 def depends_on_position(key, view):
@@ -142,22 +128,17 @@ def above_average(logits):
 
 def needs_rows(key, view, batch_size):
     worth = jnp.zeros(40) if view.rows is None else view.rows
-    return top_k(key, worth, view.is_available, batch_size=batch_size)
-
-
-class Broken(NamedTuple):
-    """A strategy that breaks a law, and the pool it shows on."""
-
-    name: str
-    strategy: Strategy
-    law: str
-    pool: str | None = "ordinary"  # None: any
-    is_deterministic: bool = False
+    return buy(key, worth, view.is_available, batch_size)
 
 
 BROKEN = (
     Broken("labelled rows", selecting(takes_labelled_rows), "available", None),
     Broken("padding rows", selecting(takes_padding), "available", "padding"),
+    Broken(
+        "row 0",
+        strategy("random")._replace(step=takes_row_0_again_and_again),
+        "distinct",
+    ),
     Broken("a row twice", changed(takes_one_twice), "distinct"),
     Broken("too few", changed(takes_too_few), "count"),
     Broken("blanks", changed(leaves_rows_in_blanks), "blanks", "three rows left"),
@@ -173,7 +154,7 @@ BROKEN = (
     ),
     Broken(
         "nan",
-        by_score(has_nan_where_a_class_is_impossible),
+        selecting(has_nan_where_a_class_is_impossible),
         "no nan",
         "one-hot predictions",
     ),
@@ -192,7 +173,7 @@ BROKEN = (
         "whole",
     ),
     Broken("chance", ranked(draws_where_it_should_not), "key", is_deterministic=True),
-    Broken("memory", ranked(Calls()), "repeats"),
+    Broken("unseeded", ranked(Calls()), "repeats"),
     Broken(
         "crash", ranked(crashes_on_impossible_classes), "runs", "one-hot predictions"
     ),
@@ -210,49 +191,15 @@ BROKEN = (
 def test_the_law_that_broke_is_named(broken):
     if broken.law == "devices" and jax.device_count() == 1:
         pytest.skip("set JAXAL_TEST_DEVICES")
-    named = broken.strategy._replace(name=broken.name)
-    with pytest.raises(BrokenLawError) as caught:
-        check_strategy(named, is_deterministic=broken.is_deterministic, seeds=(3,))
-    error = caught.value
-    assert (error.law, error.seed) == (broken.law, 3)
-    assert broken.pool in (error.pool, None)
-    assert error.strategy == broken.name
-    for part in (repr(broken.name), LAWS[broken.law], "seed 3", error.seen):
-        assert part in str(error)
-    assert isinstance(error, AssertionError)
+    check_named(broken)
 
 
 def test_what_was_seen_is_said():
-    with pytest.raises(BrokenLawError, match=r"picked 0 \(labelled\)|\(labelled\)"):
-        check_strategy(selecting(takes_labelled_rows))
-    with pytest.raises(BrokenLawError, match="raised AssertionError: logits are inf"):
-        check_strategy(ranked(crashes_on_impossible_classes))
-    with pytest.raises(BrokenLawError, match="truth"):
-        check_strategy(strategy("random")._replace(needs=frozenset({"truth"})))
-
-
-def test_what_is_not_asked_about_is_said():
-    report = check_strategy(strategy("random"), seeds=(0,))
-    assert {"key", "permutation", "chunks", "whole"} <= set(report.skipped)
-    assert not set(report.checked) & set(report.skipped)
-    assert set(report.seconds) == {"pools", "ways", "wide", "narrow"}
-    report = check_strategy(
-        selecting(by_margin), is_deterministic=True, has_ties=True, seeds=(0,)
-    )
-    assert "permutation" in report.skipped and "key" in report.checked
-
-
-def test_the_most_classes_are_as_asked():
-    def choose(key, view, batch_size):
-        assert view.logits.shape[-1] < 50, "so many classes"
-        return by_margin(key, view, batch_size)
-
-    assert check_strategy(selecting(choose), most_classes=20, seeds=(0,)).checked
-    with pytest.raises(BrokenLawError, match="so many classes") as caught:
-        check_strategy(selecting(choose), seeds=(0,))
-    assert caught.value.pool.startswith("1,000 classes, float16")
-
-
-def test_seeds_are_needed():
-    with pytest.raises(ValueError, match="seeds=\\(0,\\)"):
-        check_strategy(strategy("random"), seeds=())
+    labelled = selecting(takes_labelled_rows)
+    labelled = Broken("labelled", labelled, "available", None)
+    assert "(labelled)" in check_named(labelled).seen
+    crash = ranked(crashes_on_impossible_classes)
+    error = check_named(Broken("crash", crash, "runs", "one-hot predictions"))
+    assert "raised AssertionError: logits are inf" in error.seen
+    unknown = strategy("random")._replace(needs=frozenset({"truth"}))
+    assert "truth" in check_named(Broken("unknown", unknown, "fields", "any")).seen
