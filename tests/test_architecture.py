@@ -47,7 +47,7 @@ ALLOWED = {
     "loop": BASE | {"metrics", "pacing", "pools", "posteriors", "viewing"},
     "streaming": BASE | {"embeddings", "pools"} | SELECTION,
     "planning": BASE | {"registry", "viewing"} | SELECTION,
-    "testing": BASE | {"pools", "registry", "viewing"},
+    "testing": BASE | {"expressions", "pools", "registry", "viewing"},
     "runs": BASE | {"data", "loop", "metrics", "pools"},  # data: its lock files
     "report": {"runs", "statistics"},
     "app": None,

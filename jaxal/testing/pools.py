@@ -30,6 +30,15 @@ class HostilePool(NamedTuple):
         return np.where(self.is_labelled, self.classes, -1).astype(np.int32)
 
     @property
+    def predictive(self) -> np.ndarray:
+        """Log-probabilities of the mean of the samples' predictions, `[N, C]`."""
+        top = self.samples.max(-1, keepdims=True)
+        powers = np.exp(self.samples - np.where(np.isfinite(top), top, 0))
+        mean = (powers / powers.sum(-1, keepdims=True)).mean(0)
+        logs = np.full_like(mean, -np.inf)
+        return np.where(np.isnan(mean), mean, np.log(mean, out=logs, where=mean > 0))
+
+    @property
     def is_masked(self) -> np.ndarray:
         """Rows neither available nor labelled, `[N]` bool."""
         return ~(self.is_available | self.is_labelled)

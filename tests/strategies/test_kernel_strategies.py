@@ -179,7 +179,7 @@ def test_similar_draws_while_no_row_of_the_classes_is_labelled():
 
 def test_settings_are_refused():
     with pytest.raises(ValueError, match="gradients"):
-        strategy("lcmd", of="logits")
+        strategy("lcmd", of="nothing")
     with pytest.raises(ValueError, match="classes"):
         strategy("similar", classes=())
     with pytest.raises(ValueError, match="log_determinant"):

@@ -271,7 +271,7 @@ def pure_radius(of: str, num_classes: int | None, purity: float) -> Reading:
     rows = reading(of), is_used
     if num_classes is not None:
         return drawn(partial(_pure, purity, num_classes), *rows)
-    return drawn(partial(_pure, purity), read(_columns, logits), *rows)
+    return drawn(partial(_pure_by_columns, purity), read(_columns, logits), *rows)
 
 
 def _columns(logits: Array) -> int:
@@ -280,3 +280,7 @@ def _columns(logits: Array) -> int:
 
 def _pure(purity: float, num: int, key: Array, *rows: Any) -> Array:
     return purity_radius(key, *rows, num_classes=num, purity=purity)
+
+
+def _pure_by_columns(purity: float, key: Array, num: int, *rows: Any) -> Array:
+    return _pure(purity, num, key, *rows)

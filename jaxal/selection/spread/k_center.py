@@ -72,8 +72,8 @@ def k_center(
       Array([3, 2], dtype=int32)
 
     Reference:
-      Active learning for convolutional neural networks: a core-set approach,
-      https://arxiv.org/abs/1708.00489
+      Sener and Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set
+      Approach", ICLR 2018. https://arxiv.org/abs/1708.00489
     """
     selection, _ = blocked_selection(
         K_CENTER,
