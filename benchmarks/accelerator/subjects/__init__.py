@@ -1,0 +1,1 @@
+"""What parts measure something of: pools, images, networks, and PyTorch's ways."""
