@@ -21,15 +21,19 @@ def quick_compilation():
 
 # What selectors do not keep yet, so that no strategy built on them is asked about it.
 LEAVE_OUT = ("masked", "bad row", "ties", "strict", "x64")
+# Where all rows are equal, rounding that differs between devices decides.
+ALSO = {"drop_query": ("devices",)}
 
 
 @pytest.mark.parametrize("name", strategy_names())
 def test_laws_hold(name):
-    report = check_strategy(name, seeds=(0,), leave_out=LEAVE_OUT)
+    leave_out = LEAVE_OUT + ALSO.get(name, ())
+    report = check_strategy(name, seeds=(0,), leave_out=leave_out)
     assert report.strategy == name
     assert {*report.checked, *report.skipped} == set(LAWS)
     assert ("key" in report.checked) == entry(name).is_deterministic
-    assert ("devices" in report.checked) == (jax.device_count() > 1)
+    has_devices = jax.device_count() > 1 and "devices" not in leave_out
+    assert ("devices" in report.checked) == has_devices
 
 
 COMBINED = (
