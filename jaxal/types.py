@@ -84,11 +84,11 @@ class View(NamedTuple):
     is_labelled: Array  # [N] bool
     labels: Array | None = None  # [N] int32, -1 where nobody has answered
     logits: Array | None = None  # [N, C], of the deterministic network
-    predictive: Array | None = None  # [N, C] log-probabilities, see `Posterior.predict`
     samples: Array | None = None  # [S, N, C] logits, one row of S per posterior sample
     features: Array | None = None  # [N, D]
     inputs: Array | None = None  # [N, ...]
     rows: Any = None  # pytree of [N, ...], what `Strategy.rowwise` computed
+    predictive: Array | None = None  # [N, C] log-probabilities, see `Posterior.predict`
 
 
 class SelectFn(Protocol):
