@@ -203,7 +203,9 @@ def test_a_confined_strategy_sees_positions_and_answers_with_rows():
     view = random_view(6)
     free = np.flatnonzero(view.is_available)[-3:]
     chosen = Selection(jnp.asarray(free[::-1]), jnp.zeros(3), jnp.ones(3, bool))
-    part = strategy("random")._replace(select=select)
+    part = strategy("random")._replace(
+        step=lambda key, view, memory, size: (select(key, view, size), memory)
+    )
     picks, _ = confined(part, KEY, view, (), chosen, 1, 2)
     assert picks.indices.tolist() == [free[0]]
     (small,) = seen
