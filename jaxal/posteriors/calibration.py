@@ -103,8 +103,8 @@ def fit_temperature(logits: Array, labels: Array, weights: Array) -> Array:
       >>> from jaxal.posteriors.calibration import fit_temperature
       >>> logits = jnp.array([[[2.0, 0.0], [2.0, 0.0], [2.0, 0.0]]])
       >>> found = fit_temperature(logits, jnp.array([0, 0, 1]), jnp.ones(3))
-      >>> print(f"{2 / found:.3f} {jnp.log(2):.3f}")
-      0.693 0.693
+      >>> print(f"{2 / found:.2f} {jnp.log(2):.2f}")  # the minimum is flat
+      0.69 0.69
     """
 
     logits = full_precision(logits)

@@ -114,8 +114,8 @@ def check_strategy(
       >>> from jaxal import strategy
       >>> from jaxal.testing import check_strategy
       >>> report = check_strategy("random", seeds=(0,))
-      >>> "ties" in report.checked, report.skipped["utility"]
-      (True, 'it has no utility')
+      >>> "ties" in report.checked, report.skipped["chunks"]
+      (True, 'it has no rowwise')
     """
     if isinstance(strategy, str):
         strategy, known = by_name(strategy)
