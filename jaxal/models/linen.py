@@ -98,8 +98,12 @@ def from_linen(
         """Whether the flag switches more dropout than that of layers we know."""
         if not calling.flags(True) and not fields(True):
             return False
-        try:  # all that we know is off without a key
-            jax.eval_shape(lambda: call(variables, inputs, None, True, True)[0])
+
+        def trace() -> None:  # all that we know is off without a key
+            call(variables, inputs, None, True, True)
+
+        try:
+            jax.eval_shape(trace)
         except flax.errors.InvalidRngError:
             return True
         return False
@@ -139,9 +143,9 @@ def _read(
 
 def _streams(key: Array | None) -> dict[str, Array] | None:
     # Streams by other names than dropout take from params.
-    return (
-        None if key is None else {"dropout": key, "params": jax.random.fold_in(key, 1)}
-    )
+    if key is None:
+        return None
+    return {"dropout": key, "params": jax.random.fold_in(key, 1)}
 
 
 def _carried(variables: Variables, updates: Variables) -> Variables:

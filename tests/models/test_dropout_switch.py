@@ -1,5 +1,8 @@
 """A key switches every kind of dropout on, and nothing else."""
 
+import dataclasses
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -279,6 +282,23 @@ def test_dropout_that_cannot_be_switched_alone_is_refused(model):
     model.apply(variables, ROWS, key=jax.random.key(1), train=True)  # can be trained
     with pytest.raises(ValueError, match="Draw with the framework's Dropout layer"):
         mc_dropout(model, 3).sample(jax.random.key(1), variables, ROWS)
+
+
+@dataclasses.dataclass
+class Answer:
+    logits: Any
+
+
+def test_a_module_under_a_flag_may_return_what_is_no_pytree():
+    class Net(AtTheCall):
+        @nn.compact
+        def __call__(self, ids, train=False):
+            return Answer(super().__call__(ids, train))
+
+    model = from_linen(Net())
+    variables = model.init(jax.random.key(0), IDS)
+    output, _ = model.apply(variables, IDS, key=jax.random.key(1))
+    assert output.logits.shape == (6, 3)
 
 
 class OwnStatisticsKnownDropout(nn.Module):
