@@ -32,11 +32,9 @@ class HostilePool(NamedTuple):
     @property
     def predictive(self) -> np.ndarray:
         """Log-probabilities of the mean of the samples' predictions, `[N, C]`."""
-        top = self.samples.max(-1, keepdims=True)
-        powers = np.exp(self.samples - np.where(np.isfinite(top), top, 0))
-        mean = (powers / powers.sum(-1, keepdims=True)).mean(0)
-        logs = np.full_like(mean, -np.inf)
-        return np.where(np.isnan(mean), mean, np.log(mean, out=logs, where=mean > 0))
+        with np.errstate(all="ignore"):  # samples may be NaN, or infinite
+            powers = np.exp(self.samples - self.samples.max(-1, keepdims=True))
+            return np.log((powers / powers.sum(-1, keepdims=True)).mean(0))
 
     @property
     def is_masked(self) -> np.ndarray:
@@ -115,7 +113,11 @@ def refilled(pool: HostilePool) -> HostilePool:
 
 
 def with_nan(pool: HostilePool, field: str) -> HostilePool:
-    """Returns the pool with one NaN in an available row, in one field."""
+    """Returns the pool with one NaN in an available row, in one field.
+
+    A NaN in `predictive` comes from one in a sample.
+    """
+    field = "samples" if field == "predictive" else field
     row = np.flatnonzero(pool.is_available)[pool.is_available.sum() // 2]
 
     def spoil(values: np.ndarray) -> np.ndarray:
