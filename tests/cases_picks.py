@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh
 
 from jaxal.embeddings import Concatenated, Dense, Outer, Scaled, random_projection
+from jaxal import selection
 from jaxal.selection import gumbel_top_k, k_center, k_means_plus_plus, top_k
 from jaxal.types import Selection
 
@@ -130,3 +131,92 @@ MASKS = ("some_labelled", "none_labelled", "all_labelled", "few_left", "with_pad
 def mesh_of(num_devices: int) -> Mesh:
     devices = np.asarray(jax.devices()[:num_devices])
     return Mesh(devices, ("pool",), axis_types=(AxisType.Auto,))
+
+
+def rows_of_all_kinds(seed: int = 0, num_rows: int = NUM_ROWS) -> dict:
+    """Returns what any selector may be given of rows, each array by its name."""
+    rng = np.random.default_rng(seed)
+    logits = 2 * rng.normal(size=(num_rows, 3))
+    samples = logits + rng.normal(size=(4, num_rows, 3))
+    numbers = {
+        "x": rng.normal(size=(num_rows, 4)),
+        "logits": logits,
+        "samples": samples,
+        "scores": rng.normal(size=num_rows),
+        "weights": 0.5 + rng.random(num_rows),
+    }
+    classes = rng.integers(0, 3, size=(2, num_rows)).astype(np.int32)
+    floats = {name: array.astype(np.float32) for name, array in numbers.items()}
+    return floats | dict(zip(("labels", "predictions"), classes, strict=True))
+
+
+def _on_rows(name, *sides, knows_labelled=True, **settings):
+    """A selector of an embedding; `sides` are its arguments called as the rows are."""
+    selector = getattr(selection, name)
+
+    def select(key, rows, free, labelled, **more):
+        given = {side: rows[_SOURCES.get(side, side)] for side in sides}
+        known = labelled if knows_labelled else None
+        return selector(key, rows["x"], free, known, **given, **settings, **more)
+
+    return select
+
+
+def _on_one(name, of, **settings):
+    selector = getattr(selection, name)
+
+    def select(key, rows, free, labelled, **more):
+        return selector(key, rows[of], free, **settings, **more)
+
+    return select
+
+
+def _bait(key, rows, free, labelled, **more):
+    fisher = selection.fisher_embedding(rows["logits"], rows["x"])
+    return selection.bait(key, fisher, free, labelled, **more)
+
+
+def _galaxy(key, rows, free, labelled, **more):
+    labels = jnp.where(labelled, rows["labels"], -1)
+    return selection.galaxy(key, rows["logits"], free, labels, **more)
+
+
+def _outer_lcmd(key, rows, free, labelled, **more):
+    return selection.lcmd(key, Outer(rows["logits"], rows["x"]), free, labelled, **more)
+
+
+_SOURCES = {"uncertainty": "weights"}
+# Called with (key, rows_of_all_kinds(), is_available, is_labelled, batch_size=...).
+DETERMINISTIC = {
+    "top_k": _on_one("top_k", "scores"),
+    "k_center": _on_rows("k_center", "weights", first="largest_norm"),
+    "lcmd": _on_rows("lcmd"),
+    "lcmd_outer": _outer_lcmd,
+    "max_det": _on_rows("max_det"),
+    "frank_wolfe": _on_rows("frank_wolfe"),
+    "max_herding": _on_rows("max_herding", "weights", is_normalized=False),
+    "uherding": _on_rows("uherding", "uncertainty"),
+    "facility_location": _on_rows("facility_location", kernel="rbf"),
+    "graph_cut": _on_rows("graph_cut"),
+    "log_determinant": _on_rows("log_determinant"),
+    "prob_cover": _on_rows("prob_cover", radius=1.3),
+    "dcom": _on_rows("dcom", "uncertainty", "labels", "predictions"),
+    "bait": _bait,
+    "batch_bald": _on_one("batch_bald", "samples", num_configurations=9),
+}
+DRAWN = {
+    "gumbel_top_k": _on_one("gumbel_top_k", "scores"),
+    "power_top_k": _on_one("power_top_k", "weights"),
+    "softmax_top_k": _on_one("softmax_top_k", "scores"),
+    "softrank_top_k": _on_one("softrank_top_k", "scores"),
+    "k_means_plus_plus": _on_rows("k_means_plus_plus", "weights"),
+    "k_means_nearest": _on_rows("k_means_nearest", "weights"),
+    "cluster_margin": _on_rows("cluster_margin", "scores"),
+    "typiclust": _on_rows("typiclust"),
+    "active_ft": _on_rows("active_ft", num_steps=10),
+    "vessal": _on_rows("vessal"),
+    "alfa_mix": _on_rows("alfa_mix", "logits", "labels"),
+    "drop_query": _on_rows("drop_query", "logits"),
+    "galaxy": _galaxy,
+}
+SELECTORS = DETERMINISTIC | DRAWN

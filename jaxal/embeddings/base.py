@@ -39,6 +39,15 @@ class Embedding:
         """Returns the embedding of `rows`, `[M]` integers."""
         return jax.tree.map(lambda leaf: leaf[rows], self)
 
+    def where(self, is_kept: Array) -> Self:
+        """Returns the rows, of zeros where `is_kept` [N] is False."""
+
+        def keep(leaf: Array) -> Array:
+            mask = is_kept.reshape(is_kept.shape + (1,) * (leaf.ndim - 1))
+            return jnp.where(mask, leaf, jnp.zeros((), leaf.dtype))
+
+        return jax.tree.map(keep, self)
+
     def sqnorm(self) -> Array:
         """Returns squared Euclidean norms, `[N]`."""
         raise NotImplementedError

@@ -89,6 +89,51 @@ class Concatenated(Embedding):
         return jnp.stack([part.project(k, num_dims) for part, k in pairs]).sum(0)
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Masked(Embedding):
+    """Rows of an embedding that read as zero where `is_kept` is False.
+
+    What the other rows hold never enters a sum. They are put to zero where they are
+    looked at, a chunk at a time: no copy of the pool is made.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal import Dense
+      >>> from jaxal.embeddings.compositions import Masked
+      >>> rows = Dense(jnp.array([[3.0, 4.0], [jnp.nan, 1.0]]))
+      >>> Masked(rows, jnp.array([True, False])).sqnorm().tolist()
+      [25.0, 0.0]
+    """
+
+    rows: Embedding
+    is_kept: Array  # [N]
+
+    @property
+    def num_products(self) -> int:
+        return self.rows.num_products
+
+    def written(self) -> Embedding:
+        """Returns the rows as they read."""
+        return self.rows.where(self.is_kept)
+
+    def sqnorm(self) -> Array:
+        return self.written().sqnorm()
+
+    def inner(self, other: Embedding) -> Array:
+        rows = other.written() if isinstance(other, Masked) else other
+        return self.written().inner(rows)
+
+    def origin(self, is_used: Array) -> Any:
+        return self.written().origin(is_used)
+
+    def relative_to(self, origin: Any) -> Embedding:  # type: ignore[override]
+        return self.written().relative_to(origin)
+
+    def project(self, key: Array, num_dims: int) -> Array:
+        return self.written().project(key, num_dims)
+
+
 def random_projection(key: Array, embedding: Embedding, num_dims: int) -> Dense:
     """Returns `num_dims` random coordinates of each row, written out.
 
@@ -132,3 +177,24 @@ def _inside(rows: Embedding, factors: Array) -> Embedding | None:
     if isinstance(rows, Concatenated):
         return Concatenated(tuple(Scaled(part, factors) for part in rows.parts))
     return None
+
+
+def unmasked(rows: Embedding) -> Embedding:
+    """Returns rows as they read, of their own kind."""
+    return rows.written() if isinstance(rows, Masked) else rows
+
+
+def written_out(rows: Embedding, why: str) -> Dense:
+    """Returns rows with their coordinates, or raises TypeError where there are none.
+
+    Args:
+      rows: of any kind.
+      why: what coordinates are wanted for, a clause.
+    """
+    found = unmasked(rows)
+    if not isinstance(found, Dense):
+        raise TypeError(
+            f"embedding is {type(found).__name__}, expected Dense: {why}. Use "
+            "random_projection to write down a few coordinates."
+        )
+    return found

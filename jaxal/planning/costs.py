@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
+from jaxal.selection.engine.by_distance import BLOCKED_CALL
+
 # Moving data about costs bytes, not operations.
 _FREE = {
     "broadcast_in_dim",
@@ -116,11 +118,9 @@ def _flops(name: str, eqn: Any) -> int:
 
 def _blocked(eqn: Any) -> Blocked | None:
     """Returns what a call of `blocked_selection` is asked to do."""
-    if eqn.params.get("name") != "_select" or len(eqn.outvars) != 4:
+    if eqn.params.get("name") != BLOCKED_CALL:
         return None
-    picks, passes = eqn.outvars[0].aval, eqn.outvars[3].aval
-    if picks.ndim != 1 or passes.shape != ():
-        return None
+    picks = eqn.outvars[0].aval
     rows = [var.aval for var in eqn.invars if getattr(var.aval, "ndim", 0) >= 1]
     num_products = sum(math.prod(aval.shape[1:]) for aval in rows if aval.ndim > 1)
     return Blocked(rows[0].shape[0], num_products, picks.shape[0])

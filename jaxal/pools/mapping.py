@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
-from jaxal.pools.mesh import POOL_AXIS
+from jaxal.pools.mesh import REPLICATED, SPREAD
 
 
 def map_rows(
@@ -101,13 +101,12 @@ def map_some_rows(
     first, count = jnp.asarray(first, jnp.int32), jnp.asarray(count, jnp.int32)
     if mesh is None or mesh.size == 1:
         return local(inputs, outputs, first, count)
-    rows, whole = PartitionSpec(POOL_AXIS), PartitionSpec()
     # The outputs vary over the mesh exactly as the rows do; nothing to check.
     return jax.shard_map(
         local,
         mesh=mesh,
-        in_specs=(rows, rows, whole, whole),
-        out_specs=rows,
+        in_specs=(SPREAD, SPREAD, REPLICATED, REPLICATED),
+        out_specs=SPREAD,
         check_vma=False,
     )(inputs, outputs, first, count)
 

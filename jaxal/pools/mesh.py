@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 POOL_AXIS = "pool"
-REPLICATED = PartitionSpec()
+# Typed as what `out_specs` mixes them with: fields of pytrees.
+SPREAD: Any = PartitionSpec(POOL_AXIS)
+REPLICATED: Any = PartitionSpec()
 
 
 def pool_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -32,6 +34,16 @@ def pool_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     chosen = jax.devices() if devices is None else devices
     # Auto axes: with Explicit ones, lax.top_k on a sharded vector is refused.
     return Mesh(np.asarray(chosen), (POOL_AXIS,), axis_types=(AxisType.Auto,))
+
+
+def spread_over(mesh: Mesh) -> NamedSharding:
+    """Returns how arrays `[N, ...]` lie on a mesh: their rows in equal parts."""
+    return NamedSharding(mesh, SPREAD)
+
+
+def copied_to(mesh: Mesh | AbstractMesh) -> NamedSharding:
+    """Returns how arrays lie on a mesh of which every device has the whole."""
+    return NamedSharding(mesh, REPLICATED)
 
 
 class Shard(NamedTuple):
@@ -58,6 +70,10 @@ class Shard(NamedTuple):
     def sum(self, tree: Any) -> Any:
         """Returns the sum over devices, on all of them."""
         return tree if self.axis is None else jax.lax.psum(tree, self.axis)
+
+    def max(self, value: Array) -> Array:
+        """Returns the largest value of any device, on all of them."""
+        return value if self.axis is None else jax.lax.pmax(value, self.axis)
 
     def gather(self, tree: Any) -> Any:
         """Returns what every device has, stacked along a new first axis."""
@@ -147,7 +163,7 @@ def over_rows(
       out_specs: how outputs lie on the mesh; by default each device has the same.
 
     Returns:
-      What `fn` returns.
+      What `fn` returns, `SPREAD` outputs with `N` rows.
     """
     num_rows = jax.tree.leaves(rows)[0].shape[0]
     if mesh is None:
@@ -157,13 +173,16 @@ def over_rows(
     shard = Shard(POOL_AXIS, size, -(-num_rows // size))
     # Loop carries mix replicated and local values; the picks' equality on all
     # devices is tested instead of inferred.
-    return jax.shard_map(
+    found = jax.shard_map(
         partial(fn, shard),
         mesh=mesh,
-        in_specs=(REPLICATED, PartitionSpec(POOL_AXIS)),
+        in_specs=(REPLICATED, SPREAD),
         out_specs=out_specs,
         check_vma=False,
     )(shared, rows)
+    if num_rows % size == 0:
+        return found
+    return jax.tree.map(partial(_cut, num_rows), out_specs, found, is_leaf=_is_spec)
 
 
 def _mesh_of(leaf: Any) -> Mesh | None:
@@ -190,6 +209,16 @@ def _pad(leaf: Array, multiple: int) -> Array:
     if missing == 0:
         return leaf
     return jnp.pad(leaf, [(0, missing)] + [(0, 0)] * (leaf.ndim - 1))
+
+
+def _cut(num_rows: int, spec: PartitionSpec, found: Any) -> Any:
+    if spec != SPREAD:
+        return found
+    return jax.tree.map(lambda leaf: leaf[:num_rows], found)
+
+
+def _is_spec(value: Any) -> bool:
+    return isinstance(value, PartitionSpec)
 
 
 def _pick(leaf: Array, local: Array, is_mine: Array) -> Array:

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 from jax.typing import ArrayLike
 
-from jaxal.pools.mesh import POOL_AXIS, pool_mesh
+from jaxal.pools.mesh import copied_to, pool_mesh, spread_over
 from jaxal.types import Pool
 
 UNLABELLED = -1
@@ -132,7 +132,7 @@ def _spread(inputs: Any, known: np.ndarray, mesh: Mesh | None) -> Pool:
         is_labelled=pad_rows(is_answer(known), padded, False),
         is_valid=pad_rows(np.ones(num_rows, bool), padded, False),
     )
-    return jax.device_put(pool, NamedSharding(mesh, PartitionSpec(POOL_AXIS)))
+    return jax.device_put(pool, spread_over(mesh))
 
 
 def replicate(tree: Any, pool: Pool) -> Any:
@@ -161,7 +161,7 @@ def replicate(tree: Any, pool: Pool) -> Any:
     sharding = pool.labels.sharding
     if not isinstance(sharding, NamedSharding):
         return tree
-    return jax.device_put(tree, NamedSharding(sharding.mesh, PartitionSpec()))
+    return jax.device_put(tree, copied_to(sharding.mesh))
 
 
 def reveal(pool: Pool, indices: Array, labels: Array, is_valid: Array) -> Pool:

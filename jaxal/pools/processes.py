@@ -11,10 +11,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from jaxal.pools.mesh import POOL_AXIS, pool_mesh
+from jaxal.pools.mesh import pool_mesh, spread_over
 from jaxal.pools.pool import UNLABELLED, check_inputs, check_labels, pad_rows
 from jaxal.types import Pool
 
@@ -163,7 +163,7 @@ def advice_on_lost_process() -> Iterator[None]:
 def _shard(tree: Any, num_rows: int, mesh: Mesh, value: Any) -> Any:
     rows = process_rows(num_rows, mesh=mesh)
     per_device = -(-num_rows // mesh.size)
-    sharding = NamedSharding(mesh, PartitionSpec(POOL_AXIS))
+    sharding = spread_over(mesh)
     num_local = per_device * len(sharding.addressable_devices)
 
     def shard(leaf: Any) -> jax.Array:

@@ -3,17 +3,23 @@
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal import checks
-from jaxal.pools.mesh import Shard, find_mesh, over_rows
-from jaxal.selection.engine.chance import perturb
-from jaxal.selection.engine.ranks import highest, rankable
+from jaxal.pools.mesh import Shard, over_rows
+from jaxal.selection.engine.chance import perturb, row_lots
+from jaxal.selection.engine.door import selector
+from jaxal.selection.engine.picks import (
+    first_valid,
+    highest,
+    highest_by_lot,
+    num_to_pick,
+    rankable,
+)
 from jaxal.types import Selection
 
 
+@selector
 def top_k(
     key: Array,
     scores: Array,
@@ -24,11 +30,11 @@ def top_k(
 ) -> Selection:
     """Returns the available rows of the highest scores.
 
-    Ties go to the lower row. NaN counts as the lowest score there is.
+    Ties are drawn with the key: scores that differ by rounding alone count as equal.
 
     Args:
-      key: a typed key, unused: the choice holds no chance.
-      scores: `[N]` floating point, higher is more worth labelling.
+      key: a typed key, consumed; used for ties.
+      scores: `[N]` floating point, higher is more worth labelling; -inf is the lowest.
       is_available: `[N]` bool.
       batch_size: picks `K`, static.
       mesh: where the rows live, by default as `scores` is sharded; if it does not
@@ -39,7 +45,8 @@ def top_k(
       than `K` rows were available.
 
     Raises:
-      ValueError: a shape is wrong, or `batch_size` is not in `1 .. N`.
+      ValueError: a shape is wrong, the score of an available row is NaN or +inf, or
+        `batch_size` is not in `1 .. N`.
       TypeError: `scores` is not floating point, or the mask not bool.
 
     Example:
@@ -49,12 +56,10 @@ def top_k(
       >>> top_k(jax.random.key(0), scores, free, batch_size=2).indices
       Array([2, 0], dtype=int32)
     """
-    checks.check_key(key)
-    scores = _checked(scores, is_available, batch_size, "scores")
-    mesh = find_mesh(mesh, scores)
     return _ranked(key, scores, is_available, batch_size, mesh, False)
 
 
+@selector
 def gumbel_top_k(
     key: Array,
     log_weights: Array,
@@ -83,7 +88,8 @@ def gumbel_top_k(
       indices are `N` where fewer than `K` rows were available.
 
     Raises:
-      ValueError: a shape is wrong, or `batch_size` is not in `1 .. N`.
+      ValueError: a shape is wrong, the weight of an available row is NaN or infinite,
+        or `batch_size` is not in `1 .. N`.
       TypeError: `log_weights` is not floating point, or the mask not bool.
 
     Example:
@@ -97,9 +103,6 @@ def gumbel_top_k(
     Reference:
       Stochastic beams and where to find them, https://arxiv.org/abs/1903.06059
     """
-    checks.check_key(key)
-    log_weights = _checked(log_weights, is_available, batch_size, "log_weights")
-    mesh = find_mesh(mesh, log_weights)
     return _ranked(key, log_weights, is_available, batch_size, mesh, True)
 
 
@@ -112,28 +115,16 @@ def _ranked(
     mesh: Mesh | None,
     is_noisy: bool,
 ) -> Selection:
-    num_rows = scores.shape[0]
-
     def select(shard: Shard, key: Array, rows: tuple[Array, Array]) -> Selection:
         scores, is_available = rows
         scores = perturb(key, shard, scores) if is_noisy else scores
-        _, chosen = highest(shard, rankable(scores, is_available), batch_size)
-        num_available = shard.sum(jnp.sum(is_available))
-        is_valid = jnp.arange(batch_size) < num_available
-        found = shard.fetch(scores, chosen)
-        return Selection(
-            indices=jnp.where(is_valid, chosen, num_rows),
-            scores=jnp.where(is_valid, found, -jnp.inf),
-            is_valid=is_valid,
-        )
+        values = rankable(scores, is_available)
+        if is_noisy:
+            _, chosen = highest(shard, values, batch_size)
+        else:
+            lots = partial(row_lots, key, shard)
+            _, chosen = highest_by_lot(shard, values, lots, batch_size)
+        target = num_to_pick(shard, is_available, batch_size)
+        return first_valid(chosen, shard.fetch(scores, chosen), target)
 
     return over_rows(select, key, (scores, is_available), mesh=mesh)
-
-
-def _checked(scores: Array, is_available: Array, batch_size: int, name: str) -> Array:
-    scores = jnp.asarray(scores)
-    checks.check_rank(name, scores, 1, "[N]", "Pass one number for each row.")
-    checks.check_floating(name, scores, "Cast it, to float32 for example.")
-    checks.check_mask("is_available", is_available, scores.shape[0])
-    checks.check_batch_size(batch_size, scores.shape[0])
-    return scores

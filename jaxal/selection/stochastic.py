@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal import checks
+from jaxal.pools.mesh import find_mesh
+from jaxal.selection.engine.door import selector, within
 from jaxal.selection.ranked import gumbel_top_k
 from jaxal.types import Selection
 
 
+@selector
 def power_top_k(
     key: Array,
     scores: Array,
@@ -51,11 +53,11 @@ def power_top_k(
       Kirsch et al., Stochastic Batch Acquisition: A Simple Baseline for Deep Active
       Learning, TMLR 2023. https://arxiv.org/abs/2106.12059
     """
-    _check(scores, is_available)
     weights = _power_weights(scores, coldness)
-    return gumbel_top_k(key, weights, is_available, batch_size=batch_size)
+    return _drawn(key, weights, is_available, batch_size)
 
 
+@selector
 def softmax_top_k(
     key: Array,
     scores: Array,
@@ -93,11 +95,11 @@ def softmax_top_k(
       Kirsch et al., Stochastic Batch Acquisition: A Simple Baseline for Deep Active
       Learning, TMLR 2023. https://arxiv.org/abs/2106.12059
     """
-    _check(scores, is_available)
     weights = coldness * scores.astype(jnp.float32)
-    return gumbel_top_k(key, weights, is_available, batch_size=batch_size)
+    return _drawn(key, weights, is_available, batch_size)
 
 
+@selector
 def softrank_top_k(
     key: Array,
     scores: Array,
@@ -138,15 +140,17 @@ def softrank_top_k(
       Kirsch et al., Stochastic Batch Acquisition: A Simple Baseline for Deep Active
       Learning, TMLR 2023. https://arxiv.org/abs/2106.12059
     """
-    _check(scores, is_available)
     weights = _rank_weights(scores, is_available, coldness)
-    return gumbel_top_k(key, weights, is_available, batch_size=batch_size)
+    return _drawn(key, weights, is_available, batch_size)
 
 
-def _check(scores: Array, is_available: Array) -> None:
-    checks.check_rank("scores", scores, 1, "[N]", "Pass one score for each row.")
-    checks.check_floating("scores", scores, "Cast them to float32.")
-    checks.check_mask("is_available", is_available, scores.shape[0])
+def _drawn(
+    key: Array, log_weights: Array, is_available: Array, batch_size: int
+) -> Selection:
+    mesh = find_mesh(None, log_weights)
+    return within(gumbel_top_k)(
+        key, log_weights, is_available, batch_size=batch_size, mesh=mesh
+    )
 
 
 @jax.jit

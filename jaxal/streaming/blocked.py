@@ -18,15 +18,20 @@ from jax.tree_util import Partial
 from jaxal import checks
 from jaxal.embeddings import Embedding, as_embedding
 from jaxal.pools.mesh import Shard
-from jaxal.selection.engine.by_distance import First, Rule, default_candidates
+from jaxal.selection.engine.by_distance import (
+    First,
+    Rule,
+    check_first,
+    default_candidates,
+)
 from jaxal.selection.engine.distances import Centres
+from jaxal.selection.engine.door import blank
+from jaxal.selection.engine.picks import first_valid
 from jaxal.streaming import steps
 from jaxal.streaming.folding import as_partial
 from jaxal.streaming.reading import Progress, Reader, padded
 from jaxal.streaming.sources import as_source, check_rereadable
 from jaxal.types import Selection
-
-_FIRSTS = ("drawn", "largest_norm")
 
 
 class Streamed(NamedTuple):
@@ -45,6 +50,7 @@ class _Pool(NamedTuple):
     is_available: Array  # [N]
     is_labelled: Array | None  # [N]
     weights: Array | None  # [N]
+    lots: Array  # [N] by which equal rows are told apart
 
 
 class _State(NamedTuple):
@@ -73,15 +79,14 @@ def stream_selection(
 ) -> Streamed:
     """Runs a rule over a source; see `stream_k_center` for the arguments."""
     checks.check_key(key)
-    if first not in _FIRSTS:
-        raise ValueError(f"first is {first!r}, expected one of {_FIRSTS}.")
+    check_first(first)
     checked = as_source(source)
     check_rereadable(checked)
     reader = Reader(checked, chunk_size, progress)
     masks = (is_available, is_labelled, weights)
     reader.num_rows = _count_rows(reader, masks)
     checks.check_batch_size(batch_size, reader.num_rows)
-    pool = _checked_pool(reader, embed, *masks)
+    pool = _checked_pool(key, reader, embed, *masks)
     if num_candidates is None:
         num_candidates = default_candidates(batch_size)
     block = rule.candidates_of(num_candidates, reader.num_rows)
@@ -133,7 +138,8 @@ def _add_first(
 ) -> _State:
     """Picks the first centre where there is none."""
     norms = _all_norms(pool) if first == "largest_norm" else None
-    row = steps.first_row(pool.shard, key, norms, pool.weights, pool.is_available)
+    known = pool.weights, pool.is_available, pool.lots
+    row = steps.first_centre(pool.shard, key, norms, *known)
     rows = np.asarray(row)
     norm = steps.norms(pool.embed, pool.reader.take(rows))
     pending = _read_centres(pool, state.origin, rows, block)
@@ -146,12 +152,11 @@ def _advance(
     """One pass: lower the distances, propose, decide, record."""
     if state.pending is not None:
         state = state._replace(nearest=_lower(pool, state, state.pending))
-    rows, *known = steps.propose(
-        rule, pool.shard, uniform, state.nearest, state.is_open, pool.weights
-    )
+    known = state.nearest, state.is_open, pool.weights, pool.lots
+    rows, facts, bound = steps.propose(rule, pool.shard, uniform, *known)
     found = pool.reader.take(np.asarray(rows))
     decision, pending = steps.decide(
-        rule, uniform, pool.embed, found, state.origin, rows, *known, budget
+        rule, uniform, pool.embed, found, state.origin, rows, facts, bound, budget
     )
     num = int(decision.num)
     picked = np.asarray(rows)[np.asarray(decision.order)[:num]]
@@ -161,7 +166,7 @@ def _advance(
 
 def _fill(key: Array, pool: _Pool, state: _State, num: int) -> _State:
     """Takes rows at random when all that is left coincides with centres."""
-    rows = steps.random_rows(pool.shard, num, key, state.nearest, state.is_open)
+    rows = steps.open_rows(pool.shard, num, key, state.is_open)
     return _record(state, np.asarray(rows), np.zeros(num, state.scores.dtype))
 
 
@@ -214,11 +219,11 @@ def _read_centres(pool: _Pool, origin: Any, rows: np.ndarray, size: int) -> Cent
 
 def _selection(pool: _Pool, state: _State, batch_size: int) -> Selection:
     missing = (0, batch_size - state.indices.size)
-    num_rows = pool.shard.num_rows
-    indices = np.pad(state.indices, missing, constant_values=num_rows)
-    scores = np.pad(state.scores, missing, constant_values=-np.inf)
-    is_valid = np.arange(batch_size) < state.indices.size
-    return Selection(jnp.asarray(indices), jnp.asarray(scores), jnp.asarray(is_valid))
+    indices, scores = (np.pad(x, missing) for x in (state.indices, state.scores))
+    found = first_valid(
+        jnp.asarray(indices), jnp.asarray(scores), jnp.asarray(state.indices.size)
+    )
+    return blank(found, None, pool.shard.num_rows)
 
 
 def _is_used(pool: _Pool) -> Array:
@@ -242,6 +247,7 @@ def _count_rows(reader: Reader, masks: tuple) -> int:
 
 
 def _checked_pool(
+    key: Array,
     reader: Reader,
     embed: Callable[[Any], Array | Embedding],
     is_available: Array | np.ndarray | None,
@@ -263,11 +269,13 @@ def _checked_pool(
                 f"weights have shape {list(weights.shape)}, expected [{num_rows}]: one "
                 "number for each row of the pool."
             )
+    shard = Shard(None, 1, num_rows)
     return _Pool(
         reader=reader,
         embed=as_partial(embed),
-        shard=Shard(None, 1, num_rows),
+        shard=shard,
         is_available=jnp.asarray(available),
         is_labelled=is_labelled,
         weights=weights,
+        lots=steps.lots(shard, key),
     )

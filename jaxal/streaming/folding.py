@@ -7,26 +7,31 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.tree_util import Partial
 
 from jaxal import checks
 from jaxal.pools.mesh import Shard
-from jaxal.selection.engine.chance import perturb
+from jaxal.selection.engine.chance import perturb, row_lots
+from jaxal.selection.engine.door import blank
+from jaxal.selection.engine.picks import first_valid, highest_by_lot, rankable
 from jaxal.streaming.reading import Chunk, Progress, Reader
 from jaxal.streaming.sources import as_source
 from jaxal.types import Selection
+
+_RESERVE = 64  # rows kept beyond K: what is equal to the K-th best is known at the end
 
 Mask = np.ndarray | Array | Callable[[Any], Any] | None
 
 
 class _Best(NamedTuple):
-    """The best rows so far, best first."""
+    """The `R >= K` best rows so far, best first."""
 
-    values: Array  # [K] what rows are ranked by, -inf where there is none
-    scores: Array  # [K]
-    rows: Array  # [K]
-    origin: Array  # [K] place among the K before and the B of the last chunk
+    values: Array  # [R] what rows are ranked by, -inf where there is none
+    scores: Array  # [R]
+    rows: Array  # [R]
+    lots: Array  # [R] by which equal rows are told apart
+    origin: Array  # [R] place among the R before and the B of the last chunk
     num_available: Array
     num_bad: Array
 
@@ -59,7 +64,8 @@ def select_in_one_pass(
     for chunk in reader.read():
         is_open = _open_rows(is_available, chunk, reader.chunk_size)
         if best is None:
-            best = _nothing(partial_score, chunk.rows, batch_size)
+            size = batch_size if is_noisy else batch_size + _RESERVE
+            best = _nothing(partial_score, chunk.rows, size)
         first = jnp.int32(chunk.first)
         best = _fold(key, partial_score, best, chunk.rows, first, is_open, is_noisy)
         jax.block_until_ready(best)  # or chunks would queue up before the device
@@ -67,7 +73,7 @@ def select_in_one_pass(
             kept = _keep(kept, chunk.rows, np.asarray(best.origin))
     assert best is not None and reader.num_rows is not None  # no rows are refused
     _check_mask_length(is_available, reader.num_rows)
-    return _selection(best, reader.num_rows), kept
+    return _selection(best, reader.num_rows, batch_size), kept
 
 
 @partial(jax.jit, static_argnums=6)
@@ -82,26 +88,33 @@ def _fold(
 ) -> _Best:
     """Returns the best rows of those so far and the chunk's."""
     scores = _checked_scores(score, rows)
-    num_bad = jnp.sum(jnp.isnan(scores) & is_open, dtype=jnp.int32)
+    num_bad = jnp.sum(~(scores < jnp.inf) & is_open, dtype=jnp.int32)
+    span = cast(Shard, _Span(first, scores.shape[0]))
     if is_noisy:
-        span = _Span(first, scores.shape[0])
-        scores = perturb(key, cast(Shard, span), scores)
-    # -inf must still beat rows that cannot be had.
-    values = jnp.maximum(scores, jnp.finfo(scores.dtype).min)
-    values = jnp.where(is_open, values, -jnp.inf)
+        scores, lots = perturb(key, span, scores), jnp.zeros(scores.shape, jnp.int32)
+    else:
+        lots = row_lots(key, span)
+    values = rankable(scores, is_open)
     numbers = first + jnp.arange(scores.shape[0], dtype=jnp.int32)
-    # Earlier rows stand first, so ties go to the lower row.
-    values, origin = lax.top_k(
-        jnp.concatenate([best.values, values]), best.values.shape[0]
+    values, scores, numbers, lots = jax.tree.map(
+        lambda *pair: jnp.concatenate(pair),
+        (best.values, best.scores, best.rows, best.lots),
+        (values, scores, numbers, lots),
     )
+    values, origin = _best(values, lots, best.values.size)
     return _Best(
         values=values,
-        scores=jnp.concatenate([best.scores, scores])[origin],
-        rows=jnp.concatenate([best.rows, numbers])[origin],
+        scores=scores[origin],
+        rows=numbers[origin],
+        lots=lots[origin],
         origin=origin,
         num_available=best.num_available + jnp.sum(is_open, dtype=jnp.int32),
         num_bad=best.num_bad + num_bad,
     )
+
+
+def _best(values: Array, lots: Array, num: int) -> tuple[Array, Array]:
+    return highest_by_lot(Shard(None, 1, values.size), values, lambda: lots, num)
 
 
 @jax.jit
@@ -127,24 +140,21 @@ def _nothing(score: Partial, rows: Any, batch_size: int) -> _Best:
     dtype = jax.eval_shape(score_chunk, score, rows).dtype
     lowest = jnp.full(batch_size, -jnp.inf, dtype)
     numbers = jnp.zeros(batch_size, jnp.int32)
-    return _Best(lowest, lowest, numbers, numbers, jnp.int32(0), jnp.int32(0))
+    zero = jnp.int32(0)
+    return _Best(lowest, lowest, numbers, numbers, numbers, zero, zero)
 
 
-def _selection(best: _Best, num_rows: int) -> Selection:
+def _selection(best: _Best, num_rows: int, batch_size: int) -> Selection:
     if bad := int(best.num_bad):
         raise ValueError(
-            f"The score of {bad} of {num_rows} rows is NaN (of a weight: or it is "
-            "negative). Find them with stream_scores, and repair the model or leave "
+            f"The score of {bad} of {num_rows} rows is NaN or +inf (of a weight: or it "
+            "is negative). Find them with stream_scores, and repair the model or leave "
             "them out with is_available."
         )
-    batch_size = best.rows.shape[0]
     checks.check_batch_size(batch_size, num_rows)
-    is_valid = jnp.arange(batch_size) < best.num_available
-    return Selection(
-        indices=jnp.where(is_valid, best.rows, num_rows),
-        scores=jnp.where(is_valid, best.scores, -jnp.inf),
-        is_valid=is_valid,
-    )
+    _, order = _best(best.values, best.lots, batch_size)
+    rows, scores = best.rows[order], best.scores[order]
+    return blank(first_valid(rows, scores, best.num_available), None, num_rows)
 
 
 def _keep(kept: Any, rows: Any, origin: np.ndarray) -> Any:

@@ -72,7 +72,7 @@ def stream_top_k(
     The picks of `top_k` on `stream_scores(score, source)`, which is never held.
 
     Args:
-      key: a typed key, unused: the choice holds no chance.
+      key: a typed key, consumed; used for ties.
       score: from a chunk of `B` rows to `[B]`, see `stream_scores`.
       source: the pool, see `as_source`; an iterator of chunks will do.
       is_available: `[N]` bool; or from a chunk of rows that are there (NumPy, without
@@ -82,12 +82,12 @@ def stream_top_k(
       progress: told `(pass_index, done_rows, total_rows)`, as `pass_bar()` is.
 
     Returns:
-      `Selection`, best first; ties go to the lower row, and indices are `N` where fewer
-      than `K` rows were available.
+      `Selection`, best first; ties are drawn with the key, and indices are `N` where
+      fewer than `K` rows were available.
 
     Raises:
-      ValueError: a score of an available row is NaN, the mask does not fit the rows, or
-        `batch_size` is not in `1 .. N`.
+      ValueError: a score of an available row is NaN or +inf, the mask does not fit the
+        rows, or `batch_size` is not in `1 .. N`.
 
     Example:
       >>> import jax, numpy as np

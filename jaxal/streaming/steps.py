@@ -10,10 +10,10 @@ from jax.tree_util import Partial
 
 from jaxal.embeddings import Embedding, as_embedding
 from jaxal.pools.mesh import Shard
-from jaxal.selection.engine.by_distance import Candidates, Decision, Rule
-from jaxal.selection.engine.chance import draw_rows, perturb
-from jaxal.selection.engine.distances import Centres, Space, refresh, squared_distances
-from jaxal.selection.engine.ranks import highest
+from jaxal.selection.engine.by_distance import Decision, Rule, compare, first_row
+from jaxal.selection.engine.chance import row_lots
+from jaxal.selection.engine.distances import Centres, Space, refresh
+from jaxal.selection.engine.picks import Bound, random_rows
 
 # As in memory: the origin that distances are seen from decides how they are rounded.
 _ORIGIN_SAMPLE = 127
@@ -46,6 +46,12 @@ def uniform(key: Array, step: Array, num: int, like: Array) -> Array:
     return jax.random.uniform(jax.random.fold_in(key, step), (4, num), like.dtype)
 
 
+@partial(jax.jit, static_argnums=0)
+def lots(shard: Shard, key: Array) -> Array:
+    """Returns the lots by which equal rows are told apart, `[N]`."""
+    return row_lots(key, shard)
+
+
 @partial(jax.jit, static_argnums=(0, 1))
 def propose(
     rule: Rule,
@@ -54,13 +60,13 @@ def propose(
     nearest: Array,
     is_open: Array,
     weights: Array | None,
-) -> tuple[Array, Array, Array, tuple[Array, Array]]:
-    """Returns candidates: rows, distances, weights, and a bound on the others."""
+    lots: Array,
+) -> tuple[Array, tuple, Bound]:
+    """Returns candidates: rows, what is known of each, and a bound on the others."""
     values = jnp.where(is_open, nearest[: shard.num_rows], 0)
     values = values if weights is None else values * weights
-    rows, bound = rule.propose(uniform[:3], shard, values)
-    ones = jnp.ones(rows.size, values.dtype)
-    return rows, values[rows], ones if weights is None else weights[rows], bound
+    rows, bound = rule.propose(uniform[:3], lots, shard, values)
+    return rows, shard.fetch((values, weights, lots), rows), bound
 
 
 @partial(jax.jit, static_argnums=0)
@@ -71,17 +77,13 @@ def decide(
     found: Any,
     origin: Any,
     rows: Array,
-    values: Array,
-    weights: Array,
-    bound: tuple[Array, Array],
+    facts: tuple,
+    bound: Bound,
     budget: Array,
 ) -> tuple[Decision, Centres]:
     """Returns which candidates are picked, and those as the next centres."""
     block = as_embedding(embed(found)).relative_to(origin)
-    between = squared_distances(block, block.sqnorm(), block)
-    # The same row twice is the same place, whatever rounding says.
-    distances = jnp.where(rows[:, None] == rows[None], 0, between)
-    candidates = Candidates(rows, values, weights, distances, bound)
+    candidates = compare(rows, block, facts, bound)
     decision = rule.decide(uniform[3], candidates, budget)
     return decision, Centres(block.take(decision.order), decision.num)
 
@@ -114,27 +116,20 @@ def norms(embed: Partial, found: Any) -> Array:
 
 
 @partial(jax.jit, static_argnums=0)
-def first_row(
+def first_centre(
     shard: Shard,
     key: Array,
     norms: Array | None,
     weights: Array | None,
     is_available: Array,
+    lots: Array,
 ) -> Array:
     """Returns the first centre, `[1]`: drawn, or of the largest of `norms`."""
-    chances = is_available.astype(jnp.float32 if norms is None else norms.dtype)
-    if weights is not None:
-        weighted = chances * weights
-        chances = jnp.where(jnp.sum(weighted) > 0, weighted, chances)
-    if norms is None:
-        return draw_rows(jax.random.uniform(key, (3, 1), chances.dtype), shard, chances)
-    return highest(shard, jnp.where(is_available, norms * chances, -1), 1)[1]
+    dtype = jnp.float32 if norms is None else norms.dtype
+    return first_row(key, shard, is_available, weights, norms, lots, dtype)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def random_rows(
-    shard: Shard, num: int, key: Array, nearest: Array, is_open: Array
-) -> Array:
+def open_rows(shard: Shard, num: int, key: Array, is_open: Array) -> Array:
     """Returns `num` open rows at random."""
-    noise = perturb(key, shard, jnp.zeros(shard.num_rows, nearest.dtype))
-    return highest(shard, jnp.where(is_open, noise, -jnp.inf), num)[1]
+    return random_rows(key, shard, is_open, num)

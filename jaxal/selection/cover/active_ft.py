@@ -8,26 +8,22 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
-from jaxal import checks
-from jaxal.embeddings import Dense, as_embedding
-from jaxal.embeddings.base import unit_rows
-from jaxal.pools.mesh import Shard, find_mesh, over_rows
-from jaxal.readings import composed
 from jaxal.registry import register
+from jaxal.readings import composed
+from jaxal.embeddings.base import unit_rows
+from jaxal.embeddings import Dense, as_embedding
+from jaxal.embeddings.compositions import written_out
+from jaxal.pools.mesh import Shard, over_rows
 from jaxal.selection.engine.chance import row_gumbel
 from jaxal.selection.engine.distances import make_space
-from jaxal.selection.engine.ranks import highest
+from jaxal.selection.engine.door import Rows, selector
+from jaxal.selection.engine.picks import highest
 from jaxal.selection.spread.k_means import assign_rows
 from jaxal.selection.spread.representatives import represent
 from jaxal.types import Selection
 
 _DECAYS = (0.9, 0.999)  # of Adam's averages
 _EPSILON = 1e-8
-
-
-class _Rows(NamedTuple):
-    embedding: Dense  # [N, D] of unit norm
-    is_available: Array  # [N]
 
 
 class _Options(NamedTuple):
@@ -42,6 +38,7 @@ class _Moving(NamedTuple):
     square: Array  # [K, D] of their squares
 
 
+@selector
 def active_ft(
     key: Array,
     embedding: Array | Dense,
@@ -70,7 +67,7 @@ def active_ft(
     `O(num_steps (N K D / assign_every + K^2 D))`.
 
     Args:
-      key: a typed key, consumed; used for the start.
+      key: a typed key, consumed; used for the start and for ties.
       embedding: `[N, D]`, or `Dense`; rows are scaled to unit norm.
       is_available: `[N]` bool, rows to be matched, and picked.
       is_labelled: `[N]` bool, not used.
@@ -105,28 +102,19 @@ def active_ft(
       Pretraining-Finetuning Paradigm", CVPR 2023. https://arxiv.org/abs/2303.14382
     """
     del is_labelled
-    checks.check_key(key)
-    rows = as_embedding(embedding)
-    if not isinstance(rows, Dense):
-        raise TypeError(
-            f"embedding is {type(rows).__name__}, expected Dense: points are moved in "
-            "coordinates. Use random_projection to write down a few."
-        )
-    checks.check_mask("is_available", is_available, rows.num_rows)
-    checks.check_batch_size(batch_size, rows.num_rows)
-    mesh = find_mesh(mesh, (rows, is_available))
-    found = _Rows(Dense(unit_rows(rows.x)), is_available)
+    written = written_out(as_embedding(embedding), "points are moved in coordinates")
+    rows = Rows(Dense(unit_rows(written.x)), is_available, None)
     options = _Options(temperature, balance, learning_rate)
     steps = (num_steps, assign_every)
-    points = _move(key, options, found, batch_size, steps, mesh)
-    return represent(found.embedding, is_available, points, mesh)
+    points = _move(key, options, rows, batch_size, steps, mesh)
+    return represent(key, rows.embedding, is_available, points, mesh)
 
 
 @partial(jax.jit, static_argnums=(3, 4, 5))
 def _move(
     key: Array,
     options: _Options,
-    rows: _Rows,
+    rows: Rows,
     batch_size: int,
     steps: tuple[int, int],
     mesh: Mesh | None,
@@ -134,7 +122,7 @@ def _move(
     """Returns where the points `[K, D]` end."""
     num_steps, assign_every = steps
 
-    def run(shard: Shard, shared: tuple[Array, _Options], rows: _Rows) -> Array:
+    def run(shard: Shard, shared: tuple[Array, _Options], rows: Rows) -> Array:
         key, options = shared
         is_used = rows.is_available
         space = make_space(shard, rows.embedding, is_used)
@@ -142,7 +130,7 @@ def _move(
         total = jnp.maximum(shard.sum(jnp.sum(weights)), 1)
         noise = jnp.where(is_used, row_gumbel(key, shard), -jnp.inf)
         _, first = highest(shard, noise, batch_size)
-        start = shard.fetch(rows.embedding, first).x
+        start = written_out(shard.fetch(rows.embedding, first), "as above").x
 
         def per_pass(index: Array, moving: _Moving) -> _Moving:
             points = unit_rows(moving.points) - space.origin[None]

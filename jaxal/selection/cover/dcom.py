@@ -8,13 +8,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
-from jaxal import checks
-from jaxal.embeddings import Embedding, as_embedding
-from jaxal.pools.mesh import Shard, find_mesh, over_rows
-from jaxal.readings import by_selector, labels, logits, read
-from jaxal.registry import register
-from jaxal.scores import margin
 from jaxal.selection.cover.prob_cover import pure_radius
+from jaxal.scores import margin
+from jaxal.registry import register
+from jaxal.readings import by_selector, labels, logits, read
+from jaxal.embeddings import Embedding, as_embedding
+from jaxal.pools.mesh import Shard, over_rows
 from jaxal.selection.engine.by_balls import (
     Cover,
     centre_block,
@@ -22,6 +21,7 @@ from jaxal.selection.engine.by_balls import (
     is_within_any,
 )
 from jaxal.selection.engine.distances import Space, make_space
+from jaxal.selection.engine.door import selector
 from jaxal.selection.engine.pairs import distances_from
 from jaxal.types import Selection, Strategy
 
@@ -36,6 +36,10 @@ class _Rows(NamedTuple):
     labels: Array  # [N]
     predictions: Array  # [N]
 
+    @property
+    def is_used(self) -> Array:
+        return self.is_available | self.is_labelled
+
 
 class _Options(NamedTuple):
     initial_radius: float | Array
@@ -44,6 +48,7 @@ class _Options(NamedTuple):
     steepness: float | Array
 
 
+@selector
 def dcom(
     key: Array,
     embedding: Array | Embedding,
@@ -70,14 +75,14 @@ def dcom(
     `S = (1 + exp(-k (1 - a))) / (1 + exp(-k (P - a)))`, and the next row is
     `argmax_n S u_n + (1 - S) d_n / max_m d_m`: `u` is the uncertainty, scaled to 0 .. 1
     over available rows, and `d_n` the number of uncovered rows in a ball of the mean
-    radius, which then counts as covered. Ties go to the lower row.
+    radius, which then counts as covered. Ties are drawn with the key.
 
     The authors find a row's radius once, when it is labelled, scale `u` anew after each
     pick, and let `c` count what radii so far cover; a selector has no memory, so here
     radii are those of today's predictions.
 
     Args:
-      key: a typed key, consumed; used when no row left is worth anything.
+      key: a typed key, consumed; used for ties, and when no row left is worth anything.
       embedding: `[N, D]`, or an `Embedding` of `N` rows, of unit norm for the default
         radii to make sense.
       is_available: `[N]` bool, rows that may be picked, and count.
@@ -119,19 +124,15 @@ def dcom(
       Mishal and Weinshall, "DCoM: Active Learning for All Learners", 2024.
       https://arxiv.org/abs/2407.01804
     """
-    checks.check_key(key)
     rows = _Rows(
         as_embedding(embedding),
         is_available,
         is_labelled,
-        jnp.asarray(uncertainty),
-        jnp.asarray(labels),
-        jnp.asarray(predictions),
+        uncertainty,
+        labels,
+        predictions,
     )
-    _check(rows)
-    checks.check_batch_size(batch_size, rows.embedding.num_rows)
     options = _Options(initial_radius, max_radius, centre, steepness)
-    mesh = find_mesh(mesh, rows)
     return _dcom(key, options, rows, batch_size, num_halvings, mesh)
 
 
@@ -144,11 +145,9 @@ def _dcom(
     num_halvings: int,
     mesh: Mesh | None,
 ) -> Selection:
-    num_rows = rows.is_available.size
-
     def run(shard: Shard, shared: tuple[Array, _Options], rows: _Rows) -> Selection:
         key, options = shared
-        is_used = rows.is_available | rows.is_labelled
+        is_used = rows.is_used
         space = make_space(shard, rows.embedding, is_used)
         radii = _radii(shard, space, rows, options, num_halvings)
         is_covered = is_within_any(shard, space, rows.is_labelled, radii) & is_used
@@ -170,7 +169,7 @@ def _dcom(
             worth=worth,
             is_relative=True,
         )
-        return greedy_cover(key, shard, space, cover, batch_size, num_rows)
+        return greedy_cover(key, shard, space, cover, batch_size)
 
     return over_rows(run, (key, options), rows, mesh=mesh)
 
@@ -179,7 +178,7 @@ def _radii(
     shard: Shard, space: Space, rows: _Rows, options: _Options, num_halvings: int
 ) -> Array:
     """Returns `[L]` radii of labelled rows, the initial one elsewhere."""
-    is_used = rows.is_available | rows.is_labelled
+    is_used = rows.is_used
     initial = jnp.full(shard.num_rows, options.initial_radius, space.norms.dtype)
     is_covered = is_within_any(shard, space, rows.is_labelled, initial) & is_used
     least = 0.2 * _part(shard, is_covered, is_used) + 0.4
@@ -239,27 +238,12 @@ def _part(shard: Shard, is_one: Array, is_used: Array) -> Array:
 
 
 def _scaled(shard: Shard, rows: _Rows) -> Array:
-    """Returns uncertainty as 0 .. 1 over available rows; NaN counts as 0."""
-    values = rows.uncertainty.astype(jnp.float32)
-    is_real = rows.is_available & jnp.isfinite(values)
-    lowest = jnp.min(shard.gather(jnp.min(jnp.where(is_real, values, jnp.inf))))
-    highest = jnp.max(shard.gather(jnp.max(jnp.where(is_real, values, -jnp.inf))))
+    """Returns uncertainty as 0 .. 1 over available rows."""
+    values, is_free = rows.uncertainty.astype(jnp.float32), rows.is_available
+    lowest = -shard.max(jnp.max(jnp.where(is_free, -values, -jnp.inf)))
+    highest = shard.max(jnp.max(jnp.where(is_free, values, -jnp.inf)))
     width = jnp.where(highest > lowest, highest - lowest, 1)
-    return jnp.where(is_real, (values - lowest) / width, 0)
-
-
-def _check(rows: _Rows) -> None:
-    num_rows = rows.embedding.num_rows
-    checks.check_mask("is_available", rows.is_available, num_rows)
-    checks.check_mask("is_labelled", rows.is_labelled, num_rows)
-    checks.check_floating("uncertainty", rows.uncertainty, "Cast it to float32.")
-    for name in ("uncertainty", "labels", "predictions"):
-        shape = getattr(rows, name).shape
-        if shape != (num_rows,):
-            raise ValueError(
-                f"{name} has shape {list(shape)}, expected [{num_rows}]: one number "
-                "for each row of the pool."
-            )
+    return jnp.where(is_free, (values - lowest) / width, 0)
 
 
 @register(

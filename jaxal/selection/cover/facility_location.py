@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal.embeddings import Embedding
-from jaxal.pools.mesh import Shard, find_mesh, over_rows
-from jaxal.readings import composed
 from jaxal.registry import register
+from jaxal.readings import composed
+from jaxal.embeddings import Embedding
+from jaxal.pools.mesh import Shard, over_rows
 from jaxal.selection.cover.max_herding import NUM_TARGETS
 from jaxal.selection.cover.sets import Sets, Some, check_sets, seen_sets
 from jaxal.selection.engine.by_targets import (
@@ -21,16 +21,13 @@ from jaxal.selection.engine.by_targets import (
     reached,
 )
 from jaxal.selection.engine.distances import map_chunks
+from jaxal.selection.engine.door import Rows, pool_rows, selector
 from jaxal.selection.engine.kernels import (
     Kernel,
     KernelName,
-    Rows,
     check_kernel,
-    check_rows,
     kernel_rows,
-    used_rows,
 )
-from jaxal.selection.engine.picks import with_pool_size
 from jaxal.types import Selection
 
 
@@ -47,6 +44,7 @@ class _Numbers(NamedTuple):
     bandwidth: Array
 
 
+@selector
 def facility_location(
     key: Array,
     embedding: Array | Embedding,
@@ -79,10 +77,10 @@ def facility_location(
       less `nu max_P k` where there is a private set as well.
 
     Sums over `V` are means, estimated on `num_targets` rows where there are more, as
-    for `max_herding`; picks are exact in the same way. Ties go to the lower row.
+    for `max_herding`; picks are exact in the same way. Ties are drawn with the key.
 
     Args:
-      key: a typed key, consumed; used for the targets and for filling up.
+      key: a typed key, consumed; used for the targets, ties and filling up.
       embedding: `[N, D]`, or an `Embedding` of `N` rows.
       is_available: `[N]` bool, rows that may be picked.
       is_labelled: `[N]` bool, rows in `A` from the start; None for no such rows.
@@ -128,7 +126,7 @@ def facility_location(
       Kothawade et al., "SIMILAR: Submodular Information Measures Based Active Learning
       In Realistic Scenarios", NeurIPS 2021. https://arxiv.org/abs/2107.00717
     """
-    rows = check_rows(key, embedding, is_available, is_labelled, batch_size)
+    rows = pool_rows(embedding, is_available, is_labelled)
     sets = check_sets(rows.embedding, query, is_query, private, is_private)
     check_kernel(kernel, bandwidth)
     if covers not in ("query", "pool"):
@@ -140,7 +138,6 @@ def facility_location(
         )
     options = _Options(batch_size, kernel, covers, num_targets)
     numbers = _Numbers(*map(jnp.float32, (eta, nu, bandwidth)))
-    mesh = find_mesh(mesh, rows)
     return _select(key, rows, sets, numbers, options, mesh)
 
 
@@ -153,8 +150,6 @@ def _select(
     options: _Options,
     mesh: Mesh | None,
 ) -> Selection:
-    num_rows = rows.embedding.num_rows
-
     def select(shard: Shard, shared: tuple, rows: Rows) -> Selection:
         key, sets, numbers = shared
         key_targets, key_fill = jax.random.split(key)
@@ -167,7 +162,7 @@ def _select(
             worth = numbers.eta * _similarity(kernel, seen, sets.query)
         else:
             some, _, is_there = choose_targets(
-                key_targets, shard, seen, used_rows(rows), options.num_targets
+                key_targets, shard, seen, rows.is_used, options.num_targets
             )
             targets = _pool_targets(kernel, some, is_there, sets, numbers)
         if rows.is_labelled is not None:
@@ -177,8 +172,7 @@ def _select(
         free, num = rows.is_available, options.batch_size
         return greedy_coverage(key_fill, shard, kernel, seen, free, targets, worth, num)
 
-    picks = over_rows(select, (key, sets, numbers), rows, mesh=mesh)
-    return with_pool_size(picks, num_rows)
+    return over_rows(select, (key, sets, numbers), rows, mesh=mesh)
 
 
 def _query_targets(query: Some) -> Targets:

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal.embeddings import Embedding
-from jaxal.pools.mesh import Shard, find_mesh, over_rows
-from jaxal.readings import composed
 from jaxal.registry import register
+from jaxal.readings import composed
+from jaxal.embeddings import Embedding
+from jaxal.pools.mesh import Shard, over_rows
 from jaxal.selection.cover.sets import (
     Sets,
     Some,
@@ -20,19 +20,17 @@ from jaxal.selection.cover.sets import (
     seen_sets,
 )
 from jaxal.selection.engine.by_columns import Pick, Rule, greedy_by_columns
+from jaxal.selection.engine.chance import row_lots
 from jaxal.selection.engine.distances import map_chunks
+from jaxal.selection.engine.door import Rows, pool_rows, selector
 from jaxal.selection.engine.kernel_sums import kernel_sums
 from jaxal.selection.engine.kernels import (
     Kernel,
     KernelName,
-    Rows,
     check_kernel,
-    check_rows,
     kernel_rows,
-    used_rows,
 )
-from jaxal.selection.engine.picks import Picks, fill_up, with_pool_size
-from jaxal.selection.engine.ranks import highest
+from jaxal.selection.engine.picks import first_valid, highest_by_lot, num_to_pick
 from jaxal.types import Selection
 
 
@@ -47,6 +45,7 @@ class _Numbers(NamedTuple):
     bandwidth: Array
 
 
+@selector
 def graph_cut(
     key: Array,
     embedding: Array | Embedding,
@@ -75,10 +74,10 @@ def graph_cut(
       whatever they are to each other.
 
     Sums over `V` take one pass for "cosine" and "linear", which are inner products
-    with the sum of all rows, and `N^2` products for "rbf". Ties go to the lower row.
+    with the sum of all rows, and `N^2` products for "rbf". Ties are drawn with the key.
 
     Args:
-      key: a typed key, unused but for its type: the choice holds no chance.
+      key: a typed key, consumed; used for ties.
       embedding: `[N, D]`, or an `Embedding` of `N` rows.
       is_available: `[N]` bool, rows that may be picked.
       is_labelled: `[N]` bool, rows in `A` from the start; None for no such rows.
@@ -119,12 +118,11 @@ def graph_cut(
       Kothawade et al., "SIMILAR: Submodular Information Measures Based Active Learning
       In Realistic Scenarios", NeurIPS 2021. https://arxiv.org/abs/2107.00717
     """
-    rows = check_rows(key, embedding, is_available, is_labelled, batch_size)
+    rows = pool_rows(embedding, is_available, is_labelled)
     sets = check_sets(rows.embedding, query, is_query, private, is_private)
     refuse_both(sets)
     check_kernel(kernel, bandwidth)
     numbers = _Numbers(*map(jnp.float32, (trade_off, nu, bandwidth)))
-    mesh = find_mesh(mesh, rows)
     return _select(key, rows, sets, numbers, _Options(batch_size, kernel), mesh)
 
 
@@ -137,8 +135,6 @@ def _select(
     options: _Options,
     mesh: Mesh | None,
 ) -> Selection:
-    num_rows = rows.embedding.num_rows
-
     def select(shard: Shard, shared: tuple, rows: Rows) -> Selection:
         key, sets, numbers = shared
         seen = kernel_rows(rows.embedding, options.kernel, True)
@@ -153,19 +149,17 @@ def _select(
         free, num = rows.is_available, options.batch_size
         return greedy_by_columns(key, shard, rule, kernel, seen, free, gains, num)
 
-    picks = over_rows(select, (key, sets, numbers), rows, mesh=mesh)
-    return with_pool_size(picks, num_rows)
+    return over_rows(select, (key, sets, numbers), rows, mesh=mesh)
 
 
 def _highest(
     key: Array, shard: Shard, gains: Array, is_available: Array, batch_size: int
 ) -> Selection:
     """Returns the rows of the largest gains, which no pick changes."""
-    target = shard.sum(jnp.sum(is_available, dtype=jnp.int32))
     values = jnp.where(is_available, gains, -jnp.inf)
-    found, rows = highest(shard, values, batch_size)
-    target = jnp.minimum(target, batch_size)
-    return fill_up(key, shard, Picks(is_available, rows, found, target), target)
+    lots = partial(row_lots, key, shard)
+    found, rows = highest_by_lot(shard, values, lots, batch_size)
+    return first_valid(rows, found, num_to_pick(shard, is_available, batch_size))
 
 
 def _update(cost: Array, shard: Shard, gains: Array, pick: Pick) -> Array:
@@ -182,7 +176,7 @@ def _first_gains(
     numbers: _Numbers,
 ) -> Array:
     cost = 2 * numbers.trade_off
-    gains = kernel_sums(shard, kernel, seen, used_rows(rows))
+    gains = kernel_sums(shard, kernel, seen, rows.is_used)
     gains = gains - numbers.trade_off * map_chunks(seen, kernel.diagonal)
     if rows.is_labelled is not None:
         gains = gains - cost * kernel_sums(shard, kernel, seen, rows.is_labelled)

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal.embeddings import Dense, Embedding
-from jaxal.pools.mesh import Shard, find_mesh, over_rows
-from jaxal.readings import by_selector, projected
 from jaxal.registry import register
+from jaxal.readings import by_selector, projected
+from jaxal.embeddings import Dense, Embedding
+from jaxal.embeddings.compositions import written_out
+from jaxal.pools.mesh import Shard, over_rows
 from jaxal.selection.cover.sets import (
     Sets,
     Some,
@@ -26,17 +27,16 @@ from jaxal.selection.engine.by_determinants import (
     left_over,
     moved,
 )
+from jaxal.selection.engine.door import Rows, pool_rows, selector
 from jaxal.selection.engine.kernels import (
     Kernel,
     KernelName,
-    Rows,
     check_kernel,
-    check_rows,
-    check_written,
     kernel_rows,
 )
-from jaxal.selection.engine.picks import with_pool_size
 from jaxal.types import Selection, Strategy
+
+_WHY = "labelled rows are known by coordinates"
 
 
 class _Options(NamedTuple):
@@ -51,6 +51,7 @@ class _Numbers(NamedTuple):
     bandwidth: Array
 
 
+@selector
 def log_determinant(
     key: Array,
     embedding: Array | Embedding,
@@ -79,10 +80,10 @@ def log_determinant(
     * a query (LogDetMI): `log det S_A - log det(S_A - eta^2 S_AQ S_Q^-1 S_QA)`.
 
     Labelled rows condition `S` first, as a private set with `nu = 1`. The `[K, N]`
-    Cholesky factor is kept (two of `[K + M, N]` at most). Ties go to the lower row.
+    Cholesky factor is kept (two of `[K + M, N]` at most). Ties are drawn with the key.
 
     Args:
-      key: a typed key, consumed; used for filling up.
+      key: a typed key, consumed; used for ties and for filling up.
       embedding: `[N, D]`, or an `Embedding` of `N` rows.
       is_available: `[N]` bool, rows that may be picked.
       is_labelled: `[N]` bool, rows that are known already; None for no such rows.
@@ -127,19 +128,18 @@ def log_determinant(
       Kothawade et al., "SIMILAR: Submodular Information Measures Based Active Learning
       In Realistic Scenarios", NeurIPS 2021. https://arxiv.org/abs/2107.00717
     """
-    rows = check_rows(key, embedding, is_available, is_labelled, batch_size)
+    rows = pool_rows(embedding, is_available, is_labelled)
     sets = check_sets(rows.embedding, query, is_query, private, is_private)
     refuse_both(sets)
     check_kernel(kernel, bandwidth)
     if is_labelled is not None:
-        check_written(rows.embedding)
+        written_out(rows.embedding, _WHY)
         if kernel == "rbf":
             raise ValueError(
                 "kernel is 'rbf' and is_labelled was passed, expected a kernel with "
                 "coordinates. Pass 'cosine', or the labelled rows as private ones."
             )
     numbers = _Numbers(*map(jnp.float32, (eta, nu, ridge, bandwidth)))
-    mesh = find_mesh(mesh, rows)
     return _select(key, rows, sets, numbers, _Options(batch_size, kernel), mesh)
 
 
@@ -152,8 +152,6 @@ def _select(
     options: _Options,
     mesh: Mesh | None,
 ) -> Selection:
-    num_rows = rows.embedding.num_rows
-
     def select(shard: Shard, shared: tuple, rows: Rows) -> Selection:
         key, sets, numbers = shared
         kernel = Kernel(numbers.bandwidth, options.kernel)
@@ -175,8 +173,7 @@ def _select(
             key, shard, kernel, seen, free, num, numbers.ridge, given, True
         )
 
-    picks = over_rows(select, (key, sets, numbers), rows, mesh=mesh)
-    return with_pool_size(picks, num_rows)
+    return over_rows(select, (key, sets, numbers), rows, mesh=mesh)
 
 
 def _conditioned(
@@ -201,7 +198,7 @@ def _conditioned(
 
 def _written(rows: Embedding, name: KernelName) -> Dense:
     """Returns coordinates of which the kernel is the inner product."""
-    dense = check_written(rows)
+    dense = written_out(rows, _WHY)
     if name == "linear":
         return dense
     lengths = jnp.sqrt(dense.sqnorm())[:, None]

@@ -8,28 +8,24 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal.embeddings import Embedding
-from jaxal.pools.mesh import Shard, find_mesh, over_rows
-from jaxal.readings import composed
 from jaxal.registry import register
-from jaxal.selection.engine.bandwidths import make_kernel
-from jaxal.selection.engine.by_distance import check_weights
+from jaxal.readings import composed
+from jaxal.embeddings import Embedding
+from jaxal.pools.mesh import Shard, over_rows
 from jaxal.selection.engine.by_targets import (
     Targets,
     choose_targets,
     greedy_coverage,
     reached,
 )
+from jaxal.selection.engine.door import Rows, pool_rows, selector
+from jaxal.selection.engine.kernel_sums import make_kernel
 from jaxal.selection.engine.kernels import (
     Bandwidth,
     KernelName,
-    Rows,
     check_kernel,
-    check_rows,
     kernel_rows,
-    used_rows,
 )
-from jaxal.selection.engine.picks import with_pool_size
 from jaxal.types import Selection
 
 NUM_TARGETS = 4096
@@ -43,6 +39,7 @@ class _Options(NamedTuple):
     num_targets: int | None
 
 
+@selector
 def max_herding(
     key: Array,
     embedding: Array | Embedding,
@@ -60,14 +57,14 @@ def max_herding(
     """Picks the row that raises the pool's generalised coverage most, again and again.
 
     `C(S) = mean_n w_n max(0, max_{s in S} k(x_n, x_s))` over the available and the
-    labelled rows `n`, with the labelled rows in `S` from the start; ties go to the
-    lower row. The picks are exactly those of the sequential algorithm: gains only
-    fall, so stale ones are upper bounds. With more rows than `num_targets` the mean is
-    estimated on that many of them, drawn with the key; the first pass over the gains
-    of all rows then takes `N T D` products in place of `N N D`.
+    labelled rows `n`, with the labelled rows in `S` from the start; ties are
+    drawn with the key. The picks are exactly those of the sequential algorithm: gains
+    only fall, so stale ones are upper bounds. With more rows than `num_targets` the
+    mean is estimated on that many of them, drawn with the key; the first pass over the
+    gains of all rows then takes `N T D` products in place of `N N D`.
 
     Args:
-      key: a typed key, consumed; used for the targets and for filling up.
+      key: a typed key, consumed; used for the targets, ties and filling up.
       embedding: `[N, D]`, or an `Embedding` of `N` rows.
       is_available: `[N]` bool, rows that may be picked.
       is_labelled: `[N]` bool, rows in `S` already; None for no such rows.
@@ -106,13 +103,11 @@ def max_herding(
       Bae, Noh and Sutherland, "Generalized Coverage for More Robust Low-Budget Active
       Learning", ECCV 2024. https://arxiv.org/abs/2407.12212
     """
-    rows = check_rows(key, embedding, is_available, is_labelled, batch_size)
-    weights = check_weights(weights, rows.embedding.num_rows)
+    rows = pool_rows(embedding, is_available, is_labelled)
     check_kernel(kernel, bandwidth)
     named = bandwidth if isinstance(bandwidth, str) else None
     options = _Options(batch_size, kernel, named, is_normalized, num_targets)
     number = jnp.float32(1) if isinstance(bandwidth, str) else jnp.asarray(bandwidth)
-    mesh = find_mesh(mesh, rows)
     return _select(key, rows, weights, number, options, mesh)
 
 
@@ -125,12 +120,10 @@ def _select(
     options: _Options,
     mesh: Mesh | None,
 ) -> Selection:
-    num_rows = rows.embedding.num_rows
-
     def select(shard: Shard, shared: tuple, local: tuple) -> Selection:
         (key, bandwidth), (rows, weights) = shared, local
         key_targets, key_fill = jax.random.split(key)
-        is_used, labelled = used_rows(rows), rows.is_labelled
+        is_used, labelled = rows.is_used, rows.is_labelled
         seen = kernel_rows(rows.embedding, options.kernel, options.is_normalized)
         width: Bandwidth = options.bandwidth or bandwidth
         kernel = make_kernel(shard, options.kernel, width, seen, is_used, labelled)
@@ -150,8 +143,7 @@ def _select(
             key_fill, shard, kernel, seen, free, targets, None, picked
         )
 
-    picks = over_rows(select, (key, bandwidth), (rows, weights), mesh=mesh)
-    return with_pool_size(picks, num_rows)
+    return over_rows(select, (key, bandwidth), (rows, weights), mesh=mesh)
 
 
 register(

@@ -9,26 +9,19 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import Mesh
 
-from jaxal import checks
-from jaxal.embeddings import Dense, Embedding, as_embedding
-from jaxal.pools.mesh import Shard, find_mesh, over_rows
-from jaxal.readings import Reading, by_selector, drawn, is_used, logits, read, reading
 from jaxal.registry import register
+from jaxal.readings import Reading, by_selector, drawn, is_used, logits, read, reading
+from jaxal.embeddings import Dense, Embedding, as_embedding
+from jaxal.pools.mesh import Shard, over_rows
 from jaxal.selection.engine.by_balls import Cover, greedy_cover, is_within_any
-from jaxal.selection.engine.chance import perturb
 from jaxal.selection.engine.distances import Space, make_space
+from jaxal.selection.engine.door import Rows, pool_rows, selector, within
 from jaxal.selection.engine.pairs import distances_from
-from jaxal.selection.engine.ranks import highest
+from jaxal.selection.engine.picks import random_rows
 from jaxal.selection.spread.k_means import k_means
 from jaxal.types import Selection, Strategy
 
 _QUERIES = 64  # rows whose distances to all others are held at a time
-
-
-class _Rows(NamedTuple):
-    embedding: Embedding  # [N]
-    is_available: Array  # [N]
-    is_labelled: Array  # [N]
 
 
 class _Grouped(NamedTuple):
@@ -37,6 +30,7 @@ class _Grouped(NamedTuple):
     groups: Array  # [N]
 
 
+@selector
 def prob_cover(
     key: Array,
     embedding: Array | Embedding,
@@ -50,11 +44,11 @@ def prob_cover(
     """Picks the row whose ball holds most uncovered rows, again and again.
 
     `i_k = argmax_n #{m : |x_n - x_m| <= radius, m uncovered}` over the available rows;
-    the balls of labelled rows and of earlier picks cover. Ties go to the lower row. The
-    greedy algorithm for max coverage, within `1 - 1/e` of the best, and exact.
+    the balls of labelled rows and of earlier picks cover. Ties are drawn with the
+    key. The greedy algorithm for max coverage, within `1 - 1/e` of the best, and exact.
 
     Args:
-      key: a typed key, consumed; used when nothing is left to cover.
+      key: a typed key, consumed; used for ties, and when nothing is left to cover.
       embedding: `[N, D]`, or an `Embedding` of `N` rows.
       is_available: `[N]` bool, rows that may be picked, and count.
       is_labelled: `[N]` bool, rows that cover already; None for no such rows.
@@ -84,17 +78,11 @@ def prob_cover(
       Yehuda et al., "Active Learning Through a Covering Lens", NeurIPS 2022.
       https://arxiv.org/abs/2205.11320
     """
-    checks.check_key(key)
-    rows = as_embedding(embedding)
-    checks.check_mask("is_available", is_available, rows.num_rows)
-    if is_labelled is None:
-        is_labelled = jnp.zeros(rows.num_rows, bool)
-    checks.check_mask("is_labelled", is_labelled, rows.num_rows)
-    checks.check_batch_size(batch_size, rows.num_rows)
-    found = _Rows(rows, is_available, is_labelled)
-    return _prob_cover(key, radius, found, batch_size, find_mesh(mesh, found))
+    rows = pool_rows(embedding, is_available, is_labelled)
+    return _prob_cover(key, radius, rows, batch_size, mesh)
 
 
+@selector
 def purity_radius(
     key: Array,
     embedding: Array | Dense,
@@ -139,13 +127,11 @@ def purity_radius(
       Yehuda et al., "Active Learning Through a Covering Lens", NeurIPS 2022.
       https://arxiv.org/abs/2205.11320
     """
-    checks.check_key(key)
     rows = as_embedding(embedding)
     num_rows = rows.num_rows
-    is_used = jnp.ones(num_rows, bool) if is_used is None else is_used
-    mesh = find_mesh(mesh, (rows, is_used))
+    assert is_used is not None  # the door has seen to it
     key_clusters, key_queries = jax.random.split(key)
-    clusters = k_means(
+    clusters = within(k_means)(
         key_clusters,
         embedding,
         is_used,
@@ -159,25 +145,22 @@ def purity_radius(
 
 @partial(jax.jit, static_argnums=(3, 4))
 def _prob_cover(
-    key: Array, radius: float | Array, rows: _Rows, batch_size: int, mesh: Mesh | None
+    key: Array, radius: float | Array, rows: Rows, batch_size: int, mesh: Mesh | None
 ) -> Selection:
-    num_rows = rows.is_available.size
-
-    def run(shard: Shard, shared: tuple[Array, Array], rows: _Rows) -> Selection:
+    def run(shard: Shard, shared: tuple[Array, Array], rows: Rows) -> Selection:
         key, radius = shared
-        is_used = rows.is_available | rows.is_labelled
-        space = make_space(shard, rows.embedding, is_used)
+        space = make_space(shard, rows.embedding, rows.is_used)
         radii = jnp.full(shard.num_rows, radius, space.norms.dtype)
-        is_covered = is_within_any(shard, space, rows.is_labelled, radii)
+        is_covered = is_within_any(shard, space, rows.is_centre, radii)
         cover = Cover(
             square=jnp.square(radii[0]),
             is_available=rows.is_available,
-            is_uncovered=is_used & ~is_covered,
+            is_uncovered=rows.is_used & ~is_covered,
             merit=jnp.zeros_like(radii),
             worth=lambda degrees, largest, merit: degrees,
             is_relative=False,
         )
-        return greedy_cover(key, shard, space, cover, batch_size, num_rows)
+        return greedy_cover(key, shard, space, cover, batch_size)
 
     return over_rows(run, (key, radius), rows, mesh=mesh)
 
@@ -193,10 +176,7 @@ def _purity_radius(
     def run(shard: Shard, shared: tuple, rows: _Grouped) -> Array:
         key, purity = shared
         space = make_space(shard, rows.embedding, rows.is_used)
-        noise = perturb(key, shard, jnp.zeros(shard.num_rows, jnp.float32))
-        _, queries = highest(
-            shard, jnp.where(rows.is_used, noise, -jnp.inf), num_queries
-        )
+        queries = random_rows(key, shard, rows.is_used, num_queries)
         found = _distances_to_others(shard, space, rows, queries)
         num = jnp.minimum(shard.sum(jnp.sum(rows.is_used)), num_queries)
         return _largest_radius(found, num, purity)

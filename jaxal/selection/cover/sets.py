@@ -2,11 +2,10 @@
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 from jax import Array
 
-from jaxal import checks
 from jaxal.embeddings import Embedding, as_embedding
+from jaxal.embeddings.compositions import Masked, unmasked
 from jaxal.selection.engine.kernels import KernelName, kernel_rows
 
 
@@ -65,12 +64,12 @@ def _some(
         if mask is not None:
             raise ValueError(f"is_{name} was passed without {name}. Pass both.")
         return None
-    rows = as_embedding(rows)
-    if type(rows) is not type(embedding):
+    rows, kind = as_embedding(rows), type(unmasked(embedding))
+    if type(rows) is not kind:
         raise TypeError(
-            f"{name} is {type(rows).__name__}, expected {type(embedding).__name__} as "
-            "the rows of the pool: similarities are taken between the two."
+            f"{name} is {type(rows).__name__}, expected {kind.__name__} as the rows of "
+            "the pool: similarities are taken between the two."
         )
-    mask = jnp.ones(rows.num_rows, bool) if mask is None else mask
-    checks.check_mask(f"is_{name}", mask, rows.num_rows)
-    return Some(rows, mask)
+    assert mask is not None  # the door has seen to it
+    # Of one kind with the rows of the pool, of which some may be masked.
+    return Some(Masked(rows, mask) if isinstance(embedding, Masked) else rows, mask)

@@ -8,13 +8,16 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal import checks
-from jaxal.embeddings import Dense, as_embedding
-from jaxal.pools.mesh import find_mesh
-from jaxal.readings import composed
 from jaxal.registry import register
+from jaxal.readings import composed
+from jaxal.embeddings import Dense
+from jaxal.pools.mesh import Shard
+from jaxal.selection.engine.chance import row_lots
+from jaxal.selection.engine.door import pool_rows, selector, within
 from jaxal.selection.engine.neighbours import nearest_neighbours
+from jaxal.selection.engine.picks import group_numbers
 from jaxal.selection.spread.k_means import k_means
+from jaxal.selection.spread.turns import take_in_order, turns
 from jaxal.types import Selection
 
 
@@ -25,6 +28,7 @@ class _Rows(NamedTuple):
     is_labelled: Array  # [N]
 
 
+@selector
 def typiclust(
     key: Array,
     embedding: Array | Dense,
@@ -46,10 +50,10 @@ def typiclust(
     then of their sizes, largest first. Each in turn gives its available row of highest
     typicality, `1 / (mean distance to the min(num_neighbours, N_c - 1) nearest rows of
     the cluster)`, and once all have, each gives its next one. Rows of clusters left out
-    come last, in the same order.
+    come last, in the same order. Ties, of clusters and of rows, are drawn with the key.
 
     Args:
-      key: a typed key, consumed; used for the seeds of k-means.
+      key: a typed key, consumed; used for the seeds of k-means and for ties.
       embedding: `[N, D]`, or `Dense`.
       is_available: `[N]` bool, rows that may be picked.
       is_labelled: `[N]` bool, rows that speak for their clusters; None for no such.
@@ -83,19 +87,12 @@ def typiclust(
       Hacohen et al., "Active Learning on a Budget: Opposite Strategies Suit High and
       Low Budgets", ICML 2022. https://arxiv.org/abs/2202.02794
     """
-    rows = as_embedding(embedding)
-    num_rows = rows.num_rows
-    checks.check_mask("is_available", is_available, num_rows)
-    if is_labelled is None:
-        is_labelled = jnp.zeros(num_rows, bool)
-    checks.check_mask("is_labelled", is_labelled, num_rows)
-    checks.check_batch_size(batch_size, num_rows)
-    mesh = find_mesh(mesh, (rows, is_available))
-    is_used = is_available | is_labelled
+    rows = pool_rows(embedding, is_available, is_labelled)
+    num_rows, is_used = is_available.size, rows.is_used
     num_clusters = min(max_clusters, num_rows)
     # Never more clusters than rows: the rest would be on top of others.
-    wanted = jnp.minimum(jnp.sum(is_labelled) + batch_size, jnp.sum(is_used))
-    clusters = k_means(
+    wanted = jnp.minimum(jnp.sum(rows.is_centre) + batch_size, jnp.sum(is_used))
+    clusters = within(k_means)(
         key,
         embedding,
         is_used,
@@ -104,16 +101,17 @@ def typiclust(
         num_steps=num_steps,
         mesh=mesh,
     ).assignment
-    near = nearest_neighbours(
-        rows,
+    near = within(nearest_neighbours)(
+        rows.embedding,
         is_used,
         num_neighbours=min(num_neighbours, num_rows),
         groups=clusters,
         num_groups=num_clusters,
         mesh=mesh,
     )
-    found = _Rows(_mean(near.distances), clusters, is_available, is_labelled)
-    return _in_turn(found, min_cluster_size, num_clusters, batch_size)
+    distances = _mean(near.distances)
+    found = _Rows(distances, clusters, is_available, rows.is_centre)
+    return _in_turn(key, found, min_cluster_size, num_clusters, batch_size)
 
 
 @jax.jit
@@ -124,31 +122,32 @@ def _mean(distances: Array) -> Array:
     return jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.inf)
 
 
-@partial(jax.jit, static_argnums=(2, 3))
+@partial(jax.jit, static_argnums=(3, 4))
 def _in_turn(
-    rows: _Rows, min_cluster_size: int | Array, num_clusters: int, batch_size: int
+    key: Array,
+    rows: _Rows,
+    min_cluster_size: int | Array,
+    num_clusters: int,
+    batch_size: int,
 ) -> Selection:
     """Returns one row of each cluster, then another of each, and so on."""
-    num_rows = rows.clusters.size
+    key_clusters, key_rows = jax.random.split(key)
     is_used = rows.is_available | rows.is_labelled
     size, labelled = _counts(rows, is_used, num_clusters)
     is_small = size < min_cluster_size
     # The place of each cluster in the order that they are asked in.
-    order = jnp.lexsort((-size, labelled, is_small))
+    lots = row_lots(key_clusters, Shard(None, 1, num_clusters))
+    order = jnp.lexsort((lots, -size, labelled, is_small))
     place = jnp.zeros(num_clusters, jnp.int32).at[order].set(jnp.arange(num_clusters))
     cluster = jnp.clip(rows.clusters, 0, num_clusters - 1)
-    turn = _turns(rows, cluster)
-    key = (place[cluster], turn, is_small[cluster], ~rows.is_available)
-    chosen = jnp.lexsort(key)[:batch_size].astype(jnp.int32)
-    is_valid = jnp.arange(batch_size) < jnp.sum(rows.is_available)
+    lots = row_lots(key_rows, Shard(None, 1, cluster.size))
+    equals = group_numbers(rows.distances)
+    turn = turns(cluster, ~rows.is_available, equals, lots)
     # Never infinite: the largest number there is stands for no distance at all.
     least = jnp.finfo(rows.distances.dtype).tiny
-    typicality = 1 / jnp.maximum(rows.distances[chosen], least)
-    return Selection(
-        indices=jnp.where(is_valid, chosen, num_rows),
-        scores=jnp.where(is_valid, typicality, -jnp.inf),
-        is_valid=is_valid,
-    )
+    typicality = 1 / jnp.maximum(rows.distances, least)
+    keys = (is_small[cluster], turn, place[cluster])
+    return take_in_order(keys, rows.is_available, typicality, batch_size)
 
 
 def _counts(rows: _Rows, is_used: Array, num_clusters: int) -> tuple[Array, Array]:
@@ -157,16 +156,6 @@ def _counts(rows: _Rows, is_used: Array, num_clusters: int) -> tuple[Array, Arra
         return jnp.bincount(cluster, length=num_clusters + 1)[:-1]
 
     return count(is_used), count(rows.is_labelled)
-
-
-def _turns(rows: _Rows, cluster: Array) -> Array:
-    """Returns how many available rows of its cluster come before each row."""
-    num_rows = cluster.size
-    order = jnp.lexsort((rows.distances, ~rows.is_available, cluster))
-    ordered = cluster[order]
-    first = jnp.searchsorted(ordered, ordered, side="left")
-    turn = jnp.arange(num_rows) - first
-    return jnp.zeros(num_rows, turn.dtype).at[order].set(turn)
 
 
 register(

@@ -7,13 +7,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal import checks
-from jaxal.embeddings import Embedding, as_embedding
-from jaxal.readings import by_selector, is_labelled, labels, logits, read
-from jaxal.registry import register
 from jaxal.scores import margin
+from jaxal.registry import register
+from jaxal.readings import by_selector, is_labelled, labels, logits, read
+from jaxal.embeddings import Embedding
 from jaxal.selection.cover.max_herding import NUM_TARGETS, max_herding
-from jaxal.selection.engine.by_distance import check_weights
+from jaxal.selection.engine.door import selector, within
 from jaxal.selection.engine.kernels import Bandwidth, KernelName
 from jaxal.types import Selection, Strategy
 
@@ -22,6 +21,7 @@ _NUM_BINS = 15
 _NUM_CALIBRATION = 4096
 
 
+@selector
 def uherding(
     key: Array,
     embedding: Array | Embedding,
@@ -44,7 +44,7 @@ def uherding(
     come in, until each row covers itself only and the uncertain ones are picked.
 
     Args:
-      key: a typed key, consumed; used for the targets and for filling up.
+      key: a typed key, consumed; used for the targets, ties and filling up.
       embedding: `[N, D]`, or an `Embedding` of `N` rows.
       is_available: `[N]` bool, rows that may be picked.
       is_labelled: `[N]` bool, rows in `S` already; None for no such rows.
@@ -77,17 +77,13 @@ def uherding(
       Bae, Oliveira and Sutherland, "Uncertainty Herding: One Active Learning Method
       for All Label Budgets", ICLR 2025. https://arxiv.org/abs/2412.20644
     """
-    embedding = as_embedding(embedding)
-    doubt = check_weights(uncertainty, embedding.num_rows)
-    assert doubt is not None  # as uncertainty is not
-    checks.check_mask("is_available", is_available, embedding.num_rows)
-    return max_herding(
+    return within(max_herding)(
         key,
         embedding,
         is_available,
         is_labelled,
         batch_size=batch_size,
-        weights=_or_ones(doubt, is_available),
+        weights=_or_ones(uncertainty, is_available),
         kernel=kernel,
         bandwidth=bandwidth,
         is_normalized=is_normalized,

@@ -7,7 +7,7 @@ rows it has covered are taken off all degrees, each row of the pool once in all.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from jax import Array, lax
 
 from jaxal.embeddings import Embedding
 from jaxal.pools.mesh import Shard
-from jaxal.selection.engine.chance import perturb
+from jaxal.selection.engine.chance import row_lots
 from jaxal.selection.engine.distances import (
     Chunk,
     Space,
@@ -23,7 +23,19 @@ from jaxal.selection.engine.distances import (
     squared_distances,
 )
 from jaxal.selection.engine.pairs import count_columns, count_within, distances_from
-from jaxal.selection.engine.ranks import best_of, highest
+from jaxal.selection.engine.picks import (
+    Bound,
+    Picks,
+    add_picks,
+    best_of,
+    bound_of,
+    fill_up,
+    highest_by_lot,
+    no_picks,
+    num_to_pick,
+    pick_among,
+    with_first,
+)
 from jaxal.types import Selection
 
 NUM_CANDIDATES = 32
@@ -47,11 +59,18 @@ class Cover(NamedTuple):
 class _State(NamedTuple):
     degrees: Array  # [L] as of the last pass
     is_uncovered: Array  # [L]
-    is_open: Array  # [L]
-    indices: Array  # [K]
-    scores: Array  # [K]
-    num: Array
+    picks: Picks
     is_stuck: Array  # no row is worth anything
+
+
+class _Block(NamedTuple):
+    """Candidates, and what was known of them before the first is picked."""
+
+    rows: Array  # [M] of the pool
+    merit: Array  # [M]
+    lots: Array  # [M]
+    balls: Array  # [M, L] the rows of this device in each one's ball
+    first: Array  # row of the pool that is picked first
 
 
 class _Walk(NamedTuple):
@@ -60,51 +79,41 @@ class _Walk(NamedTuple):
     degrees: Array  # [M] now
     is_open: Array  # [M]
     is_uncovered: Array  # [L] now
-    indices: Array  # [K]
-    scores: Array  # [K]
+    order: Array  # [M] positions picked
+    scores: Array  # [M]
     num: Array
     is_certain: Array
 
 
 def greedy_cover(
-    key: Array, shard: Shard, space: Space, cover: Cover, batch_size: int, num_rows: int
+    key: Array, shard: Shard, space: Space, cover: Cover, batch_size: int
 ) -> Selection:
     """Returns the greedy picks; rows worth nothing come last, at random.
 
     Args:
-      key: used for rows that are worth nothing.
+      key: used for ties, and for rows that are worth nothing.
       shard: which rows this device holds.
       space: these rows.
       cover: the problem.
       batch_size: picks `K`.
-      num_rows: rows `N` of the pool, the index of a pick that could not be had.
 
     Returns:
       `Selection`; a score is what a row was worth when it was picked.
     """
-    target = shard.sum(jnp.sum(cover.is_available, dtype=jnp.int32))
-    target = jnp.minimum(target, batch_size)
+    target = num_to_pick(shard, cover.is_available, batch_size)
+    lots = row_lots(key, shard)
     state = _State(
         degrees=count_within(shard, space, cover.is_uncovered, cover.square),
         is_uncovered=cover.is_uncovered,
-        is_open=cover.is_available,
-        indices=jnp.zeros(batch_size, jnp.int32),
-        scores=jnp.zeros(batch_size, jnp.float32),
-        num=jnp.int32(0),
+        picks=no_picks(cover.is_available, batch_size, jnp.dtype("float32")),
         is_stuck=jnp.bool_(False),
     )
     state = lax.while_loop(
-        lambda state: (state.num < target) & ~state.is_stuck,
-        lambda state: _advance(shard, space, cover, target, state),
+        lambda state: (state.picks.num < target) & ~state.is_stuck,
+        lambda state: _advance(shard, space, cover, lots, target, state),
         state,
     )
-    state = _fill(key, shard, state, target)
-    is_valid = jnp.arange(batch_size) < target
-    return Selection(
-        indices=jnp.where(is_valid, state.indices, num_rows),
-        scores=jnp.where(is_valid, state.scores, -jnp.inf),
-        is_valid=is_valid,
-    )
+    return fill_up(key, shard, state.picks, target)
 
 
 def is_within_any(
@@ -141,87 +150,86 @@ def centre_block(
 
 
 def _advance(
-    shard: Shard, space: Space, cover: Cover, target: Array, state: _State
+    shard: Shard,
+    space: Space,
+    cover: Cover,
+    lots: Array,
+    target: Array,
+    state: _State,
 ) -> _State:
     """One pass: candidates, picks among them, and what these leave uncovered."""
-    rows = _propose(shard, cover, state)
-    fetched = (space.embedding, state.degrees, cover.merit, state.is_open)
-    block, degrees, merit, is_open = shard.fetch(fetched, rows)
+    rows, first = _propose(shard, cover, lots, state)
+    fetched = (space.embedding, state.degrees, cover.merit, state.picks.is_open, lots)
+    some, degrees, merit, is_open, own = shard.fetch(fetched, rows)
     # A row that is proposed twice is one candidate.
-    is_first = jnp.sum(jnp.tril(rows[:, None] == rows[None]), axis=-1) == 1
-    balls = distances_from(space, block.relative_to(space.origin)) <= cover.square
+    is_once = jnp.sum(jnp.tril(rows[:, None] == rows[None]), axis=-1) == 1
+    balls = distances_from(space, some.relative_to(space.origin)) <= cover.square
+    block = _Block(rows, merit, own, balls, first)
     walk = _Walk(
         degrees=degrees,
-        is_open=is_open & is_first,
+        is_open=is_open & is_once,
         is_uncovered=state.is_uncovered,
-        indices=state.indices,
-        scores=state.scores,
-        num=state.num,
+        order=jnp.zeros(rows.size, jnp.int32),
+        scores=jnp.zeros(rows.size, jnp.float32),
+        num=jnp.int32(0),
         is_certain=jnp.bool_(True),
     )
-    step = _stepper(shard, cover, state, rows, merit, balls)
-    walk = lax.while_loop(
-        lambda walk: walk.is_certain & (walk.num < target), step, walk
-    )
-    is_new = (jnp.arange(walk.indices.size) >= state.num) & (
-        jnp.arange(walk.indices.size) < walk.num
-    )
+    step, left = _stepper(shard, cover, lots, state, block), target - state.picks.num
+    walk = lax.while_loop(lambda walk: walk.is_certain & (walk.num < left), step, walk)
     covered = state.is_uncovered & ~walk.is_uncovered
     return _State(
         degrees=state.degrees - count_columns(shard, space, covered, cover.square),
         is_uncovered=walk.is_uncovered,
-        is_open=shard.clear(state.is_open, jnp.where(is_new, walk.indices, -1)),
-        indices=walk.indices,
-        scores=walk.scores,
-        num=walk.num,
-        is_stuck=walk.num == state.num,
+        picks=add_picks(shard, state.picks, rows[walk.order], walk.scores, walk.num),
+        is_stuck=walk.num == 0,
     )
 
 
-def _propose(shard: Shard, cover: Cover, state: _State) -> Array:
-    """Returns the rows worth most, and of largest degree where that counts too."""
+def _propose(
+    shard: Shard, cover: Cover, lots: Array, state: _State
+) -> tuple[Array, Array]:
+    """Returns rows worth most, and of largest degree where that counts; the best."""
     num = min(NUM_CANDIDATES, shard.num_devices * shard.num_rows)
-    degrees = jnp.where(state.is_open, state.degrees, -1)
-    largest, _ = best_of(shard, degrees)
+    degrees = jnp.where(state.picks.is_open, state.degrees, -1)
+    largest = shard.max(jnp.max(degrees))
     worth = cover.worth(state.degrees, jnp.maximum(largest, 0), cover.merit)
-    _, rows = highest(shard, jnp.where(state.is_open, worth, -1), num)
+    worth = jnp.where(state.picks.is_open, worth, -1)
+    _, first = best_of(shard, worth, lots)
+    _, rows = highest_by_lot(shard, worth, lambda: lots, num)
     if cover.is_relative:
-        _, others = highest(shard, degrees, num)
+        _, others = highest_by_lot(shard, degrees, lambda: lots, num)
         rows = jnp.concatenate([rows[: num - num // 2], others[: num // 2]])
-    # In the order of rows, so that the first of several maxima is the lowest row.
-    return jnp.sort(rows)
+    return with_first(rows, first), first
 
 
 def _stepper(
-    shard: Shard, cover: Cover, state: _State, rows: Array, merit: Array, balls: Array
+    shard: Shard, cover: Cover, lots: Array, state: _State, block: _Block
 ) -> Callable[[_Walk], _Walk]:
     """Returns the function that makes the next pick, or says that it is uncertain."""
-    is_elsewhere = shard.clear(state.is_open, rows)
-    degree_elsewhere, row_elsewhere = best_of(
-        shard, jnp.where(is_elsewhere, state.degrees, -1)
-    )
+    is_elsewhere = shard.clear(state.picks.is_open, block.rows)
+    degrees = jnp.where(is_elsewhere, state.degrees, -1)
+    largest_elsewhere = shard.max(jnp.max(degrees))
+    bound = bound_of(shard, degrees, lots, block.first)
 
-    def elsewhere(largest: Array) -> tuple[Array, Array]:
-        if not cover.is_relative:  # worth is the degree's order
-            bound = cover.worth(degree_elsewhere, largest, jnp.zeros_like(largest))
-            return bound, row_elsewhere
+    def elsewhere(largest: Array) -> Bound:
+        if not cover.is_relative:  # worth is the degree
+            return bound
         worth = cover.worth(state.degrees, largest, cover.merit)
-        return best_of(shard, jnp.where(is_elsewhere, worth, -1))
+        worth = jnp.where(is_elsewhere, worth, -1)
+        return bound_of(shard, worth, lots, block.first)
 
     def step(walk: _Walk) -> _Walk:
         largest = jnp.max(jnp.where(walk.is_open, walk.degrees, 0))
-        is_known = ~jnp.bool_(cover.is_relative) | (largest >= degree_elsewhere)
-        is_known |= walk.num == state.num  # nothing is stale yet
-        largest = jnp.maximum(largest, degree_elsewhere)
-        worth = cover.worth(walk.degrees, largest, merit)
+        is_known = ~jnp.bool_(cover.is_relative) | (largest >= largest_elsewhere)
+        largest = jnp.maximum(largest, largest_elsewhere)
+        worth = cover.worth(walk.degrees, largest, block.merit)
         worth = jnp.where(walk.is_open, worth, -1)
-        best = jnp.argmax(worth)
-        bound, bound_row = elsewhere(largest)
-        is_best = (worth[best] > bound) | (
-            (worth[best] == bound) & (rows[best] < bound_row)
-        )
-        is_certain = is_known & is_best & (worth[best] > 0)
-        picked = _pick(shard, walk, rows, balls, best, worth[best])
+        place, is_certain = pick_among(worth, block.lots, elsewhere(largest))
+        # Right after a pass nothing is stale, and the first pick is known.
+        is_first = walk.num == 0
+        place = jnp.where(is_first, jnp.argmax(block.rows == block.first), place)
+        is_certain = (is_first | (is_known & is_certain)) & (worth[place] > 0)
+        picked = _pick(shard, walk, block.balls, place, worth[place])
         kept = walk._replace(is_certain=jnp.bool_(False))
         return jax.tree.map(
             lambda new, old: jnp.where(is_certain, new, old), picked, kept
@@ -230,32 +238,14 @@ def _stepper(
     return step
 
 
-def _pick(
-    shard: Shard, walk: _Walk, rows: Array, balls: Array, best: Array, score: Array
-) -> _Walk:
-    covered = balls[best] & walk.is_uncovered
+def _pick(shard: Shard, walk: _Walk, balls: Array, place: Array, score: Array) -> _Walk:
+    covered = balls[place] & walk.is_uncovered
     lost = shard.sum(jnp.sum(balls & covered[None], axis=-1, dtype=walk.degrees.dtype))
     return walk._replace(
         degrees=walk.degrees - lost,
-        is_open=walk.is_open.at[best].set(False),
+        is_open=walk.is_open.at[place].set(False),
         is_uncovered=walk.is_uncovered & ~covered,
-        indices=walk.indices.at[walk.num].set(rows[best]),
+        order=walk.order.at[walk.num].set(place.astype(walk.order.dtype)),
         scores=walk.scores.at[walk.num].set(score.astype(walk.scores.dtype)),
         num=walk.num + 1,
     )
-
-
-def _fill(key: Array, shard: Shard, state: _State, target: Array) -> _State:
-    """Takes rows at random when all that is left is worth nothing."""
-
-    def fill(state: _State) -> Any:
-        noise = perturb(key, shard, jnp.zeros(shard.num_rows, jnp.float32))
-        noise = jnp.where(state.is_open, noise, -jnp.inf)
-        _, rows = highest(shard, noise, state.indices.size)
-        slots = state.num + jnp.arange(state.indices.size)
-        return state._replace(
-            indices=state.indices.at[slots].set(rows, mode="drop"),
-            scores=state.scores.at[slots].set(0, mode="drop"),
-        )
-
-    return lax.cond(state.num < target, fill, lambda state: state, state)

@@ -16,10 +16,18 @@ from jax import Array, lax
 
 from jaxal.embeddings import Embedding
 from jaxal.pools.mesh import Shard
+from jaxal.selection.engine.chance import row_lots
 from jaxal.selection.engine.kernel_sums import kernel_columns
 from jaxal.selection.engine.kernels import Kernel
-from jaxal.selection.engine.picks import Picks, add_pick, fill_up, no_picks
-from jaxal.selection.engine.ranks import best_of, highest
+from jaxal.selection.engine.picks import (
+    Picks,
+    add_picks,
+    best_of,
+    fill_up,
+    highest,
+    no_picks,
+    num_to_pick,
+)
 from jaxal.types import Selection
 
 
@@ -74,13 +82,12 @@ def greedy_by_columns(
     fill_score: float = 0.0,
 ) -> Selection:
     """Picks the open row of the largest value, again and again, at most `K` of them."""
-    target = shard.sum(jnp.sum(is_available, dtype=jnp.int32))
-    target = jnp.minimum(target, batch_size)
+    target, lots = num_to_pick(shard, is_available, batch_size), row_lots(key, shard)
     picks = no_picks(is_available, batch_size, rule.values(state).dtype)
     kept = _nothing_kept(shard, rule, rows, state, picks)
 
     def advance(now: _State) -> _State:
-        return _advance(shard, rule, kernel, rows, now)
+        return _advance(shard, rule, kernel, rows, lots, now)
 
     last = lax.while_loop(
         lambda now: (now.picks.num < target) & ~now.is_stuck,
@@ -110,10 +117,10 @@ def _nothing_kept(
 
 
 def _advance(
-    shard: Shard, rule: Rule, kernel: Kernel, rows: Embedding, now: _State
+    shard: Shard, rule: Rule, kernel: Kernel, rows: Embedding, lots: Array, now: _State
 ) -> _State:
     values = jnp.where(now.picks.is_open, rule.values(now.rule), -jnp.inf)
-    score, row = best_of(shard, values)
+    score, row = best_of(shard, values, lots)
     is_worth = score > rule.floor
 
     kept = lax.cond(
@@ -126,7 +133,8 @@ def _advance(
     # After a row that is worth nothing the loop ends, and the state is not looked at:
     # a choice between two states would copy a large one.
     state = rule.update(shard, now.rule, Pick(row, now.picks.num, columns, kept.since))
-    picks = add_pick(shard, now.picks, row, score, is_worth)
+    num = is_worth.astype(jnp.int32)
+    picks = add_picks(shard, now.picks, row[None], score[None], num)
     return _State(state, picks, kept, ~is_worth)
 
 

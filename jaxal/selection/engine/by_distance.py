@@ -6,7 +6,7 @@ among them alone, with the distances between them, which picks the sequential
 algorithm would have made.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -15,10 +15,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
-from jaxal import checks
-from jaxal.embeddings import Embedding, as_embedding
-from jaxal.pools.mesh import Shard, find_mesh, over_rows
-from jaxal.selection.engine.chance import draw_rows, perturb
+from jaxal.embeddings import Embedding
+from jaxal.pools.mesh import Shard, over_rows
+from jaxal.selection.engine.chance import draw_rows, row_lots
 from jaxal.selection.engine.distances import (
     Centres,
     Space,
@@ -28,12 +27,23 @@ from jaxal.selection.engine.distances import (
     squared_distances,
     stored,
 )
-from jaxal.selection.engine.ranks import highest
+from jaxal.selection.engine.door import Rows, pool_rows, selector
+from jaxal.selection.engine.picks import (
+    Bound,
+    Picks,
+    add_picks,
+    best_of,
+    fill_up,
+    no_picks,
+    num_to_pick,
+)
 from jaxal.types import Selection
 
 First = Literal["drawn", "largest_norm"]
 _FIRSTS = ("drawn", "largest_norm")
 _LABELLED_BLOCK = 1024
+BLOCKED_CALL = "jaxal_blocked_selection"
+"""Name in traced programs of the call that runs a rule: `planning` looks for it."""
 
 
 class Candidates(NamedTuple):
@@ -42,8 +52,9 @@ class Candidates(NamedTuple):
     rows: Array  # [M] rows of the pool
     values: Array  # [M] weighted squared distances as of the last refresh
     weights: Array  # [M]
+    lots: Array  # [M] by which equal rows are told apart
     distances: Array  # [M, M] squared, between candidates
-    bound: tuple[Array, Array]  # value and row of the best row that is no candidate
+    bound: Bound  # of rows that are no candidates
 
 
 class Decision(NamedTuple):
@@ -57,12 +68,12 @@ class Decision(NamedTuple):
 class Rule(NamedTuple):
     """What one greedy algorithm does with a block, given numbers uniform in [0, 1).
 
-    `propose(uniform [3, M], shard, values [L])` returns `M` rows of the pool and the
-    value and row of the best row left out. `decide(uniform [M], candidates, budget)`
-    picks at most `budget` of them; picking none says that nothing is left to pick.
+    `propose(uniform [3, M], lots [L], shard, values [L])` returns `M` rows of the pool
+    and a bound on those left out. `decide(uniform [M], candidates, budget)` picks at
+    most `budget` of them; picking none says that nothing is left to pick.
     """
 
-    propose: Callable[[Array, Shard, Array], tuple[Array, tuple[Array, Array]]]
+    propose: Callable[[Array, Array, Shard, Array], tuple[Array, Bound]]
     decide: Callable[[Array, Candidates, Array], Decision]
     is_drawn: bool = False  # candidates are draws, so there may be more than rows
 
@@ -75,24 +86,26 @@ class Rule(NamedTuple):
         return num_candidates if self.is_drawn else min(num_candidates, num_rows)
 
 
-class _Rows(NamedTuple):
-    embedding: Embedding  # [N]
-    is_available: Array  # [N]
-    is_labelled: Array | None  # [N]
-    weights: Array | None  # [N]
-
-
 class _State(NamedTuple):
     nearest: Array  # [L] squared distance to the nearest centre before `pending`
-    is_open: Array  # [L] available and not yet picked
-    indices: Array  # [K]
-    scores: Array  # [K]
-    num: Array
+    picks: Picks
     pending: Centres  # picked since the last refresh
     passes: Array
     is_stuck: Array  # nothing but zero distances is left
 
 
+class _Known(NamedTuple):
+    """What does not change between passes."""
+
+    shard: Shard
+    space: Space
+    rows: Rows
+    weights: Array | None  # [L]
+    lots: Array  # [L]
+    target: Array
+
+
+@selector
 def blocked_selection(
     rule: Rule,
     key: Array,
@@ -112,14 +125,19 @@ def blocked_selection(
       The selection, and the number of passes over the pool that it took, not counting
       those for rows that were centres already.
     """
-    rows = _checked(key, embedding, is_available, is_labelled, weights, batch_size)
-    if first not in _FIRSTS:
-        raise ValueError(f"first is {first!r}, expected one of {_FIRSTS}.")
+    check_first(first)
+    rows = pool_rows(embedding, is_available, is_labelled)
     if num_candidates is None:
         num_candidates = default_candidates(batch_size)
     num_candidates = rule.candidates_of(num_candidates, rows.embedding.num_rows)
-    mesh = find_mesh(mesh, rows)
-    return _select(rule, key, rows, batch_size, first, num_candidates, mesh)
+    local = rows, weights
+    return _select(rule, key, local, batch_size, first, num_candidates, mesh)
+
+
+def check_first(first: str) -> None:
+    """Raises ValueError unless there is such a way to the first centre."""
+    if first not in _FIRSTS:
+        raise ValueError(f"first is {first!r}, expected one of {_FIRSTS}.")
 
 
 def default_candidates(batch_size: int) -> int:
@@ -131,47 +149,44 @@ def default_candidates(batch_size: int) -> int:
     return min(max(64, -(-batch_size // 2)), 1024)
 
 
-@partial(jax.jit, static_argnums=(0, 3, 4, 5, 6))
-def _select(
+def _run(
     rule: Rule,
     key: Array,
-    rows: _Rows,
+    local: tuple[Rows, Array | None],
     batch_size: int,
     first: First,
     num_candidates: int,
     mesh: Mesh | None,
 ) -> tuple[Selection, Array]:
-    num_rows = rows.embedding.num_rows
-
-    def select(shard: Shard, key: Array, rows: _Rows) -> tuple[Selection, Array]:
+    def select(shard: Shard, key: Array, local: tuple) -> tuple[Selection, Array]:
+        rows, weights = local
         key_first, key_loop, key_fill = jax.random.split(key, 3)
-        target = shard.sum(jnp.sum(rows.is_available, dtype=jnp.int32))
-        target = jnp.minimum(target, batch_size)
-        space = make_space(shard, rows.embedding, _is_used(rows))
-        state = _start(shard, space, rows, batch_size, num_candidates)
-        state = _add_first(key_first, shard, space, rows, state, target, first)
+        space = make_space(shard, rows.embedding, rows.is_used)
+        target = num_to_pick(shard, rows.is_available, batch_size)
+        known = _Known(shard, space, rows, weights, row_lots(key, shard), target)
+        state = _start(known, batch_size, num_candidates)
+        state = _add_first(key_first, known, state, first)
 
         def is_open(carry: tuple[Embedding, _State]) -> Array:
-            return (carry[1].num < target) & ~carry[1].is_stuck
+            return (carry[1].picks.num < target) & ~carry[1].is_stuck
 
         def advance(carry: tuple[Embedding, _State]) -> tuple[Embedding, _State]:
             now = space._replace(embedding=stored(carry[0]))
-            known = rule, key_loop, shard, now, rows.weights, target
-            return now.embedding, _advance(*known, carry[1])
+            state = _advance(rule, key_loop, known._replace(space=now), carry[1])
+            return now.embedding, state
 
         _, state = lax.while_loop(is_open, advance, (space.embedding, state))
-        state = _fill(key_fill, shard, state, target)
-        is_valid = jnp.arange(batch_size) < target
-        indices = jnp.where(is_valid, state.indices, num_rows)
-        scores = jnp.where(is_valid, state.scores, -jnp.inf)
-        return Selection(indices, scores, is_valid), state.passes
+        return fill_up(key_fill, shard, state.picks, target), state.passes
 
-    return over_rows(select, key, rows, mesh=mesh)
+    return over_rows(select, key, local, mesh=mesh)
 
 
-def _start(
-    shard: Shard, space: Space, rows: _Rows, batch_size: int, num_candidates: int
-) -> _State:
+_run.__name__ = BLOCKED_CALL
+_select = partial(jax.jit, static_argnums=(0, 3, 4, 5, 6))(_run)
+
+
+def _start(known: _Known, batch_size: int, num_candidates: int) -> _State:
+    shard, space, rows = known.shard, known.space, known.rows
     block = jax.eval_shape(
         lambda rows: rows.take(jnp.zeros(num_candidates, int)).relative_to(
             space.origin
@@ -182,10 +197,7 @@ def _start(
     nearest = jnp.full(shard.num_rows, jnp.inf, space.norms.dtype)
     return _State(
         nearest=_add_labelled(shard, space, rows.is_labelled, nearest),
-        is_open=rows.is_available,
-        indices=jnp.zeros(batch_size, jnp.int32),
-        scores=jnp.zeros(batch_size, space.norms.dtype),
-        num=jnp.int32(0),
+        picks=no_picks(rows.is_available, batch_size, space.norms.dtype),
         pending=Centres(empty, jnp.int32(0)),
         passes=jnp.int32(0),
         is_stuck=jnp.bool_(False),
@@ -212,150 +224,98 @@ def _add_labelled(
     return lax.fori_loop(0, -(-total // size), step, (space.embedding, nearest))[1]
 
 
-def _add_first(
-    key: Array,
-    shard: Shard,
-    space: Space,
-    rows: _Rows,
-    state: _State,
-    target: Array,
-    first: First,
-) -> _State:
+def _add_first(key: Array, known: _Known, state: _State, first: First) -> _State:
     """Picks the first centre where there is none."""
+    shard, space = known.shard, known.space
 
     def pick(state: _State) -> _State:
-        chosen = _first_row(key, shard, space, rows, first)
+        chosen = _first_row(key, known, first)
         block = shard.fetch(space.embedding, chosen)
-        decision = Decision(jnp.zeros(1, int), block.sqnorm(), jnp.int32(1))
         pending = jax.tree.map(
             lambda all_rows, row: lax.dynamic_update_slice_in_dim(all_rows, row, 0, 0),
             state.pending.rows,
             block.relative_to(space.origin),
         )
-        return _record(shard, state, chosen, decision, pending)
+        one = jnp.int32(1)
+        picks = add_picks(shard, state.picks, chosen, block.sqnorm(), one)
+        return state._replace(picks=picks, pending=Centres(pending, one))
 
-    has_centre = jnp.bool_(False)
-    if rows.is_labelled is not None:
-        has_centre = shard.sum(jnp.sum(rows.is_labelled, dtype=jnp.int32)) > 0
-    return lax.cond(has_centre | (target == 0), lambda state: state, pick, state)
+    has_centre = shard.sum(jnp.sum(known.rows.is_centre, dtype=jnp.int32)) > 0
+    has_centre |= known.target == 0
+    return lax.cond(has_centre, lambda state: state, pick, state)
 
 
-def _first_row(
-    key: Array, shard: Shard, space: Space, rows: _Rows, first: First
-) -> Array:
+def _first_row(key: Array, known: _Known, first: First) -> Array:
     """Returns the row of the pool, `[1]`, to begin with."""
-    weights = rows.is_available.astype(space.norms.dtype)
-    if rows.weights is not None:
-        weighted = weights * rows.weights
-        weights = jnp.where(shard.sum(jnp.sum(weighted)) > 0, weighted, weights)
-    if first == "drawn":
-        return draw_rows(jax.random.uniform(key, (3, 1), weights.dtype), shard, weights)
-    norms = map_chunks(space.embedding, lambda rows: rows.sqnorm())
-    return highest(shard, jnp.where(rows.is_available, norms * weights, -1), 1)[1]
+    norms = None
+    if first == "largest_norm":
+        norms = map_chunks(known.space.embedding, lambda rows: rows.sqnorm())
+    free, dtype = known.rows.is_available, known.space.norms.dtype
+    return first_row(key, known.shard, free, known.weights, norms, known.lots, dtype)
 
 
-def _advance(
-    rule: Rule,
+def first_row(
     key: Array,
     shard: Shard,
-    space: Space,
+    is_available: Array,
     weights: Array | None,
-    target: Array,
-    state: _State,
-) -> _State:
+    norms: Array | None,
+    lots: Array,
+    dtype: Any,
+) -> Array:
+    """Returns the first centre, `[1]`: drawn, or of the largest of `norms` [L]."""
+    chances = is_available.astype(dtype)
+    if weights is not None:
+        weighted = chances * weights
+        chances = jnp.where(shard.sum(jnp.sum(weighted)) > 0, weighted, chances)
+    if norms is None:
+        return draw_rows(jax.random.uniform(key, (3, 1), chances.dtype), shard, chances)
+    return best_of(shard, jnp.where(is_available, norms * chances, -1), lots)[1][None]
+
+
+def _advance(rule: Rule, key: Array, known: _Known, state: _State) -> _State:
     """One pass: refresh, propose, decide, record."""
+    shard, space, weights = known.shard, known.space, known.weights
     nearest = refresh(space, state.nearest, state.pending)
-    values = jnp.where(state.is_open, nearest, 0)
+    values = jnp.where(state.picks.is_open, nearest, 0)
     values = values if weights is None else values * weights
     num_candidates = state.pending.rows.num_rows
     key = jax.random.fold_in(key, state.passes)
     uniform = jax.random.uniform(key, (4, num_candidates), values.dtype)
-    rows, bound = rule.propose(uniform[:3], shard, values)
-    block, found, found_weights = shard.fetch((space.embedding, values, weights), rows)
+    rows, bound = rule.propose(uniform[:3], known.lots, shard, values)
+    fetched = (space.embedding, values, weights, known.lots)
+    block, *facts = shard.fetch(fetched, rows)
     block = block.relative_to(space.origin)
+    candidates = compare(rows, block, facts, bound)
+    decision = rule.decide(uniform[3], candidates, known.target - state.picks.num)
+    picked = rows[decision.order]
+    return _State(
+        nearest=nearest,
+        picks=add_picks(shard, state.picks, picked, decision.scores, decision.num),
+        pending=Centres(block.take(decision.order), decision.num),
+        passes=state.passes + 1,
+        is_stuck=decision.num == 0,
+    )
+
+
+def compare(
+    rows: Array,
+    block: Embedding,
+    facts: Sequence[Any],
+    bound: Bound,
+) -> Candidates:
+    """Returns candidates with the distances between them, as seen from the origin.
+
+    The facts are their values, weights (or None) and lots.
+    """
+    values, weights, lots = facts
     between = squared_distances(block, block.sqnorm(), block)
-    candidates = Candidates(
+    return Candidates(
         rows=rows,
-        values=found,
-        weights=jnp.ones_like(found) if weights is None else found_weights,
+        values=values,
+        weights=jnp.ones_like(values) if weights is None else weights,
+        lots=lots,
         # The same row twice is the same place, whatever rounding says.
         distances=jnp.where(rows[:, None] == rows[None], 0, between),
         bound=bound,
     )
-    decision = rule.decide(uniform[3], candidates, target - state.num)
-    state = state._replace(
-        nearest=nearest, passes=state.passes + 1, is_stuck=decision.num == 0
-    )
-    return _record(shard, state, rows, decision, block.take(decision.order))
-
-
-def _record(
-    shard: Shard, state: _State, rows: Array, decision: Decision, pending: Any
-) -> _State:
-    """Writes the picks down and makes them the centres of the next refresh."""
-    slots = jnp.arange(decision.order.size)
-    is_pick = slots < decision.num
-    rows = jnp.where(is_pick, rows[decision.order], -1)
-    slots = jnp.where(is_pick, state.num + slots, state.indices.size)
-    return state._replace(
-        is_open=shard.clear(state.is_open, rows),
-        indices=state.indices.at[slots].set(rows, mode="drop"),
-        scores=state.scores.at[slots].set(decision.scores, mode="drop"),
-        num=state.num + decision.num,
-        pending=Centres(pending, decision.num),
-    )
-
-
-def _fill(key: Array, shard: Shard, state: _State, target: Array) -> _State:
-    """Takes rows at random when all that is left coincides with centres."""
-    batch_size = state.indices.size
-
-    def fill(state: _State) -> _State:
-        noise = perturb(key, shard, jnp.zeros(shard.num_rows, state.nearest.dtype))
-        noise = jnp.where(state.is_open, noise, -jnp.inf)
-        _, rows = highest(shard, noise, batch_size)
-        slots = state.num + jnp.arange(batch_size)
-        return state._replace(
-            indices=state.indices.at[slots].set(rows, mode="drop"),
-            scores=state.scores.at[slots].set(0, mode="drop"),
-        )
-
-    return lax.cond(state.num < target, fill, lambda state: state, state)
-
-
-def _is_used(rows: _Rows) -> Array:
-    if rows.is_labelled is None:
-        return rows.is_available
-    return rows.is_available | rows.is_labelled
-
-
-def _checked(
-    key: Array,
-    embedding: Array | Embedding,
-    is_available: Array,
-    is_labelled: Array | None,
-    weights: Array | None,
-    batch_size: int,
-) -> _Rows:
-    checks.check_key(key)
-    embedding = as_embedding(embedding)
-    checks.check_mask("is_available", is_available, embedding.num_rows)
-    if is_labelled is not None:
-        checks.check_mask("is_labelled", is_labelled, embedding.num_rows)
-    weights = check_weights(weights, embedding.num_rows)
-    checks.check_batch_size(batch_size, embedding.num_rows)
-    return _Rows(embedding, is_available, is_labelled, weights)
-
-
-def check_weights(weights: Array | None, num_rows: int) -> Array | None:
-    """Returns `weights` as an array, refused unless floating point and `[N]`."""
-    if weights is None:
-        return None
-    weights = jnp.asarray(weights)
-    checks.check_floating("weights", weights, "Cast them, to float32 for example.")
-    if weights.shape != (num_rows,):
-        raise ValueError(
-            f"weights have shape {list(weights.shape)}, expected [{num_rows}]: "
-            "one number for each row of the pool."
-        )
-    return weights

@@ -13,12 +13,24 @@ from jax import Array, lax
 
 from jaxal.embeddings import Embedding
 from jaxal.pools.mesh import Shard
-from jaxal.selection.engine.chance import row_gumbel
+from jaxal.selection.engine.chance import row_gumbel, row_lots
 from jaxal.selection.engine.distances import map_chunks, take_chunk
 from jaxal.selection.engine.kernel_sums import over_ranked
 from jaxal.selection.engine.kernels import Kernel
-from jaxal.selection.engine.picks import Picks, fill_up, no_picks
-from jaxal.selection.engine.ranks import highest
+from jaxal.selection.engine.picks import (
+    Picks,
+    add_picks,
+    best_of,
+    bound_of,
+    fill_up,
+    highest,
+    highest_by_lot,
+    least_equal,
+    no_picks,
+    num_to_pick,
+    pick_among,
+    with_first,
+)
 from jaxal.types import Selection
 
 _GROUP = 4096  # targets looked at together
@@ -85,15 +97,14 @@ def greedy_coverage(
 
     `gain_c = worth_c + sum_t w_t max(min(k(t, c), cap_t) - best_t, 0)`.
     """
-    target = shard.sum(jnp.sum(is_available, dtype=jnp.int32))
-    target = jnp.minimum(target, batch_size)
+    target, lots = num_to_pick(shard, is_available, batch_size), row_lots(key, shard)
     stale = map_chunks(rows, lambda chunk: _gains_of(kernel, targets, chunk))
     stale = stale if worth is None else stale + worth.astype(stale.dtype)
     worth = jnp.zeros_like(stale) if worth is None else worth.astype(stale.dtype)
     picks = no_picks(is_available, batch_size, stale.dtype)
 
     def advance(state: _State) -> _State:
-        return _advance(shard, kernel, rows, targets, worth, target, state)
+        return _advance(shard, kernel, rows, targets, worth, lots, target, state)
 
     state = lax.while_loop(
         lambda state: (state.picks.num < target) & ~state.is_stuck,
@@ -130,67 +141,63 @@ def _advance(
     rows: Embedding,
     targets: Targets,
     worth: Array,
+    lots: Array,
     target: Array,
     state: _State,
 ) -> _State:
     """Looks at a block of candidates, and picks among them while it is certain."""
     num_rows = shard.num_rows * shard.num_devices
     size = _block_size(state.picks.indices.size, targets.weights.size)
-    size = min(size, num_rows)
     values = jnp.where(state.picks.is_open, state.stale, -jnp.inf)
-    found, candidates = highest(shard, values, min(size + 1, num_rows))
-    if size == num_rows:
-        bound, bound_row = jnp.full((), -jnp.inf, found.dtype), jnp.int32(num_rows)
-    else:
-        bound, bound_row = found[size], candidates[size]
-    # In the order of rows, so that the first of several maxima is the lowest row.
-    order = jnp.argsort(candidates[:size])
-    candidates, is_open = candidates[order], found[order] > -jnp.inf
-    block, added = shard.fetch((rows, worth), candidates)
+    most, first = best_of(shard, values, lots)
+    _, rows_here = highest_by_lot(shard, values, lambda: lots, min(size, num_rows))
+    candidates = with_first(rows_here, first)
+    is_left = shard.clear(jnp.ones(shard.num_rows, bool), candidates)
+    bound = bound_of(shard, jnp.where(is_left, values, -jnp.inf), lots, first)
+    fetched = shard.fetch((rows, worth, values, lots), candidates)
+    block, added, known, own = fetched
     similar = kernel(targets.rows, block)
 
     def gains_of(best: Array, is_open: Array) -> Array:
         gained = targets.weights[:, None] * _gained(similar, best, targets.cap)
         return jnp.where(is_open, added + jnp.sum(gained, axis=0), -jnp.inf)
 
-    def is_certain(carry: tuple) -> Array:
-        gains, _, _, picks = carry
-        first = jnp.argmax(gains)
-        is_lower = candidates[first] < bound_row
-        is_best = (gains[first] > bound) | ((gains[first] == bound) & is_lower)
-        return (picks.num < target) & is_best & (gains[first] > 0)
+    def choose(gains: Array, num: Array) -> tuple[Array, Array]:
+        place, is_certain = pick_among(gains, own, bound)
+        # Where no bound has fallen, the row of the best lot among the best is known.
+        ahead = jnp.argmax(candidates == first)
+        best = jnp.max(gains)
+        is_known = (num == 0) & (best >= least_equal(most))
+        is_known &= gains[ahead] >= least_equal(best)
+        place = jnp.where(is_known, ahead, place)
+        return place, (is_known | is_certain) & (gains[place] > 0)
+
+    def is_sure(carry: tuple) -> Array:
+        gains, _, _, _, num = carry
+        return (state.picks.num + num < target) & choose(gains, num)[1]
 
     def pick(carry: tuple) -> tuple:
-        gains, best, is_open, picks = carry
-        first = jnp.argmax(gains)
-        picks = picks._replace(
-            indices=picks.indices.at[picks.num].set(candidates[first]),
-            scores=picks.scores.at[picks.num].set(gains[first]),
-            num=picks.num + 1,
+        gains, best, is_open, (order, scores), num = carry
+        place, _ = choose(gains, num)
+        made = (
+            order.at[num].set(place.astype(order.dtype)),
+            scores.at[num].set(gains[place]),
         )
-        best = jnp.maximum(best, jnp.minimum(similar[:, first], targets.cap))
-        is_open = is_open.at[first].set(False)
-        return gains_of(best, is_open), best, is_open, picks
+        best = jnp.maximum(best, jnp.minimum(similar[:, place], targets.cap))
+        is_open = is_open.at[place].set(False)
+        return gains_of(best, is_open), best, is_open, made, num + 1
 
-    start = gains_of(state.best, is_open), state.best, is_open, state.picks
-    gains, best, still_open, picks = lax.while_loop(is_certain, pick, start)
-    picked = jnp.where(is_open & ~still_open, candidates, -1)
-    picks = picks._replace(is_open=shard.clear(picks.is_open, picked))
-    nothing = (picks.num == state.picks.num) & (bound <= 0) & (jnp.max(gains) <= 0)
+    is_open = known > -jnp.inf
+    nothing = jnp.zeros(candidates.size, jnp.int32), jnp.zeros_like(known)
+    start = (gains_of(state.best, is_open), state.best, is_open, nothing, jnp.int32(0))
+    gains, best, _, (order, scores), num = lax.while_loop(is_sure, pick, start)
+    is_worthless = (num == 0) & (bound.value <= 0) & (jnp.max(gains) <= 0)
     return _State(
-        stale=_put(shard, state.stale, candidates, gains),
+        stale=shard.put(state.stale, candidates, gains),
         best=best,
-        picks=picks,
-        is_stuck=nothing,
+        picks=add_picks(shard, state.picks, candidates[order], scores, num),
+        is_stuck=is_worthless,
     )
-
-
-def _put(shard: Shard, values: Array, rows: Array, some: Array) -> Array:
-    """Returns this device's `values` [L] with rows of the pool replaced."""
-    local = rows - shard.first_row
-    is_mine = (local >= 0) & (local < shard.num_rows)
-    where = jnp.where(is_mine, local, shard.num_rows)
-    return values.at[where].set(some, mode="drop")
 
 
 def _block_size(batch_size: int, num_targets: int) -> int:

@@ -4,6 +4,8 @@ A row's random numbers and a draw's path depend on the row's number in the pool 
 on sums over blocks of `ROW_BLOCK` rows, wherever those rows live.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,16 +16,35 @@ from jaxal.pools.mesh import Shard
 ROW_BLOCK = 256
 
 
+_LOTS = 2**32 - 1  # folded into a key for lots: no block of rows has this number
+
+
 def row_gumbel(key: Array, shard: Shard) -> Array:
     """Returns standard Gumbel noise, one number for each row of this device."""
+    return _per_row(key, shard, lambda key: jax.random.gumbel(key, (ROW_BLOCK,)))
+
+
+def row_lots(key: Array, shard: Shard) -> Array:
+    """Returns the lots by which equal rows of this device are told apart, int32.
+
+    The key may be that of a call which draws other things with it as well.
+    """
+    key = jax.random.fold_in(key, jnp.uint32(_LOTS))
+    bits = _per_row(key, shard, lambda key: jax.random.bits(key, (ROW_BLOCK,)))
+    return (bits >> 1).astype(jnp.int32)
+
+
+def _per_row(key: Array, shard: Shard, draw: Callable[[Array], Array]) -> Array:
+    """Returns this device's `[L]` of what `draw(key)` gives each block of rows."""
     first_block = shard.first_row // ROW_BLOCK
     # Where devices cut blocks in two, one more block is looked into.
     num_blocks = -(-shard.num_rows // ROW_BLOCK) + (shard.axis is not None)
     blocks = first_block + jnp.arange(num_blocks)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, blocks)
-    noise = jax.vmap(lambda k: jax.random.gumbel(k, (ROW_BLOCK,)))(keys)
     start = shard.first_row - first_block * ROW_BLOCK
-    return lax.dynamic_slice_in_dim(noise.reshape(-1), start, shard.num_rows)
+    return lax.dynamic_slice_in_dim(
+        jax.vmap(draw)(keys).reshape(-1), start, shard.num_rows
+    )
 
 
 def perturb(key: Array, shard: Shard, log_weights: Array) -> Array:

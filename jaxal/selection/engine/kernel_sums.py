@@ -1,5 +1,6 @@
-"""Columns and sums of kernels, in chunks: no N x N array exists."""
+"""Columns, sums and bandwidths of kernels, in chunks: no N x N array exists."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,11 +9,17 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxal.embeddings import Concatenated, Dense, Embedding, Outer, Scaled
+from jaxal.embeddings.compositions import Masked
 from jaxal.pools.mesh import Shard
-from jaxal.selection.engine.distances import map_chunks, take_chunk
-from jaxal.selection.engine.kernels import Kernel
+from jaxal.selection.engine.distances import (
+    map_chunks,
+    squared_distances,
+    take_chunk,
+)
+from jaxal.selection.engine.kernels import Bandwidth, Kernel, KernelName
 
 _BLOCK = 512  # rows of a mask looked at together
+_SAMPLE = 256  # rows the median distance is taken from
 
 
 def kernel_columns(kernel: Kernel, some: Embedding, rows: Embedding) -> Array:
@@ -54,6 +61,8 @@ def row_sum(rows: Embedding, weights: Array) -> Any:
     Raises:
       TypeError: the embedding is of a kind whose sum is not known.
     """
+    if isinstance(rows, Masked):
+        return row_sum(rows.written(), weights)
     if isinstance(rows, Dense):
         return _weighted(rows.x, weights)
     if isinstance(rows, Outer):
@@ -70,6 +79,8 @@ def row_sum(rows: Embedding, weights: Array) -> Any:
 
 def inner_sum(rows: Embedding, total: Any) -> Array:
     """Returns inner products `[N]` of rows with a sum that `row_sum` has made."""
+    if isinstance(rows, Masked):
+        return inner_sum(rows.written(), total)
     if isinstance(rows, Dense):
         return rows.inner(Dense(total[None]))[:, 0]
     if isinstance(rows, Outer):
@@ -126,3 +137,53 @@ def _sums_in_blocks(
 
     start = jnp.zeros(shard.num_rows, kernel.bandwidth.dtype)
     return over_ranked(shard, rows, mask, add, start)
+
+
+def make_kernel(
+    shard: Shard,
+    name: KernelName,
+    bandwidth: Bandwidth,
+    rows: Embedding,
+    is_used: Array,
+    is_labelled: Array | None,
+) -> Kernel:
+    """Returns a kernel whose bandwidth is a number, estimated where it is a name."""
+    if name != "rbf":
+        return Kernel(jnp.ones(()), name)
+    if not isinstance(bandwidth, str):
+        return Kernel(jnp.asarray(bandwidth, jnp.float32), name)
+    if bandwidth == "median":
+        return Kernel(_median_distance(shard, rows, is_used), name)
+    if is_labelled is None:
+        return Kernel(jnp.ones(()), name)
+    return Kernel(_nearest_labelled(shard, rows, is_labelled), name)
+
+
+def _median_distance(shard: Shard, rows: Embedding, is_used: Array) -> Array:
+    """Returns the median distance of different rows, 1 where there are none."""
+    count = shard.sum(jnp.sum(is_used, dtype=jnp.int32))
+    ranks = jnp.arange(_SAMPLE) * jnp.maximum(count // _SAMPLE, 1)
+    sample = shard.fetch(rows, shard.ranked_rows(is_used, ranks))
+    distances = squared_distances(sample, sample.sqnorm(), sample)
+    is_there = ranks < count
+    is_pair = is_there[:, None] & is_there[None] & (distances > 0)
+    ordered = jnp.sort(jnp.where(is_pair, distances, jnp.inf).ravel())
+    middle = ordered[jnp.maximum(jnp.sum(is_pair) - 1, 0) // 2]
+    return jnp.sqrt(jnp.where(jnp.isfinite(middle), middle, 1))
+
+
+def _nearest_labelled(shard: Shard, rows: Embedding, is_labelled: Array) -> Array:
+    """Returns the least distance of different labelled rows, 1 for fewer than two."""
+
+    def among(block: Embedding, _: Array, is_row: Array, least: Array) -> Array:
+        def lower(other: Embedding, _: Array, is_other: Array, least: Array) -> Array:
+            distances = squared_distances(block, block.sqnorm(), other)
+            is_pair = is_row[:, None] & is_other[None] & (distances > 0)
+            found = jnp.min(jnp.where(is_pair, distances, jnp.inf))
+            return jnp.minimum(least, found)
+
+        return over_ranked(shard, rows, is_labelled, lower, least)
+
+    start = jnp.full((), math.inf, rows.take(jnp.zeros(1, int)).sqnorm().dtype)
+    least = over_ranked(shard, rows, is_labelled, among, start)
+    return jnp.sqrt(jnp.where(jnp.isfinite(least), least, 1))

@@ -1,14 +1,13 @@
-"""Kernels between rows of an embedding, and what selectors ask of the rows."""
+"""Kernels between rows of an embedding."""
 
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal import checks
-from jaxal.embeddings import Dense, Embedding, Scaled, as_embedding
+from jaxal.embeddings import Embedding, Scaled
 from jaxal.selection.engine.distances import map_chunks, squared_distances
 
 KernelName = Literal["rbf", "cosine", "linear"]
@@ -44,48 +43,6 @@ class Kernel:
         if self.name == "rbf":
             return jnp.ones_like(x.sqnorm())
         return x.sqnorm() if self.name == "linear" else (1 + x.sqnorm()) / 2
-
-
-class Rows(NamedTuple):
-    """What a selector is given of the rows of the pool."""
-
-    embedding: Embedding  # [N]
-    is_available: Array  # [N]
-    is_labelled: Array | None  # [N]
-
-
-def check_rows(
-    key: Array,
-    embedding: Array | Embedding,
-    is_available: Array,
-    is_labelled: Array | None,
-    batch_size: int,
-) -> Rows:
-    """Returns the rows, or raises where a shape or a dtype is wrong."""
-    checks.check_key(key)
-    embedding = as_embedding(embedding)
-    checks.check_mask("is_available", is_available, embedding.num_rows)
-    if is_labelled is not None:
-        checks.check_mask("is_labelled", is_labelled, embedding.num_rows)
-    checks.check_batch_size(batch_size, embedding.num_rows)
-    return Rows(embedding, is_available, is_labelled)
-
-
-def check_written(rows: Embedding) -> Dense:
-    """Returns the rows, or raises TypeError unless they are written out."""
-    if not isinstance(rows, Dense):
-        raise TypeError(
-            f"embedding is {type(rows).__name__}, expected Dense where labelled rows "
-            "are known. Use random_projection to write down a few coordinates."
-        )
-    return rows
-
-
-def used_rows(rows: Rows) -> Array:
-    """Returns which rows are available or labelled, `[N]` bool."""
-    if rows.is_labelled is None:
-        return rows.is_available
-    return rows.is_available | rows.is_labelled
 
 
 def check_kernel(name: str, bandwidth: Bandwidth) -> None:

@@ -5,20 +5,18 @@ device, each compares its own with them, and nothing of `N x N` is kept.
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
-from jaxal import checks
 from jaxal.embeddings import Embedding, as_embedding
-from jaxal.pools.mesh import POOL_AXIS, Shard, find_mesh, over_rows
+from jaxal.pools.mesh import SPREAD, Shard, over_rows
 from jaxal.selection.engine.distances import Space, make_space, squared_distances
+from jaxal.selection.engine.door import selector
 from jaxal.selection.engine.pairs import count_within
-
-_SPREAD: Any = PartitionSpec(POOL_AXIS)
 
 
 class Neighbours(NamedTuple):
@@ -33,6 +31,7 @@ class _Rows(NamedTuple):
     groups: Array  # [N] int32 from 1 on, 0 for rows that are not used or pad the pool
 
 
+@selector
 def nearest_neighbours(
     embedding: Array | Embedding,
     is_used: Array | None = None,
@@ -72,16 +71,16 @@ def nearest_neighbours(
       ([[1, 2], [0, 2], [1, 0], [2, 1]], [1.0, 3.0])
     """
     rows = _checked(embedding, is_used, groups, num_groups)
-    num_rows = rows.embedding.num_rows
+    num_rows = rows.groups.size
     if not 1 <= num_neighbours <= num_rows:
         raise ValueError(
             f"num_neighbours is {num_neighbours}, expected 1 to {num_rows}, the number "
             "of rows. Ask for fewer neighbours."
         )
-    mesh = find_mesh(mesh, rows)
     return _nearest_neighbours(rows, num_neighbours, num_groups, mesh)
 
 
+@selector
 def radius_degrees(
     embedding: Array | Embedding,
     radius: float | Array,
@@ -113,20 +112,18 @@ def radius_degrees(
       [2, 3, 2, 1]
     """
     rows = _checked(embedding, is_used, None, 1)
-    return _radius_degrees(rows, radius, find_mesh(mesh, rows))
+    return _radius_degrees(rows, radius, mesh)
 
 
 @partial(jax.jit, static_argnums=2)
 def _radius_degrees(rows: _Rows, radius: float | Array, mesh: Mesh | None) -> Array:
-    num_rows = rows.groups.size
-
     def run(shard: Shard, radius: Array, rows: _Rows) -> Array:
         is_used = rows.groups > 0
         space = make_space(shard, rows.embedding, is_used)
         return count_within(shard, space, is_used, jnp.square(radius))
 
-    counts = over_rows(run, radius, rows, mesh=mesh, out_specs=_SPREAD)
-    return counts[:num_rows].astype(jnp.int32)
+    counts = over_rows(run, radius, rows, mesh=mesh, out_specs=SPREAD)
+    return counts.astype(jnp.int32)
 
 
 @partial(jax.jit, static_argnums=(1, 2, 3))
@@ -145,9 +142,7 @@ def _nearest_neighbours(
         found = _fold_groups(shard, space, rows.groups - 1, num_groups, found)
         return found._replace(distances=jnp.sqrt(found.distances))
 
-    spread = Neighbours(_SPREAD, _SPREAD)
-    found = over_rows(run, None, rows, mesh=mesh, out_specs=spread)
-    return jax.tree.map(lambda leaf: leaf[:num_rows], found)
+    return over_rows(run, None, rows, mesh=mesh, out_specs=SPREAD)
 
 
 def _fold_groups(
@@ -247,9 +242,7 @@ def _checked(
     num_groups: int,
 ) -> _Rows:
     rows = as_embedding(embedding)
-    if is_used is None:
-        is_used = jnp.ones(rows.num_rows, bool)
-    checks.check_mask("is_used", is_used, rows.num_rows)
+    assert is_used is not None  # the door has seen to it
     if groups is None:
         groups = jnp.zeros(rows.num_rows, jnp.int32)
     groups = jnp.asarray(groups)

@@ -7,15 +7,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
-from jaxal import checks
-from jaxal.embeddings import Dense, Outer, gradient_embedding
-from jaxal.embeddings.base import Embedding, unit_rows
-from jaxal.pools.mesh import POOL_AXIS, Shard, find_mesh, over_rows
-from jaxal.readings import composed, labels, logits
 from jaxal.registry import register
+from jaxal.readings import composed, labels, logits
+from jaxal.embeddings import Dense, Outer, as_embedding, gradient_embedding
+from jaxal.embeddings.base import Embedding, unit_rows
+from jaxal.embeddings.compositions import written_out
+from jaxal.pools.mesh import SPREAD, Shard, over_rows
 from jaxal.selection.engine.distances import map_chunks, squared_distances
+from jaxal.selection.engine.door import selector, within
 from jaxal.selection.joint.head import LinearHead, linear_head, project_out
 from jaxal.selection.spread.k_means_nearest import k_means_nearest
 from jaxal.types import Selection
@@ -29,6 +30,7 @@ class _Rows(NamedTuple):
     is_labelled: Array  # [N]
 
 
+@selector
 def alfa_mix(
     key: Array,
     embedding: Array | Dense,
@@ -99,18 +101,17 @@ def alfa_mix(
     """
     if not 0 < step <= 1:
         raise ValueError(f"step is {step}, expected more than 0 and at most 1.")
-    features = embedding.x if isinstance(embedding, Dense) else jnp.asarray(embedding)
-    checks.check_mask("is_labelled", is_labelled, features.shape[0])
-    mesh = find_mesh(mesh, (features, logits))
+    rows = as_embedding(embedding)
+    features = written_out(rows, "it is mixed with anchors in coordinates").x
     # Not from rows that only pad the pool.
     head = linear_head(logits, features, is_available | is_labelled, mesh=mesh)
-    rows = _Rows(logits, features, labels, is_available, is_labelled)
-    return k_means_nearest(
+    mixed = _Rows(logits, features, labels, is_available, is_labelled)
+    return within(k_means_nearest)(
         key,
         unit_rows(features),
         is_available,
         batch_size=batch_size,
-        is_candidate=_candidates(head, rows, batch_size, step, mesh),
+        is_candidate=_candidates(head, mixed, batch_size, step, mesh),
         num_steps=num_steps,
         mesh=mesh,
     )
@@ -128,9 +129,7 @@ def _candidates(
         level = jnp.where(jnp.any(is_enough), jnp.argmax(is_enough), levels.size - 1)
         return is_changed[:, level] | ~has_anchor
 
-    spread = PartitionSpec(POOL_AXIS)
-    found = over_rows(find, head, rows, mesh=mesh, out_specs=spread)
-    return found[: rows.is_available.size]
+    return over_rows(find, head, rows, mesh=mesh, out_specs=SPREAD)
 
 
 def mixing_reach(shard: Shard, head: LinearHead, rows: _Rows) -> tuple[Array, Array]:

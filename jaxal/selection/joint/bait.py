@@ -1,16 +1,21 @@
 """BAIT: the batch that leaves the least expected error of the last layer."""
 
+
 import math
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal import checks, linalg
-from jaxal.readings import by_selector, composed, features, logits, read
+from functools import partial
 from jaxal.registry import register
+from jaxal.readings import by_selector, composed, features, logits, read
+from jaxal import checks, linalg
+from jaxal.pools.mesh import Shard
+from jaxal.selection.engine.chance import row_lots
+from jaxal.selection.engine.door import selector
+from jaxal.selection.engine.picks import best_of, rankable
 from jaxal.selection.joint.fisher import (
     FisherEmbedding,
     fisher_embedding,
@@ -31,6 +36,7 @@ class _State(NamedTuple):
     influence: Array  # V_n^T M^-1 F M^-1 V_n [N, R, R]
 
 
+@selector
 def bait(
     key: Array,
     fisher: FisherEmbedding,
@@ -59,7 +65,7 @@ def bait(
     Memory: two matrices `[E D, E D]` and two arrays `[N, R, R]`.
 
     Args:
-      key: typed key, unused: the choice is deterministic.
+      key: typed key, consumed; used for ties.
       fisher: `fisher_embedding(logits, features)`, exact or approximated.
       is_available: `[N]` bool, rows that may be picked.
       is_labelled: `[N]` bool, rows whose labels are known.
@@ -90,8 +96,6 @@ def bait(
       2021. https://arxiv.org/abs/2106.09675. Approximations: Huseljic et al., Fast
       Fishing, ECML PKDD 2024. https://arxiv.org/abs/2404.08981
     """
-    checks.check_key(key)
-    del key
     cure = "Make one with fisher_embedding(logits, features)."
     if not isinstance(fisher, FisherEmbedding):
         raise TypeError(
@@ -99,19 +103,16 @@ def bait(
         )
     checks.check_rank("fisher.outputs", fisher.outputs, 3, "[N, E, R]", cure)
     checks.check_rank("fisher.features", fisher.features, 2, "[N, D]", cure)
-    num_rows = fisher.features.shape[0]
-    checks.check_mask("is_available", is_available, num_rows)
-    checks.check_mask("is_labelled", is_labelled, num_rows)
-    checks.check_batch_size(batch_size, num_rows)
     if oversample < 1:
         raise ValueError(f"oversample is {oversample}, expected at least 1.")
-    num_forward = min(num_rows, math.ceil(oversample * batch_size))
-    args = (fisher, is_available, is_labelled, regularization)
+    num_forward = min(is_available.size, math.ceil(oversample * batch_size))
+    args = (key, fisher, is_available, is_labelled, regularization)
     return _select(*args, batch_size, num_forward)
 
 
-@partial(jax.jit, static_argnums=(4, 5))
+@partial(jax.jit, static_argnums=(5, 6))
 def _select(
+    key: Array,
     fisher: FisherEmbedding,
     is_available: Array,
     is_labelled: Array,
@@ -126,8 +127,10 @@ def _select(
     known = labelled_sum(fisher, is_labelled / total.astype(jnp.float32))
     rows = fisher._replace(outputs=fisher.outputs * jnp.sqrt(batch_size / total))
     state = _start(rows, target, known, regularization)
-    state, picks = _add_rows(state, rows, target, is_available, num_forward)
-    kept = _remove_rows(state, rows, target, picks, num_forward - batch_size)
+    lots = row_lots(key, Shard(None, 1, is_available.size))
+    state, picks = _add_rows(state, rows, target, is_available, lots, num_forward)
+    own, num_removed = lots[picks.indices], num_forward - batch_size
+    kept = _remove_rows(state, rows, target, picks, own, num_removed)
     # Survivors in the order they were added, and rows nobody could have last.
     order = jnp.argsort(2 * ~kept + ~picks.is_valid, stable=True)[:batch_size]
     return jax.tree.map(lambda column: column[order], picks)
@@ -148,32 +151,37 @@ def _add_rows(
     rows: FisherEmbedding,
     target: Array,
     is_available: Array,
+    lots: Array,
     num_forward: int,
 ) -> tuple[_State, Selection]:
     num_rows, _, rank = rows.outputs.shape
+    shard = Shard(None, 1, num_rows)
 
     def add(carry: tuple, _: None) -> tuple[tuple, Selection]:
         state, free = carry
         gains = _trace_solve(jnp.eye(rank)[None] + state.leverage, state.influence)
-        gains = jnp.where(free, gains, -jnp.inf)
-        best = jnp.argmax(gains).astype(jnp.int32)
+        gain, best = best_of(shard, rankable(gains, free), lots)
         outputs = rows.outputs[best] * free[best]
         state = _update(state, rows, target, outputs, rows.features[best], -1)
-        pick = Selection(jnp.where(free[best], best, num_rows), gains[best], free[best])
-        return (state, free.at[best].set(False)), pick
+        return (state, free.at[best].set(False)), Selection(best, gain, free[best])
 
     (state, _), picks = jax.lax.scan(add, (state, is_available), length=num_forward)
     return state, picks
 
 
 def _remove_rows(
-    state: _State, rows: FisherEmbedding, target: Array, picks: Selection, count: int
+    state: _State,
+    rows: FisherEmbedding,
+    target: Array,
+    picks: Selection,
+    lots: Array,
+    count: int,
 ) -> Array:
     """Returns which of the picks to keep, removing `count`, the useless ones first."""
-    chosen = jax.tree.map(lambda x: x.at[picks.indices].get(mode="clip"), rows)
+    chosen = jax.tree.map(lambda x: x[picks.indices], rows)
     state = state._replace(
-        leverage=state.leverage.at[picks.indices].get(mode="clip"),
-        influence=state.influence.at[picks.indices].get(mode="clip"),
+        leverage=state.leverage[picks.indices],
+        influence=state.influence[picks.indices],
     )
     identity = jnp.eye(rows.outputs.shape[2])[None]
 
@@ -181,7 +189,8 @@ def _remove_rows(
         state, kept = carry
         losses = _trace_solve(identity - state.leverage, state.influence)
         losses = jnp.where(picks.is_valid, losses, -jnp.inf)
-        worst = jnp.argmin(jnp.where(kept, losses, jnp.inf))
+        useless = rankable(-losses, kept)
+        _, worst = best_of(Shard(None, 1, kept.size), useless, lots)
         outputs = chosen.outputs[worst] * picks.is_valid[worst]
         features = chosen.features[worst]
         state = _update(state, chosen, target, outputs, features, 1)

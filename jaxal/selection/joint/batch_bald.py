@@ -7,12 +7,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal import checks
-from jaxal.readings import field
-from jaxal.registry import register
-from jaxal.scores import bald
-from jaxal.selection.ranked import top_k
 from jaxal.selection.subsets import in_pool
+from jaxal.selection.ranked import top_k
+from jaxal.scores import bald
+from jaxal.registry import register
+from jaxal.readings import field
+from jaxal.pools.mesh import Shard
+from jaxal.selection.engine.chance import row_lots
+from jaxal.selection.engine.door import selector
+from jaxal.selection.engine.picks import best_of, least_equal, rankable
 from jaxal.types import Selection, Strategy, View, stateless
 
 # Numbers held at once while a chunk of rows is evaluated: 4 MiB stays in cache.
@@ -39,9 +42,11 @@ class _State(NamedTuple):
     configurations: _Configurations
     bounds: Array  # [N] upper bounds on what each row would add
     is_available: Array  # [N] bool
+    lots: Array  # [N] by which equal rows are told apart
     last: Array  # the row picked last
 
 
+@selector
 def batch_bald(
     key: Array,
     sample_logits: Array,
@@ -76,7 +81,7 @@ def batch_bald(
     every pick, and a copy of `sample_logits` in memory.
 
     Args:
-      key: typed key, consumed by the draws; without effect while enumeration fits.
+      key: typed key, consumed by ties, and by the draws where enumeration does not fit.
       sample_logits: `[S, N, C]` logits, one network a sample, the same S networks
         for every row: dropout masks that differ between rows make joint
         entropies meaningless.
@@ -91,7 +96,8 @@ def batch_bald(
       sum to the batch's mutual information.
 
     Raises:
-      ValueError: a shape or a size is out of range.
+      ValueError: a shape or a size is out of range, or an available row holds NaN or
+        +inf in any sample.
       TypeError: an argument has the wrong type.
 
     Example:
@@ -110,17 +116,6 @@ def batch_bald(
       Kirsch et al., BatchBALD: Efficient and Diverse Batch Acquisition for Deep
       Bayesian Active Learning, NeurIPS 2019. https://arxiv.org/abs/1906.08158
     """
-    checks.check_key(key)
-    checks.check_rank(
-        "sample_logits",
-        sample_logits,
-        3,
-        "[S, N, C]",
-        "Stack one [N, C] array for each posterior sample.",
-    )
-    checks.check_floating("sample_logits", sample_logits, "Pass logits.")
-    checks.check_mask("is_available", is_available, sample_logits.shape[1])
-    checks.check_batch_size(batch_size, sample_logits.shape[1])
     for name, size in (
         ("num_configurations", num_configurations),
         ("num_draws", num_draws),
@@ -145,17 +140,19 @@ def _select(
     num_samples, _, num_classes = sample_logits.shape
     pool = _predict(sample_logits)
     gains = _entropy_terms(pool.probs.mean(-1)).sum(-1) - pool.entropies.mean(-1)
-    start = _Configurations(
+    before = _Configurations(
         jnp.ones((1,), jnp.float32), jnp.full((1, num_samples), 1 / num_samples)
     )
-    state, pick = _take_best(start, gains, gains, is_available)
+    lots = row_lots(key, Shard(None, 1, gains.size))
+    start = _State(before, gains, is_available, lots, jnp.int32(0))
+    state, pick = _take_best(start, gains)
     picks = [pick]
 
     # The number of answers grows while they are enumerated: one program a step,
     # and log(M) / log(C) of them. Then shapes are fixed and one scan does the rest.
     while len(picks) < batch_size and num_classes ** len(picks) <= num_configurations:
         answers = _enumerate(state.configurations, pool.probs[state.last])
-        state, pick = _pick(answers, state, pool)
+        state, pick = _pick(state._replace(configurations=answers), pool)
         picks.append(pick)
     selection = Selection(*(jnp.stack(column) for column in zip(*picks, strict=True)))
     if len(picks) == batch_size:
@@ -163,7 +160,7 @@ def _select(
 
     def body(state: _State, key: Array) -> tuple[_State, Selection]:
         answers = _extend(key, state.configurations, pool.probs[state.last])
-        return _pick(answers, state, pool)
+        return _pick(state._replace(configurations=answers), pool)
 
     key, draw_key = jax.random.split(key)
     per_sample = max(1, num_draws // num_samples)
@@ -261,13 +258,10 @@ def _quantile(weights: Array, points: Array) -> Array:
     return jax.vmap(search)(cumulative, points)
 
 
-def _pick(
-    configurations: _Configurations,
-    state: _State,
-    pool: _Predictions,
-) -> tuple[_State, Selection]:
+def _pick(state: _State, pool: _Predictions) -> tuple[_State, Selection]:
     """Evaluates rows in order of their bounds until the best is certain, takes it."""
     num_rows, num_classes, num_samples = pool.probs.shape
+    configurations = state.configurations
     num_answers = configurations.weights.shape[0]
     chunk = max(8, min(512, _CHUNK_ELEMENTS // (num_answers * num_classes)))
     chunk = min(chunk, num_rows)
@@ -279,7 +273,8 @@ def _pick(
 
     def unsettled(carry: tuple[Array, Array, Array]) -> Array:
         start, _, best = carry
-        return sorted_bounds[jnp.minimum(start, num_rows)] > best
+        bound = sorted_bounds[jnp.minimum(start, num_rows)]
+        return (bound >= least_equal(best)) & (bound > -jnp.inf)
 
     def evaluate(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         start, gains, best = carry
@@ -297,18 +292,14 @@ def _pick(
     first = (jnp.int32(0), none, jnp.float32(-jnp.inf))
     _, gains, _ = jax.lax.while_loop(unsettled, evaluate, first)
     bounds = jnp.where(gains > -jnp.inf, gains, bounds)
-    return _take_best(configurations, gains, bounds, state.is_available)
+    return _take_best(state._replace(bounds=bounds), gains)
 
 
-def _take_best(
-    configurations: _Configurations, gains: Array, bounds: Array, is_available: Array
-) -> tuple[_State, Selection]:
-    gains = jnp.where(is_available, gains, -jnp.inf)
-    best = jnp.argmax(gains).astype(jnp.int32)
-    left = is_available & (jnp.arange(gains.size) != best)
-    is_valid = is_available[best]
-    pick = Selection(jnp.where(is_valid, best, gains.size), gains[best], is_valid)
-    return _State(configurations, bounds, left, best), pick
+def _take_best(state: _State, gains: Array) -> tuple[_State, Selection]:
+    shard, free = Shard(None, 1, gains.size), state.is_available
+    gain, best = best_of(shard, rankable(gains, free), state.lots)
+    pick = Selection(best, gain, free[best])
+    return state._replace(is_available=free.at[best].set(False), last=best), pick
 
 
 @register(

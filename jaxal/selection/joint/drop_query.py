@@ -6,15 +6,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
-from jaxal import checks
+from jaxal.registry import register
+from jaxal.readings import composed, logits
 from jaxal.embeddings import Dense
 from jaxal.embeddings.base import working_dtype
-from jaxal.pools.mesh import POOL_AXIS, Shard, find_mesh, over_rows
-from jaxal.readings import composed, logits
-from jaxal.registry import register
+from jaxal.embeddings.compositions import written_out
+from jaxal.pools.mesh import SPREAD, Shard, over_rows
 from jaxal.selection.engine.distances import chunk_size
+from jaxal.selection.engine.door import pool_rows, selector, within
 from jaxal.selection.joint.head import LinearHead, linear_head
 from jaxal.selection.spread.k_means_nearest import k_means_nearest
 from jaxal.types import Selection
@@ -27,6 +28,7 @@ class _Rows(NamedTuple):
     features: Array  # [N, D]
 
 
+@selector
 def drop_query(
     key: Array,
     embedding: Array | Dense,
@@ -85,20 +87,18 @@ def drop_query(
       Gupte et al., "Revisiting Active Learning in the Era of Vision Foundation Models",
       TMLR 2024. https://arxiv.org/abs/2401.14555
     """
-    checks.check_key(key)
     if num_dropouts < 1 or not 0 <= rate < 1:
         raise ValueError(
             f"num_dropouts is {num_dropouts} and rate {rate}, expected at least 1 and "
             "a rate from 0 to less than 1."
         )
-    features = embedding.x if isinstance(embedding, Dense) else jnp.asarray(embedding)
-    mesh = find_mesh(mesh, (features, logits))
-    is_row = is_available if is_labelled is None else is_available | is_labelled
-    head = linear_head(logits, features, is_row, mesh=mesh)
+    rows = pool_rows(embedding, is_available, is_labelled)
+    features = written_out(rows.embedding, "it is dropped by coordinates").x
+    head = linear_head(logits, features, rows.is_used, mesh=mesh)
     key_drop, key_pick = jax.random.split(key)
-    rows = _Rows(logits, features)
-    changed = dropout_changes(key_drop, head, rows, num_dropouts, rate, mesh)
-    return k_means_nearest(
+    seen = _Rows(logits, features)
+    changed = dropout_changes(key_drop, head, seen, num_dropouts, rate, mesh)
+    return within(k_means_nearest)(
         key_pick,
         features,
         is_available,
@@ -137,9 +137,7 @@ def dropout_changes(
         start = jnp.zeros(shard.num_rows, jnp.int32)
         return lax.fori_loop(0, -(-shard.num_rows // size), step, start)
 
-    spread = PartitionSpec(POOL_AXIS)
-    found = over_rows(count, (key, head), rows, mesh=mesh, out_specs=spread)
-    return found[: rows.features.shape[0]]
+    return over_rows(count, (key, head), rows, mesh=mesh, out_specs=SPREAD)
 
 
 def _changes(

@@ -6,12 +6,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxal import checks
-from jaxal.readings import composed, labels, logits
 from jaxal.registry import register
+from jaxal.readings import composed, labels, logits
+from jaxal.pools.mesh import Shard
+from jaxal.selection.engine.chance import row_lots
+from jaxal.selection.engine.door import selector
 from jaxal.types import Selection
 
 
+@selector
 def galaxy(
     key: Array,
     logits: Array,
@@ -31,7 +34,8 @@ def galaxy(
     apart count as linked, until the first unlabelled row is linked to both sides: it
     is the one for which the farther of the nearest row that is c and the nearest row
     that is not is nearest. Where the answers are all alike, a row is drawn at random.
-    So classes get their share of labels however rare they are.
+    So classes get their share of labels however rare they are. Ties, of stretches and
+    of rows on a line, are drawn with the key.
 
     The paper labels each row before it picks the next. Here the answers of a batch come
     together, at its end; until then a pick counts as labelled with `assumed`, by
@@ -71,19 +75,7 @@ def galaxy(
       Zhang, Katz-Samuels and Nowak, GALAXY: Graph-based Active Learning at the Extreme,
       ICML 2022. https://arxiv.org/abs/2202.01402
     """
-    checks.check_key(key)
-    checks.check_rank("logits", logits, 2, "[N, C]", "Pass one row an example.")
-    checks.check_floating("logits", logits, "Cast them, to float32 for example.")
-    num_rows = logits.shape[0]
-    checks.check_mask("is_available", is_available, num_rows)
-    checks.check_batch_size(batch_size, num_rows)
     assumed = jnp.argmax(logits, axis=-1) if assumed is None else assumed
-    for name, classes in (("labels", labels), ("assumed", assumed)):
-        if jnp.shape(classes) != (num_rows,):
-            raise ValueError(
-                f"{name} has shape {list(jnp.shape(classes))}, expected [{num_rows}]: "
-                "one class a row, -1 where it is unknown."
-            )
     return _select(key, logits, is_available, labels, assumed, batch_size)
 
 
@@ -101,46 +93,43 @@ def _select(
     probs = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
     lines = jax.random.randint(key_class, (batch_size,), 0, num_classes)
     noise = jax.random.uniform(key_noise, (num_rows,))
+    lots = row_lots(key, Shard(None, 1, num_rows))
     known = jnp.where(is_available, -1, labels)
     is_node = is_available | (known >= 0)
     # Sorted once a class, or once a pick where there are fewer picks.
     is_table = num_classes <= batch_size
     classes = jnp.arange(num_classes)
-    table = lax.map(lambda c: _line(probs, is_node, c), classes) if is_table else None
+    line_of = partial(_line, probs, is_node, lots)
+    table = lax.map(line_of, classes) if is_table else None
 
     def pick(carry: tuple[Array, Array], line: Array) -> tuple[tuple, Selection]:
         known, free = carry
-        order = _line(probs, is_node, line) if table is None else table[line]
-        row, score = _bisect(order, known, is_node, line)
+        order = line_of(line) if table is None else table[line]
+        row, score = _bisect(order, known, is_node, lots, line)
         is_found = jnp.isfinite(score)
         lucky = jnp.argmax(jnp.where(free, noise, -1)).astype(jnp.int32)
         row = jnp.where(is_found, row, lucky)
         is_valid = free[row]
         score = jnp.where(is_found, score, -2.0 * num_rows - 1)
         known = known.at[row].set(jnp.where(is_valid, assumed[row], known[row]))
-        found = Selection(
-            jnp.where(is_valid, row, num_rows).astype(jnp.int32),
-            jnp.where(is_valid, score, -jnp.inf),
-            is_valid,
-        )
-        return (known, free.at[row].set(False)), found
+        return (known, free.at[row].set(False)), Selection(row, score, is_valid)
 
     known = known.astype(jnp.int32)
     return lax.scan(pick, (known, is_available), lines)[1]
 
 
-def _line(probs: Array, is_node: Array, line: Array) -> Array:
+def _line(probs: Array, is_node: Array, lots: Array, line: Array) -> Array:
     """Returns `[N]` rows from surely of the class to surely not, padding last."""
     best = jnp.max(probs, axis=-1)
     behind = best - jnp.take(probs, line, axis=-1)
     # Among rows predicted to be of the class, the surest lie farthest from the others.
     rows = jnp.arange(best.size, dtype=jnp.int32)
-    columns = jnp.where(is_node, behind, jnp.inf), -best, rows
-    return lax.sort(columns, num_keys=3)[2]
+    columns = jnp.where(is_node, behind, jnp.inf), -best, lots, rows
+    return lax.sort(columns, num_keys=3)[3]
 
 
 def _bisect(
-    order: Array, known: Array, is_node: Array, line: Array
+    order: Array, known: Array, is_node: Array, lots: Array, line: Array
 ) -> tuple[Array, Array]:
     """Returns the row to ask on one line, and its score: -inf where there is none."""
     size = order.size
@@ -161,8 +150,11 @@ def _bisect(
     link = jnp.maximum(nearest_in, nearest_out)
     cost = jnp.where(is_cut, right - left - 1, size + link)
     cost = jnp.where(is_node & (known < 0) & (link < size), cost, far)
-    best = jnp.argmin(cost).astype(jnp.int32)
-    place = jnp.where(is_cut[best], (left[best] + right[best]) // 2, best)
+    # Of a stretch the row in the middle is asked, and its lot is that of the stretch.
+    asked = jnp.where(is_cut, jnp.clip((left + right) // 2, 0, size - 1), places)
+    is_least = cost == jnp.min(cost)
+    best = jnp.argmax(jnp.where(is_least, lots[order[asked]], -1))
+    place = asked[best]
     score = jnp.where(cost[best] < far, -cost[best].astype(jnp.float32), -jnp.inf)
     return order[place], score
 

@@ -9,23 +9,18 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal import checks
-from jaxal.embeddings import Embedding, as_embedding
-from jaxal.pools.mesh import Shard, find_mesh, over_rows
-from jaxal.readings import composed, logits, read
-from jaxal.registry import register
 from jaxal.scores import margin
+from jaxal.registry import register
+from jaxal.readings import composed, logits, read
+from jaxal.embeddings import Embedding
+from jaxal.pools.mesh import Shard, over_rows
+from jaxal.selection.engine.chance import row_lots
 from jaxal.selection.engine.distances import map_chunks, squared_distances
-from jaxal.selection.engine.ranks import highest, rankable
+from jaxal.selection.engine.door import Rows, pool_rows, selector
+from jaxal.selection.engine.picks import highest_by_lot, rankable
 from jaxal.selection.spread.linkage import average_linkage
 from jaxal.selection.spread.turns import take_in_order, turns
 from jaxal.types import Selection
-
-
-class _Rows(NamedTuple):
-    embedding: Embedding  # [N]
-    scores: Array  # [N]
-    is_available: Array  # [N]
 
 
 class _Options(NamedTuple):
@@ -35,6 +30,7 @@ class _Options(NamedTuple):
     rows_per_cluster: float
 
 
+@selector
 def cluster_margin(
     key: Array,
     embedding: Array | Embedding,
@@ -99,7 +95,7 @@ def cluster_margin(
       https://arxiv.org/abs/2107.14263
     """
     del is_labelled
-    rows = _checked(key, embedding, is_available, scores, batch_size)
+    rows = pool_rows(embedding, is_available)
     if oversample < 1 or rows_per_cluster < 1 or num_clustered < 1:
         raise ValueError(
             f"oversample, rows_per_cluster and num_clustered are {oversample}, "
@@ -112,28 +108,30 @@ def cluster_margin(
         num_clustered=min(num_clustered, num_rows),
         rows_per_cluster=rows_per_cluster,
     )
-    return _select(key, rows, options, find_mesh(mesh, rows))
+    return _select(key, (rows, scores), options, mesh)
 
 
 @partial(jax.jit, static_argnums=(2, 3))
-def _select(key: Array, rows: _Rows, options: _Options, mesh: Mesh | None) -> Selection:
-    num_rows = rows.embedding.num_rows
+def _select(
+    key: Array, local: tuple[Rows, Array], options: _Options, mesh: Mesh | None
+) -> Selection:
     most = max(options.num_candidates, options.num_clustered)
 
-    def select(shard: Shard, key: Array, rows: _Rows) -> Selection:
-        _, seen = highest(shard, rankable(rows.scores, rows.is_available), most)
+    def select(shard: Shard, key: Array, local: tuple[Rows, Array]) -> Selection:
+        rows, scores = local
+        values = rankable(scores, rows.is_available)
+        _, seen = highest_by_lot(shard, values, lambda: row_lots(key, shard), most)
         num_available = shard.sum(jnp.sum(rows.is_available, dtype=jnp.int32))
         is_there = jnp.arange(most) < num_available
-        block, scores = shard.fetch((rows.embedding, rows.scores), seen)
+        block, found = shard.fetch((rows.embedding, scores), seen)
         groups = _clusters(block, is_there, options)
         candidates = slice(options.num_candidates)
         picks = _in_turn(
-            key, groups[candidates], is_there[candidates], scores[candidates], options
+            key, groups[candidates], is_there[candidates], found[candidates], options
         )
-        indices = seen[jnp.minimum(picks.indices, most - 1)]
-        return picks._replace(indices=jnp.where(picks.is_valid, indices, num_rows))
+        return picks._replace(indices=seen[jnp.minimum(picks.indices, most - 1)])
 
-    return over_rows(select, key, rows, mesh=mesh)
+    return over_rows(select, key, local, mesh=mesh)
 
 
 def _clusters(block: Embedding, is_there: Array, options: _Options) -> Array:
@@ -164,28 +162,10 @@ def _in_turn(
     groups = jnp.where(is_there, groups, options.num_clustered)
     sizes = jnp.zeros(options.num_clustered + 1, jnp.int32).at[groups].add(1)
     turn = turns(groups, jax.random.uniform(key, groups.shape))
-    keys = (turn, sizes[groups], groups)
+    # Clusters of one size in an order of the key's, the same at every turn.
+    lots = row_lots(key, Shard(None, 1, sizes.size))
+    keys = (turn, sizes[groups], lots[groups])
     return take_in_order(keys, is_there, scores, options.batch_size)
-
-
-def _checked(
-    key: Array,
-    embedding: Array | Embedding,
-    is_available: Array,
-    scores: Array,
-    batch_size: int,
-) -> _Rows:
-    checks.check_key(key)
-    embedding, scores = as_embedding(embedding), jnp.asarray(scores)
-    checks.check_mask("is_available", is_available, embedding.num_rows)
-    checks.check_batch_size(batch_size, embedding.num_rows)
-    checks.check_floating("scores", scores, "Cast them, to float32 for example.")
-    if scores.shape != (embedding.num_rows,):
-        raise ValueError(
-            f"scores have shape {list(scores.shape)}, expected "
-            f"[{embedding.num_rows}]: one number for each row of the pool."
-        )
-    return _Rows(embedding, scores, is_available)
 
 
 register(

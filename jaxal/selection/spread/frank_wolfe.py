@@ -8,15 +8,15 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal.embeddings import Embedding
-from jaxal.pools.mesh import Shard, find_mesh, over_rows
-from jaxal.readings import composed
 from jaxal.registry import register
+from jaxal.readings import composed
+from jaxal.embeddings import Embedding
+from jaxal.pools.mesh import Shard, over_rows
 from jaxal.selection.engine.by_columns import Pick, Rule, greedy_by_columns
 from jaxal.selection.engine.distances import map_chunks
+from jaxal.selection.engine.door import Rows, pool_rows, selector
 from jaxal.selection.engine.kernel_sums import kernel_sums
-from jaxal.selection.engine.kernels import Kernel, Rows, check_rows
-from jaxal.selection.engine.picks import with_pool_size
+from jaxal.selection.engine.kernels import Kernel
 from jaxal.types import Selection
 
 
@@ -30,6 +30,7 @@ class _Residual(NamedTuple):
     part_whole: Array  # of the two sums, divided by r^2
 
 
+@selector
 def frank_wolfe(
     key: Array,
     embedding: Array | Embedding,
@@ -45,10 +46,10 @@ def frank_wolfe(
     picks `argmax_n <x_n / |x_n|, u - v>` and moves `v` towards the vertex
     `p = x_n (sum_m |x_m|) / |x_n|` by `<p - v, u - v> / |p - v|^2`, the best step on
     that line. Rows picked are not picked again, as in the code of Holzmueller et al.;
-    ties go to the lower row.
+    ties are drawn with the key.
 
     Args:
-      key: a typed key, consumed; used for filling up.
+      key: a typed key, consumed; used for ties and for filling up.
       embedding: `[N, D]`, or an `Embedding` of `N` rows. In the paper, rows are random
         features of the log-posterior of a Bayesian model.
       is_available: `[N]` bool, rows that may be picked.
@@ -78,14 +79,11 @@ def frank_wolfe(
       NeurIPS 2019. https://arxiv.org/abs/1908.02144
     """
     del is_labelled
-    rows = check_rows(key, embedding, is_available, None, batch_size)
-    return _select(key, rows, batch_size, find_mesh(mesh, rows))
+    return _select(key, pool_rows(embedding, is_available), batch_size, mesh)
 
 
 @partial(jax.jit, static_argnums=(2, 3))
 def _select(key: Array, rows: Rows, batch_size: int, mesh: Mesh | None) -> Selection:
-    num_rows = rows.embedding.num_rows
-
     def select(shard: Shard, key: Array, rows: Rows) -> Selection:
         embedding, free = rows.embedding, rows.is_available
         kernel = Kernel(jnp.ones(()), "linear")
@@ -104,7 +102,7 @@ def _select(key: Array, rows: Rows, batch_size: int, mesh: Mesh | None) -> Selec
             key, shard, rule, kernel, embedding, free, residual, batch_size
         )
 
-    return with_pool_size(over_rows(select, key, rows, mesh=mesh), num_rows)
+    return over_rows(select, key, rows, mesh=mesh)
 
 
 def _values(residual: _Residual) -> Array:

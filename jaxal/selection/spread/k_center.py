@@ -15,10 +15,19 @@ from jaxal.selection.engine.by_distance import (
     Rule,
     blocked_selection,
 )
-from jaxal.selection.engine.ranks import highest
+from jaxal.selection.engine.door import selector, within
+from jaxal.selection.engine.picks import (
+    Bound,
+    best_of,
+    bound_of,
+    highest_by_lot,
+    pick_among,
+    with_first,
+)
 from jaxal.types import Selection
 
 
+@selector
 def k_center(
     key: Array,
     embedding: Array | Embedding,
@@ -34,13 +43,13 @@ def k_center(
     """Picks the row farthest from all centres, again and again (Core-set).
 
     `i_k = argmax_n w_n min_c |x_n - x_c|^2` over the available rows `n`, with `c` over
-    labelled rows and earlier picks; ties go to the lower row. The picks are exactly
+    labelled rows and earlier picks; ties are drawn with the key. The picks are exactly
     those of the sequential algorithm: distances as of the last pass are upper bounds,
     so among the rows with the largest ones, picking goes on without looking at the pool
     for as long as the best of them is at least as far as the best bound elsewhere.
 
     Args:
-      key: a typed key, consumed; used for the first centre and for filling up.
+      key: a typed key, consumed; used for the first centre, ties and filling up.
       embedding: `[N, D]`, or an `Embedding` of `N` rows.
       is_available: `[N]` bool, rows that may be picked.
       is_labelled: `[N]` bool, rows that are centres already; None for no such rows.
@@ -75,7 +84,7 @@ def k_center(
       Sener and Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set
       Approach", ICLR 2018. https://arxiv.org/abs/1708.00489
     """
-    selection, _ = blocked_selection(
+    selection, _ = within(blocked_selection)(
         K_CENTER,
         key,
         embedding,
@@ -91,46 +100,45 @@ def k_center(
 
 
 def _propose(
-    uniform: Array, shard: Shard, values: Array
-) -> tuple[Array, tuple[Array, Array]]:
-    """Returns the rows of the largest values, and the best of those left out."""
-    num = uniform.shape[-1]
-    num_rows = shard.num_rows * shard.num_devices
-    found, rows = highest(shard, values, min(num + 1, num_rows))
-    if num == num_rows:  # all rows are candidates
-        return jnp.sort(rows), (jnp.full((), -1, values.dtype), jnp.int32(num_rows))
-    # In the order of rows, so that the first of several maxima is the lowest row.
-    return jnp.sort(rows[:num]), (found[num], rows[num])
+    uniform: Array, lots: Array, shard: Shard, values: Array
+) -> tuple[Array, Bound]:
+    """Returns the rows of the largest values, and a bound on those left out."""
+    _, first = best_of(shard, values, lots)
+    _, rows = highest_by_lot(shard, values, lambda: lots, uniform.shape[-1])
+    rows = jnp.sort(with_first(rows, first))
+    is_left = shard.clear(jnp.ones(shard.num_rows, bool), rows)
+    return rows, bound_of(shard, jnp.where(is_left, values, -jnp.inf), lots, first)
 
 
 def _decide(uniform: Array, candidates: Candidates, budget: Array) -> Decision:
     """Picks the farthest candidate while no row elsewhere can be farther."""
     del uniform
-    bound, bound_row = candidates.bound
-    size = candidates.rows.size
+    rows, lots, bound = candidates.rows, candidates.lots, candidates.bound
+    size = rows.size
 
-    def best_of(now: Array) -> tuple[Array, Array]:
-        best = jnp.argmax(now)
-        is_lower_row = candidates.rows[best] < bound_row
-        beats_bound = (now[best] > bound) | ((now[best] == bound) & is_lower_row)
-        return best, beats_bound & (now[best] > 0)
+    def best(now: Array, count: Array) -> tuple[Array, Array]:
+        place, is_certain = pick_among(now, lots, bound)
+        # Right after a pass nothing is stale, and the first pick is known.
+        place = jnp.where(count == 0, jnp.argmax(rows == bound.first), place)
+        return place, (is_certain | (count == 0)) & (now[place] > 0)
 
-    def is_certain(carry: tuple[Array, Decision]) -> Array:
+    def is_open(carry: tuple[Array, Decision]) -> Array:
         now, decision = carry
-        return (decision.num < budget) & (decision.num < size) & best_of(now)[1]
+        is_wanted = (decision.num < budget) & (decision.num < size)
+        return is_wanted & best(now, decision.num)[1]
 
     def pick(carry: tuple[Array, Decision]) -> tuple[Array, Decision]:
         now, (order, scores, count) = carry
-        best, _ = best_of(now)
-        order = order.at[count].set(best.astype(order.dtype))
-        scores = scores.at[count].set(now[best])
-        now = jnp.minimum(now, candidates.weights * candidates.distances[best])
+        place, _ = best(now, count)
+        order = order.at[count].set(place.astype(order.dtype))
+        scores = scores.at[count].set(now[place])
+        now = jnp.minimum(now, candidates.weights * candidates.distances[place])
         return now, Decision(order, scores, count + 1)
 
     nothing = Decision(
         jnp.zeros(size, jnp.int32), jnp.zeros_like(candidates.values), jnp.int32(0)
     )
-    return lax.while_loop(is_certain, pick, (candidates.values, nothing))[1]
+    return lax.while_loop(is_open, pick, (candidates.values, nothing))[1]
 
 
 K_CENTER = Rule(_propose, _decide)

@@ -1,24 +1,17 @@
 """k-means in chunks of rows: Lloyd's steps, or steps on small draws of rows."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
-from jaxal import checks
 from jaxal.embeddings import Dense, Embedding, as_embedding
-from jaxal.pools.mesh import (
-    POOL_AXIS,
-    REPLICATED,
-    Shard,
-    find_mesh,
-    over_rows,
-)
-from jaxal.selection.engine.by_distance import check_weights
-from jaxal.selection.engine.chance import draw_rows
+from jaxal.embeddings.compositions import written_out
+from jaxal.pools.mesh import REPLICATED, SPREAD, Shard, over_rows
+from jaxal.selection.engine.chance import draw_rows, row_lots
 from jaxal.selection.engine.distances import (
     Chunk,
     Space,
@@ -27,7 +20,8 @@ from jaxal.selection.engine.distances import (
     squared_distances,
     stored,
 )
-from jaxal.selection.engine.ranks import highest
+from jaxal.selection.engine.door import selector, within
+from jaxal.selection.engine.picks import highest_by_lot
 from jaxal.selection.spread.k_means_plus_plus import k_means_plus_plus
 
 
@@ -54,6 +48,7 @@ class _Options(NamedTuple):
     minibatch_size: int | None
 
 
+@selector
 def k_means(
     key: Array,
     embedding: Array | Dense,
@@ -110,10 +105,9 @@ def k_means(
       Least squares quantization in PCM, https://doi.org/10.1109/TIT.1982.1056489;
       Web-scale k-means clustering, https://doi.org/10.1145/1772690.1772862
     """
-    rows = _checked(key, embedding, is_used, weights, num_clusters)
+    rows = _checked(embedding, is_used, weights, num_clusters)
     key_seeds, key_steps = jax.random.split(key)
-    mesh = find_mesh(mesh, rows)
-    seeds = k_means_plus_plus(
+    seeds = within(k_means_plus_plus)(
         key_seeds,
         rows.embedding,
         rows.is_used,
@@ -137,15 +131,13 @@ def _cluster(
     mesh: Mesh | None,
     is_live: Array | None = None,
 ) -> Clustering:
-    num_rows = rows.is_used.size
-
     def run(shard: Shard, shared: tuple, rows: _Rows) -> Clustering:
         key, seeds, is_live = shared
         space = make_space(shard, rows.embedding, rows.is_used)
         first = shard.fetch(rows.embedding, seeds).relative_to(space.origin)
         first = _coordinates(first)
         if options.minibatch_size is None:
-            centroids, steps = _lloyd(shard, space, rows, first, is_live, options)
+            centroids, steps = _lloyd(key, shard, space, rows, first, is_live, options)
         else:
             steps, size = jnp.int32(options.num_steps), options.minibatch_size
             centroids = _on_draws(key, shard, space, rows, first, is_live, steps, size)
@@ -160,14 +152,8 @@ def _cluster(
 
     # A seed that could not be had is put on top of the first, and stays empty.
     seeds = jnp.where(is_seed, seeds, seeds[0])
-    same: Any = REPLICATED
-    spread: Any = PartitionSpec(POOL_AXIS)
-    specs = Clustering(same, spread, spread, same, same)
-    clusters = over_rows(run, (key, seeds, is_live), rows, mesh=mesh, out_specs=specs)
-    return clusters._replace(
-        assignment=clusters.assignment[:num_rows],
-        distances=clusters.distances[:num_rows],
-    )
+    specs = Clustering(REPLICATED, SPREAD, SPREAD, REPLICATED, REPLICATED)
+    return over_rows(run, (key, seeds, is_live), rows, mesh=mesh, out_specs=specs)
 
 
 class Assigned(NamedTuple):
@@ -233,6 +219,7 @@ def _to_live(distances: Array, is_live: Array | None) -> Array:
 
 
 def _lloyd(
+    key: Array,
     shard: Shard,
     space: Space,
     rows: _Rows,
@@ -240,6 +227,8 @@ def _lloyd(
     is_live: Array | None,
     options: _Options,
 ) -> tuple[Array, Array]:
+    lots = row_lots(key, shard)
+
     def is_open(carry: tuple) -> Array:
         _, _, step, before, now = carry
         is_better = before - now > options.tolerance * now
@@ -251,7 +240,7 @@ def _lloyd(
         found = assign_rows(shard, now, rows.weights, centroids, is_live)
         mass = found.mass[:, None]
         means = found.sums / jnp.where(mass > 0, mass, 1)
-        moved = jnp.where(mass > 0, means, _farthest(shard, now, rows, found))
+        moved = jnp.where(mass > 0, means, _farthest(shard, now, rows, lots, found))
         return now.embedding, moved, num + 1, before, found.inertia
 
     infinite = jnp.full((), jnp.inf, space.norms.dtype)
@@ -260,10 +249,13 @@ def _lloyd(
     return centroids, num_steps
 
 
-def _farthest(shard: Shard, space: Space, rows: _Rows, found: Assigned) -> Array:
+def _farthest(
+    shard: Shard, space: Space, rows: _Rows, lots: Array, found: Assigned
+) -> Array:
     """Returns where centroids without rows move: to rows far from their own."""
     num_clusters = found.mass.size
-    _, far = highest(shard, rows.weights * found.distances, num_clusters)
+    apart = rows.weights * found.distances
+    _, far = highest_by_lot(shard, apart, lambda: lots, num_clusters)
     # The first empty cluster gets the farthest row, the next one the next.
     turn = jnp.cumsum(found.mass <= 0) - 1
     block = shard.fetch(space.embedding, far[jnp.maximum(turn, 0)])
@@ -311,27 +303,18 @@ def _coordinates(embedding: Embedding) -> Array:
 
 
 def _checked(
-    key: Array,
     embedding: Array | Dense,
     is_used: Array | None,
     weights: Array | None,
     num_clusters: int,
 ) -> _Rows:
-    checks.check_key(key)
     rows = as_embedding(embedding)
-    if not isinstance(rows, Dense):
-        raise TypeError(
-            f"embedding is {type(rows).__name__}, expected Dense: means need rows "
-            "written out. Use random_projection to write down a few coordinates."
-        )
-    if is_used is None:
-        is_used = jnp.ones(rows.num_rows, bool)
-    checks.check_mask("is_used", is_used, rows.num_rows)
+    written_out(rows, "means need rows written out")
     if not 1 <= num_clusters <= rows.num_rows:
         raise ValueError(
             f"num_clusters is {num_clusters}, expected 1 to {rows.num_rows}, the "
             "number of rows. Ask for fewer clusters."
         )
-    weights = check_weights(weights, rows.num_rows)
+    assert is_used is not None  # the door has seen to it
     weights = jnp.ones(rows.num_rows) if weights is None else weights
-    return _Rows(rows, jnp.where(is_used, weights, 0), jnp.asarray(is_used))
+    return _Rows(rows, jnp.where(is_used, weights, 0), is_used)

@@ -7,15 +7,16 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
-from jaxal import checks
-from jaxal.embeddings import Dense, as_embedding
-from jaxal.pools.mesh import find_mesh
-from jaxal.selection.engine.by_distance import check_weights
+from jaxal.embeddings import Dense
+from jaxal.pools.mesh import Shard
+from jaxal.selection.engine.chance import row_lots
+from jaxal.selection.engine.door import selector, within
 from jaxal.selection.spread.k_means import Clustering, k_means
 from jaxal.selection.spread.turns import take_in_order, turns
 from jaxal.types import Selection
 
 
+@selector
 def k_means_nearest(
     key: Array,
     embedding: Array | Dense,
@@ -36,7 +37,7 @@ def k_means_nearest(
     is nearest twice. Where clusters are empty, for there are fewer different rows than
     `K`, the others give their second nearest row, then their third, closest first.
     Rows that are no candidates come after all that are.
-    Distances count to three digits, beyond which the lower row is the nearer.
+    Distances count to three digits; rows that are as near by these are drawn.
 
     Args:
       key: a typed key, consumed.
@@ -44,8 +45,8 @@ def k_means_nearest(
       is_available: `[N]` bool, rows that may be picked.
       is_labelled: `[N]` bool, unused: labelled rows are neither clustered nor avoided.
       batch_size: picks `K`, static.
-      weights: `[N]`; what is not positive, or NaN, counts as zero. Where all
-        candidates weigh nothing, they weigh the same.
+      weights: `[N]`; what is not positive counts as zero. Where all candidates weigh
+        nothing, they weigh the same.
       is_candidate: `[N]` bool, rows to cluster; all by default.
       fallback: `[N]`, what rows that are no candidates are taken by, the highest first;
         at random by default.
@@ -74,24 +75,17 @@ def k_means_nearest(
       Least squares quantization in PCM, https://doi.org/10.1109/TIT.1982.1056489
     """
     del is_labelled
-    checks.check_key(key)
-    rows = as_embedding(embedding)
-    num_rows = rows.num_rows
-    checks.check_mask("is_available", is_available, num_rows)
-    checks.check_batch_size(batch_size, num_rows)
-    is_candidate = jnp.ones(num_rows, bool) if is_candidate is None else is_candidate
-    checks.check_mask("is_candidate", is_candidate, num_rows)
-    weights = check_weights(weights, num_rows)
+    is_candidate = jnp.ones_like(is_available) if is_candidate is None else is_candidate
     key_clusters, key_fill = jax.random.split(key)
     is_used, weights = _used(is_available, is_candidate, weights)
-    clusters = k_means(
+    clusters = within(k_means)(
         key_clusters,
         embedding,
         is_used,
         num_clusters=batch_size,
         weights=weights,
         num_steps=num_steps,
-        mesh=find_mesh(mesh, rows),
+        mesh=mesh,
     )
     return _nearest(key_fill, clusters, is_used, is_available, fallback, batch_size)
 
@@ -121,11 +115,13 @@ def _nearest(
     # between them, for it is not the same on other devices or under vmap.
     distances = clusters.distances
     distances = lax.reduce_precision(distances, jnp.finfo(distances.dtype).nexp, 11)
-    turn = turns(clusters.assignment, distances)
+    lots = row_lots(key, Shard(None, 1, is_used.size))
+    turn = turns(clusters.assignment, distances, lots)
     noise = jax.random.uniform(key, is_used.shape)
     last = (noise,) if fallback is None else (-fallback, noise)
     # Of a row that is no candidate only what it is taken by counts, and the other way.
     inner = (jnp.where(is_used, turn, 0), jnp.where(is_used, distances, 0))
     outer = tuple(jnp.where(is_used, 0, value) for value in last)
     scores = jnp.where(is_used, 1 / (1 + distances), 0)
-    return take_in_order((~is_used, *inner, *outer), is_available, scores, batch_size)
+    keys = (~is_used, *inner, *outer, lots)
+    return take_in_order(keys, is_available, scores, batch_size)

@@ -14,9 +14,12 @@ from jaxal.selection.engine.by_distance import (
     blocked_selection,
 )
 from jaxal.selection.engine.chance import draw_rows
+from jaxal.selection.engine.door import selector, within
+from jaxal.selection.engine.picks import Bound
 from jaxal.types import Selection
 
 
+@selector
 def k_means_plus_plus(
     key: Array,
     embedding: Array | Embedding,
@@ -45,7 +48,7 @@ def k_means_plus_plus(
       batch_size: picks `K`, static.
       weights: `[N]`, not negative, what squared distances are multiplied by.
       first: the first centre where none is labelled, "drawn" in proportion to the
-        weights, or "largest_norm".
+        weights, or "largest_norm", of which ties are drawn.
       num_candidates: rows drawn for one block. It changes the time, and which picks
         belong to a key, not their distribution.
       mesh: where the rows live, by default as the embedding is sharded; if it does not
@@ -76,7 +79,7 @@ def k_means_plus_plus(
       sampling by rejection: Fast and accurate k-means++ via rejection sampling,
       https://arxiv.org/abs/2012.11891
     """
-    selection, _ = blocked_selection(
+    selection, _ = within(blocked_selection)(
         K_MEANS_PLUS_PLUS,
         key,
         embedding,
@@ -92,10 +95,10 @@ def k_means_plus_plus(
 
 
 def _propose(
-    uniform: Array, shard: Shard, values: Array
-) -> tuple[Array, tuple[Array, Array]]:
+    uniform: Array, lots: Array, shard: Shard, values: Array
+) -> tuple[Array, Bound]:
     rows = draw_rows(uniform, shard, values)
-    return rows, (jnp.zeros((), values.dtype), jnp.int32(0))  # a draw needs no bound
+    return rows, Bound(values[0], lots[0], rows[0])  # a draw needs no bound
 
 
 def _decide(uniform: Array, candidates: Candidates, budget: Array) -> Decision:

@@ -8,20 +8,17 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal.embeddings import Embedding
-from jaxal.pools.mesh import Shard, find_mesh, over_rows
-from jaxal.readings import composed
 from jaxal.registry import register
+from jaxal.readings import composed
+from jaxal.embeddings import Embedding
+from jaxal.pools.mesh import Shard, over_rows
 from jaxal.selection.engine.by_columns import Pick, Rule, greedy_by_columns
+from jaxal.selection.engine.chance import row_lots
 from jaxal.selection.engine.distances import distances_of, make_space, map_chunks
+from jaxal.selection.engine.door import Rows, pool_rows, selector
 from jaxal.selection.engine.kernel_sums import map_chunks_last, over_ranked
-from jaxal.selection.engine.kernels import (
-    Kernel,
-    Rows,
-    check_rows,
-    used_rows,
-)
-from jaxal.selection.engine.picks import with_pool_size
+from jaxal.selection.engine.kernels import Kernel
+from jaxal.selection.engine.picks import least_equal
 from jaxal.types import Selection
 
 
@@ -32,8 +29,10 @@ class _Clusters(NamedTuple):
     nearest: Array  # [L] squared distance to the nearest centre
     centre: Array  # [L] row of the pool that is it
     has_centre: Array
+    lots: Array  # [N] of the pool, by which clusters of one size are told apart
 
 
+@selector
 def lcmd(
     key: Array,
     embedding: Array | Embedding,
@@ -48,10 +47,11 @@ def lcmd(
     Every row belongs to the nearest of the centres: labelled rows and earlier picks.
     The size of a cluster is the sum of its available rows' squared distances from the
     centre; of the largest cluster, the row farthest from the centre is picked. Where
-    there is no centre, the row of the largest norm is. Ties go to the lower row.
+    there is no centre, the row of the largest norm is. Ties, of clusters and of rows,
+    are drawn with the key.
 
     Args:
-      key: a typed key, consumed; used for filling up.
+      key: a typed key, consumed; used for ties and for filling up.
       embedding: `[N, D]`, or an `Embedding` of `N` rows.
       is_available: `[N]` bool, rows that may be picked.
       is_labelled: `[N]` bool, rows that are centres already ("TP-mode", the authors'
@@ -82,16 +82,14 @@ def lcmd(
       Holzmueller et al., "A Framework and Benchmark for Deep Batch Active Learning for
       Regression", JMLR 2023. https://arxiv.org/abs/2203.09410
     """
-    rows = check_rows(key, embedding, is_available, is_labelled, batch_size)
-    return _select(key, rows, batch_size, find_mesh(mesh, rows))
+    rows = pool_rows(embedding, is_available, is_labelled)
+    return _select(key, rows, batch_size, mesh)
 
 
 @partial(jax.jit, static_argnums=(2, 3))
 def _select(key: Array, rows: Rows, batch_size: int, mesh: Mesh | None) -> Selection:
-    num_rows = rows.embedding.num_rows
-
     def select(shard: Shard, key: Array, rows: Rows) -> Selection:
-        space = make_space(shard, rows.embedding, used_rows(rows))
+        space = make_space(shard, rows.embedding, rows.is_used)
         seen = rows.embedding.relative_to(space.origin)
         clusters = _Clusters(
             norms=space.norms,
@@ -100,6 +98,7 @@ def _select(key: Array, rows: Rows, batch_size: int, mesh: Mesh | None) -> Selec
             nearest=jnp.full_like(space.norms, jnp.inf),
             centre=jnp.zeros(shard.num_rows, jnp.int32),
             has_centre=jnp.bool_(False),
+            lots=shard.gather(row_lots(key, shard)).ravel(),
         )
         if rows.is_labelled is not None:
             clusters = _add_labelled(shard, seen, rows.is_labelled, clusters)
@@ -114,7 +113,7 @@ def _select(key: Array, rows: Rows, batch_size: int, mesh: Mesh | None) -> Selec
             key, shard, rule, kernel, seen, free, clusters, batch_size
         )
 
-    return with_pool_size(over_rows(select, key, rows, mesh=mesh), num_rows)
+    return over_rows(select, key, rows, mesh=mesh)
 
 
 def _masses(shard: Shard, clusters: _Clusters) -> Array:
@@ -126,8 +125,9 @@ def _masses(shard: Shard, clusters: _Clusters) -> Array:
 
 def _values(shard: Shard, clusters: _Clusters) -> Array:
     sizes = _masses(shard, clusters)
-    is_largest = sizes[clusters.centre] == jnp.max(sizes)
-    farthest = jnp.where(is_largest, clusters.nearest, -jnp.inf)
+    is_largest = sizes >= least_equal(jnp.max(sizes))
+    largest = jnp.argmax(jnp.where(is_largest, clusters.lots, -1))
+    farthest = jnp.where(clusters.centre == largest, clusters.nearest, -jnp.inf)
     return jnp.where(clusters.has_centre, farthest, clusters.lengths)
 
 

@@ -7,21 +7,18 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal.embeddings import Dense, Embedding
-from jaxal.pools.mesh import Shard, find_mesh, over_rows
-from jaxal.readings import by_selector, is_used, projected, read
 from jaxal.registry import register
+from jaxal.readings import by_selector, is_used, projected, read
+from jaxal.embeddings import Dense, Embedding
+from jaxal.embeddings.compositions import written_out
+from jaxal.pools.mesh import Shard, over_rows
 from jaxal.selection.engine.by_determinants import greedy_determinant, left_over, moved
-from jaxal.selection.engine.kernels import (
-    Kernel,
-    Rows,
-    check_rows,
-    check_written,
-)
-from jaxal.selection.engine.picks import with_pool_size
+from jaxal.selection.engine.door import Rows, pool_rows, selector
+from jaxal.selection.engine.kernels import Kernel
 from jaxal.types import Selection, Strategy
 
 
+@selector
 def max_det(
     key: Array,
     embedding: Array | Embedding,
@@ -37,10 +34,10 @@ def max_det(
     With `k` the inner product, the next row is that of the largest variance given the
     labelled rows and earlier picks, `k(n, n) - k_n (K + noise^2 I)^-1 k_n + noise^2`:
     a pivoted Cholesky decomposition, whose `[K, N]` factor is kept (200 MB for 1,000
-    picks of 50,000 rows), but nothing larger. Ties go to the lower row.
+    picks of 50,000 rows), but nothing larger. Ties are drawn with the key.
 
     Args:
-      key: a typed key, consumed; used for filling up.
+      key: a typed key, consumed; used for ties and for filling up.
       embedding: `[N, D]`, or an `Embedding` of `N` rows.
       is_available: `[N]` bool, rows that may be picked.
       is_labelled: `[N]` bool, rows that are known already; None for no such rows.
@@ -73,10 +70,9 @@ def max_det(
       Holzmueller et al., "A Framework and Benchmark for Deep Batch Active Learning for
       Regression", JMLR 2023. https://arxiv.org/abs/2203.09410
     """
-    rows = check_rows(key, embedding, is_available, is_labelled, batch_size)
+    rows = pool_rows(embedding, is_available, is_labelled)
     if is_labelled is not None:
-        check_written(rows.embedding)
-    mesh = find_mesh(mesh, rows)
+        written_out(rows.embedding, "labelled rows are known by coordinates")
     return _select(key, rows, jnp.float32(noise), batch_size, mesh)
 
 
@@ -84,13 +80,11 @@ def max_det(
 def _select(
     key: Array, rows: Rows, noise: Array, batch_size: int, mesh: Mesh | None
 ) -> Selection:
-    num_rows = rows.embedding.num_rows
-
     def select(shard: Shard, shared: tuple, rows: Rows) -> Selection:
         key, ridge = shared
         seen = rows.embedding
         if rows.is_labelled is not None:
-            written = check_written(seen)
+            written = written_out(seen, "labelled rows are known by coordinates")
             seen = moved(written, left_over(shard, written, rows.is_labelled, ridge))
         kernel = Kernel(jnp.ones(()), "linear")
         free = rows.is_available
@@ -99,7 +93,7 @@ def _select(
         )
 
     shared = key, jnp.square(noise)
-    return with_pool_size(over_rows(select, shared, rows, mesh=mesh), num_rows)
+    return over_rows(select, shared, rows, mesh=mesh)
 
 
 @register(

@@ -1,7 +1,6 @@
 """Rows that stand for centroids: the nearest of each, no row twice."""
 
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,41 +9,40 @@ from jax.sharding import Mesh
 
 from jaxal.embeddings import Dense
 from jaxal.pools.mesh import Shard, over_rows
+from jaxal.selection.engine.chance import row_lots
 from jaxal.selection.engine.distances import Space, make_space, take_chunk
 from jaxal.selection.engine.pairs import distances_from
-from jaxal.selection.engine.ranks import best_of
+from jaxal.selection.engine.picks import best_of, first_valid, num_to_pick
 from jaxal.types import Selection
 
 _BLOCK = 32  # centroids whose distances to all rows are held at a time
 
 
-class _Rows(NamedTuple):
-    embedding: Dense  # [N, D]
-    is_available: Array  # [N]
-
-
-@partial(jax.jit, static_argnums=3)
+@partial(jax.jit, static_argnums=4)
 def represent(
-    embedding: Dense, is_available: Array, centroids: Array, mesh: Mesh | None
+    key: Array,
+    embedding: Dense,
+    is_available: Array,
+    centroids: Array,
+    mesh: Mesh | None,
 ) -> Selection:
     """Returns the nearest available row of each centroid `[K, D]` in turn."""
-    num_rows = embedding.num_rows
 
-    def run(shard: Shard, centroids: Array, rows: _Rows) -> Selection:
-        space = make_space(shard, rows.embedding, rows.is_available)
+    def run(shard: Shard, shared: tuple, rows: tuple) -> Selection:
+        (key, centroids), (embedding, is_available) = shared, rows
+        space = make_space(shard, embedding, is_available)
         around = Dense(centroids).relative_to(space.origin)
-        return _take_nearest(shard, space, around, rows.is_available, num_rows)
+        return _take_nearest(key, shard, space, around, is_available)
 
-    rows = _Rows(embedding, is_available)
-    return over_rows(run, centroids, rows, mesh=mesh)
+    return over_rows(run, (key, centroids), (embedding, is_available), mesh=mesh)
 
 
 def _take_nearest(
-    shard: Shard, space: Space, centroids: Dense, is_open: Array, num_rows: int
+    key: Array, shard: Shard, space: Space, centroids: Dense, is_open: Array
 ) -> Selection:
     batch_size = centroids.num_rows
     size = min(_BLOCK, batch_size)
-    target = shard.sum(jnp.sum(is_open, dtype=jnp.int32))
+    target, lots = num_to_pick(shard, is_open, batch_size), row_lots(key, shard)
 
     def per_block(index: Array, carry: tuple[Array, Array, Array]) -> tuple:
         # The last block overlaps the one before it, whose picks are kept.
@@ -53,7 +51,8 @@ def _take_nearest(
 
         def take(place: Array, carry: tuple[Array, Array, Array]) -> tuple:
             is_open, rows, scores = carry
-            score, row = best_of(shard, jnp.where(is_open, -between[place], -jnp.inf))
+            near = jnp.where(is_open, -between[place], -jnp.inf)
+            score, row = best_of(shard, near, lots)
             return (
                 shard.clear(is_open, row[None]),
                 rows.at[start + place].set(row),
@@ -69,9 +68,4 @@ def _take_nearest(
     )
     num_blocks = -(-batch_size // size)
     _, rows, scores = lax.fori_loop(0, num_blocks, per_block, start)
-    is_valid = jnp.arange(batch_size) < target
-    return Selection(
-        indices=jnp.where(is_valid, rows, num_rows),
-        scores=jnp.where(is_valid, scores, -jnp.inf),
-        is_valid=is_valid,
-    )
+    return first_valid(rows, scores, target)

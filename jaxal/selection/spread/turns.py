@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxal.selection.engine.picks import first_valid
 from jaxal.types import Selection
 
 
@@ -51,9 +52,4 @@ def take_in_order(
       [1, 2]
     """
     order = jnp.lexsort((*keys[::-1], ~is_available))[:batch_size]
-    is_valid = jnp.arange(batch_size) < jnp.sum(is_available)
-    return Selection(
-        indices=jnp.where(is_valid, order, is_available.size).astype(jnp.int32),
-        scores=jnp.where(is_valid, scores[order], -jnp.inf),
-        is_valid=is_valid,
-    )
+    return first_valid(order, scores[order], jnp.sum(is_available))

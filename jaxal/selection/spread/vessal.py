@@ -8,21 +8,17 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
-from jaxal import checks
-from jaxal.embeddings import Dense, Embedding, Outer, as_embedding
-from jaxal.embeddings.base import working_dtype
-from jaxal.pools.mesh import Shard, find_mesh, over_rows
-from jaxal.readings import composed
 from jaxal.registry import register
+from jaxal.readings import composed
+from jaxal.embeddings import Dense, Embedding, Outer
+from jaxal.embeddings.base import working_dtype
+from jaxal.embeddings.compositions import Masked
+from jaxal.pools.mesh import Shard, over_rows
+from jaxal.selection.engine.door import Rows, pool_rows, selector
 from jaxal.selection.spread.turns import take_in_order
 from jaxal.types import Selection
 
 _CHUNK = 512
-
-
-class _Rows(NamedTuple):
-    embedding: Embedding  # [N]
-    is_available: Array  # [N]
 
 
 class _Options(NamedTuple):
@@ -47,6 +43,7 @@ class _Chunk(NamedTuple):
     numbers: Array  # [B] rows of the pool
 
 
+@selector
 def vessal(
     key: Array,
     embedding: Array | Embedding,
@@ -108,35 +105,30 @@ def vessal(
       https://arxiv.org/abs/2303.02535
     """
     del is_labelled
-    checks.check_key(key)
-    embedding = as_embedding(embedding)
-    checks.check_mask("is_available", is_available, embedding.num_rows)
-    checks.check_batch_size(batch_size, embedding.num_rows)
     if num_dims < 1 or regularization <= 0:
         raise ValueError(
             f"num_dims is {num_dims} and regularization {regularization}, expected at "
             "least 1 and more than 0."
         )
-    rows = _Rows(embedding, is_available)
     options = _Options(batch_size, num_dims, regularization)
-    return _select(key, rows, options, find_mesh(mesh, rows))
+    return _select(key, pool_rows(embedding, is_available), options, mesh)
 
 
 @partial(jax.jit, static_argnums=(2, 3))
-def _select(key: Array, rows: _Rows, options: _Options, mesh: Mesh | None) -> Selection:
+def _select(key: Array, rows: Rows, options: _Options, mesh: Mesh | None) -> Selection:
     num_rows = rows.is_available.size
     key_project, key_walk, key_fill = jax.random.split(key, 3)
     total = jnp.sum(rows.is_available, dtype=jnp.int32)
     uniform = jax.random.uniform(key_walk, (num_rows,))
 
-    def walk(shard: Shard, shared: tuple, rows: _Rows) -> Array:
+    def walk(shard: Shard, shared: tuple, rows: Rows) -> Array:
         key, uniform, total = shared
         size = min(_CHUNK, num_rows)
 
         def step(index: Array, state: _State) -> _State:
             numbers = index * size + jnp.arange(size)
             # Rows past the end of the pool are nobody's, and come as unavailable.
-            block, is_available = shard.fetch(rows, numbers)
+            block, is_available, _ = shard.fetch(rows, numbers)
             coordinates = _coordinates(key, block, options.num_dims)
             drawn = uniform.at[numbers].get(mode="clip")
             chunk = _Chunk(coordinates, is_available.astype(bool), drawn, numbers)
@@ -169,6 +161,7 @@ def _start(key: Array, rows: Embedding, num_rows: int, options: _Options) -> _St
 
 def _coordinates(key: Array, rows: Embedding, num_dims: int) -> Array:
     """Returns rows written out, or `num_dims` random coordinates of them."""
+    rows = rows.written() if isinstance(rows, Masked) else rows
     if isinstance(rows, Dense) and rows.x.shape[1] <= num_dims:
         return rows.x.astype(working_dtype(rows.x.dtype))
     if isinstance(rows, Outer) and rows.a.shape[1] * rows.h.shape[1] <= num_dims:
