@@ -197,3 +197,18 @@ def test_a_plan_prints_what_it_holds():
 def test_sizes_out_of_range_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         plan(**{"strategy": "margin", **SMALL, **change})
+
+
+def test_a_function_of_another_name_is_no_blocked_selection():
+    @jax.jit
+    def _select(x):
+        return x[:, 0], x[:, 0], x[:, 0] > 0, jnp.int32(1)
+
+    def greedy(key, x):
+        free = jnp.ones(len(x), bool)
+        return k_center(key, x, free, batch_size=3).indices
+
+    x = jnp.ones([8, 2])
+    assert work_of(jax.make_jaxpr(_select)(x)).blocked == ()
+    (found,) = work_of(jax.make_jaxpr(greedy)(jax.random.key(0), x)).blocked
+    assert (found.num_rows, found.num_products, found.num_picks) == (8, 2, 3)

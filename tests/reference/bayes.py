@@ -38,21 +38,19 @@ def batch_mutual_information(probs, rows):
     return entropy(joint_probabilities(probs, rows)) - conditional
 
 
-def batch_bald(logits, available, batch_size):
+def batch_bald(logits, available, batch_size, choose=np.argmax):
     """Algorithm 1: the rows picked and what each added."""
     probs = softmax(logits)
     rows, gains, total = [], [], 0.0
     for _ in range(min(batch_size, int(np.sum(available)))):
-        best, best_value = None, -np.inf
+        values = np.full(probs.shape[1], -np.inf)
         for n in range(probs.shape[1]):
-            if not available[n] or n in rows:
-                continue
-            value = batch_mutual_information(probs, [*rows, n])
-            if value > best_value + 1e-12:
-                best, best_value = n, value
+            if available[n] and n not in rows:
+                values[n] = batch_mutual_information(probs, [*rows, n])
+        best = int(choose(values))
         rows.append(best)
-        gains.append(best_value - total)
-        total = best_value
+        gains.append(values[best] - total)
+        total = values[best]
     return rows, gains
 
 

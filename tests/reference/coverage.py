@@ -32,7 +32,9 @@ def radius_degrees(x, radius, is_used) -> np.ndarray:
     return np.sum((distances(x) <= radius) & is_used[None], axis=-1)
 
 
-def prob_cover(x, is_available, is_labelled, batch_size, radius):
+def prob_cover(
+    x, is_available, is_labelled, batch_size, radius, choose=np.argmax
+):
     """Greedy max coverage by balls; returns picks and rows newly covered by each.
 
     Ends early when no available row covers anything new.
@@ -43,9 +45,9 @@ def prob_cover(x, is_available, is_labelled, batch_size, radius):
     is_open, picks, gains = is_available.copy(), [], []
     for _ in range(batch_size):
         degrees = np.where(is_open, (near & uncovered[None]).sum(axis=-1), -1)
-        pick = int(np.argmax(degrees))
-        if degrees[pick] <= 0:
+        if degrees.max() <= 0:
             break
+        pick = int(choose(degrees))
         picks.append(pick)
         gains.append(int(degrees[pick]))
         is_open[pick] = False
@@ -156,8 +158,17 @@ def typiclust(
     *,
     min_cluster_size,
     num_neighbours,
+    asked=(),
 ):
-    """Clusters in turn give their most typical row; returns picks and typicalities."""
+    """Clusters in turn give their most typical row; returns picks and typicalities.
+
+    Of equal clusters, and of equal rows, that of `asked` which comes first there.
+    """
+    asked = list(asked)
+
+    def place(rows):
+        return min([asked.index(r) for r in rows if r in asked], default=len(x))
+
     between, is_used = distances(x), is_available | is_labelled
     typicality = np.zeros(len(x))
     for row in np.flatnonzero(is_used):
@@ -168,7 +179,8 @@ def typiclust(
     ids = sorted(set(clusters[is_used]))
     size = {i: int(np.sum(is_used & (clusters == i))) for i in ids}
     seen = {i: int(np.sum(is_labelled & (clusters == i))) for i in ids}
-    ids.sort(key=lambda i: (seen[i], -size[i], i))
+    members = {i: np.flatnonzero(clusters == i).tolist() for i in ids}
+    ids.sort(key=lambda i: (seen[i], -size[i], place(members[i]), i))
     picks, is_open = [], is_available.copy()
     for chosen in (
         [i for i in ids if size[i] >= min_cluster_size],
@@ -178,7 +190,9 @@ def typiclust(
             for i in chosen:
                 rows = np.flatnonzero(is_open & (clusters == i))
                 if len(rows):
-                    pick = int(rows[np.argmax(typicality[rows])])
+                    worth = typicality[rows]
+                    best = rows[worth >= worth.max() * (1 - 1e-6)].tolist()
+                    pick = min(best, key=lambda row: place([row]))
                     picks.append(pick)
                     is_open[pick] = False
     picks = picks[:batch_size]

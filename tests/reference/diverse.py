@@ -27,12 +27,16 @@ def average_linkage(x, num_clusters: int) -> list[set[int]]:
     return clusters
 
 
-def clusters_in_turn(clusters: list[set[int]], candidates, num_picks: int) -> list[set]:
-    """Returns what each pick of Cluster-Margin may be, ties of size by best rank."""
-    candidates = list(candidates)  # the most uncertain first
+def clusters_in_turn(clusters: list[set[int]], candidates, picks: list) -> list[set]:
+    """Returns what each pick of Cluster-Margin may be, ties of size as it has them."""
+    num_picks = len(picks)
+
+    def place(cluster):
+        return min([picks.index(row) for row in cluster if row in picks], default=99)
+
     held = [cluster & set(candidates) for cluster in clusters]
     held = [cluster for cluster in held if cluster]
-    held.sort(key=lambda c: (len(c), min(candidates.index(row) for row in c)))
+    held.sort(key=lambda c: (len(c), place(c)))
     left, sequence = [len(cluster) for cluster in held], []
     while len(sequence) < num_picks and sum(left) > 0:
         for index, cluster in enumerate(held):
@@ -50,7 +54,9 @@ def divergence(p, q) -> float:
     return total
 
 
-def farthest_by_divergence(logits, is_available, is_labelled, num_picks) -> list[int]:
+def farthest_by_divergence(
+    logits, is_available, is_labelled, num_picks, choose=np.argmax
+) -> list[int]:
     """Farthest-first traversal from the labelled rows, of which there are some."""
     probs = softmax(logits)
     centres, picks = list(np.flatnonzero(is_labelled)), []
@@ -60,7 +66,9 @@ def farthest_by_divergence(logits, is_available, is_labelled, num_picks) -> list
             row: min(divergence(probs[row], probs[c]) for c in centres)
             for row in sorted(open_rows)
         }
-        pick = max(far, key=far.__getitem__)
+        values = np.full(len(probs), -np.inf)
+        values[list(far)] = list(far.values())
+        pick = int(choose(values))
         open_rows.remove(pick)
         centres.append(pick)
         picks.append(pick)

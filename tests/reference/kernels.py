@@ -20,20 +20,22 @@ def gram(x, y, kernel="rbf", bandwidth=1.0):
     return (1 + x @ y.T) / 2 if kernel == "cosine" else x @ y.T
 
 
-def greedy(value_of, is_available, batch_size):
+def _first(values):
+    return np.flatnonzero(values >= values.max() - 1e-12)[0]
+
+
+def greedy(value_of, is_available, batch_size, choose=_first):
     """Returns the greedy picks of a set function, and their gains."""
     picks, gains = [], []
     now = value_of([])
     for _ in range(batch_size):
-        best, best_gain = None, -np.inf
+        found = np.full(len(is_available), -np.inf)
         for row in np.flatnonzero(is_available):
             if row not in picks:
-                gain = value_of([*picks, int(row)]) - now
-                if gain > best_gain + 1e-12:
-                    best, best_gain = int(row), gain
-        picks.append(best)
-        gains.append(best_gain)
-        now += best_gain
+                found[row] = value_of([*picks, int(row)]) - now
+        picks.append(int(choose(found)))
+        gains.append(found[picks[-1]])
+        now += gains[-1]
     return picks, gains
 
 

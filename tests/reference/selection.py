@@ -19,7 +19,9 @@ def nearest(x: np.ndarray, centres: list[int]) -> np.ndarray:
     return found
 
 
-def k_center(x, is_available, is_labelled, batch_size, weights=None):
+def k_center(
+    x, is_available, is_labelled, batch_size, weights=None, choose=np.argmax
+):
     """Farthest-first traversal; the first centre has the largest norm."""
     weights = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
     centres, picks = list(np.flatnonzero(is_labelled)), []
@@ -29,7 +31,7 @@ def k_center(x, is_available, is_labelled, batch_size, weights=None):
             values = weights * nearest(x, centres)
         else:
             values = weights * np.sum(np.square(np.asarray(x, np.float64)), axis=-1)
-        pick = int(np.argmax(np.where(open_rows, values, -np.inf)))
+        pick = int(choose(np.where(open_rows, values, -np.inf)))
         open_rows[pick] = False
         centres.append(pick)
         picks.append(pick)

@@ -7,6 +7,7 @@ import pytest
 
 from jaxal.selection.joint.batch_bald import batch_bald
 from tests.reference import bayes as reference
+from tests.reference.ties import Follow
 
 KEY = jax.random.key(0)
 
@@ -88,7 +89,8 @@ def test_saturated_and_minus_infinite_logits():
         assert sorted(picks.indices.tolist()) == list(range(9))
         # Six deterministic networks: no more than log 6 nats to learn.
         assert float(picks.scores.sum()) < np.log(6) + 1e-4
-        few = reference.batch_bald(np.maximum(logits, -1e4), available, 3)
+        follow = Follow(picks.indices[:3], 1e-5)
+        few = reference.batch_bald(np.maximum(logits, -1e4), available, 3, follow)
         np.testing.assert_allclose(picks.scores[:3], few[1], atol=1e-5)
 
 
@@ -97,7 +99,8 @@ def test_a_duplicate_adds_less_than_a_new_question():
     yes = yes.at[:, 3].set(jnp.array([1.0, -1.0, -1.0, 1.0]))
     logits = jnp.stack([yes, -yes], axis=-1)
     picks = batch_bald(KEY, logits, jnp.ones(4, bool), batch_size=2)
-    assert picks.indices.tolist() == [0, 3]
+    first, second = picks.indices.tolist()
+    assert first in (0, 1, 2) and second == 3
 
 
 def test_permuting_the_pool_permutes_the_picks():
@@ -145,7 +148,7 @@ def test_gains_fall_and_lazy_bounds_lose_nothing():
 
 def test_refusals_name_the_cure():
     logits, available = make(0)
-    with pytest.raises(ValueError, match=r"Stack one \[N, C\]"):
+    with pytest.raises(ValueError, match=r"\[S, N, C\]"):
         batch_bald(KEY, logits[0], available, batch_size=2)
     with pytest.raises(TypeError, match="static"):
         batch_bald(KEY, logits, available, batch_size=jnp.int32(2))

@@ -16,6 +16,7 @@ from jaxal import (
 from jaxal.selection.spread.linkage import average_linkage
 from jaxal.selection.spread.turns import turns
 from tests.reference import diverse as reference
+from tests.reference.ties import Follow
 
 
 def partition(labels) -> set[frozenset]:
@@ -82,8 +83,8 @@ def test_cluster_margin_takes_turns_as_the_paper_does():
             {int(ranked[i]) for i in cluster}
             for cluster in reference.average_linkage(x[ranked], len(rows) // 3)
         ]
-        allowed = reference.clusters_in_turn(clusters, ranked[:12].tolist(), 6)
         indices = np.asarray(picks.indices).tolist()
+        allowed = reference.clusters_in_turn(clusters, ranked[:12].tolist(), indices)
         assert len(set(indices)) == 6
         assert all(i in rows for i, rows in zip(indices, allowed, strict=True))
         np.testing.assert_array_equal(picks.scores, scores[picks.indices])
@@ -105,8 +106,8 @@ def test_cluster_margin_draws_evenly_within_a_cluster():
         )
     )
     counts = np.bincount(draw(jax.random.split(jax.random.key(0), 2000))[:, 0])
-    assert counts.size == 4  # of two clusters of one size the first row's
-    assert np.sum((counts - 500) ** 2 / 500) < 16.3  # chi-square, 3 degrees: 0.001
+    # Two clusters of one size: either is the first.
+    assert np.sum((counts - 250) ** 2 / 250) < 24.3  # chi-square, 7 degrees: 0.001
 
 
 def test_candidates_beyond_those_clustered_join_the_nearest():
@@ -140,15 +141,12 @@ def test_cdal_is_farthest_first_by_divergence():
         is_available = ~is_labelled & (rng.random(30) < 0.9)
         view = View(jnp.asarray(is_available), jnp.asarray(is_labelled), logits=logits)
         picks = cdal(jax.random.key(seed), view, 5).indices.tolist()
-        expected = reference.farthest_by_divergence(
-            logits, is_available, is_labelled, 5
-        )
+        masks = is_available, is_labelled
         if seed % 5:
-            assert picks == expected
-        else:  # one-hot rows tie to the last digit: as far, if not the same
-            probs = reference.softmax(logits)
-            hot = [tuple(np.round(probs[i], 3)) for i in picks]
-            assert hot == [tuple(np.round(probs[i], 3)) for i in expected]
+            assert picks == reference.farthest_by_divergence(logits, *masks, 5)
+        else:  # one-hot rows tie
+            follow = Follow(picks, 1e-4)
+            reference.farthest_by_divergence(logits, *masks, 5, follow)
 
 
 def test_distances_of_kl_embedding_are_divergences():

@@ -56,7 +56,8 @@ def test_frank_wolfe_takes_one_row_of_each_direction():
         [jnp.tile(jnp.eye(3)[i], (n, 1)) for i, n in ((0, 5), (1, 3), (2, 1))]
     )
     found = frank_wolfe(jax.random.key(0), x, jnp.ones(9, bool), batch_size=2)
-    assert found.indices.tolist() == [0, 5]
+    first, second = found.indices.tolist()
+    assert first < 5 <= second < 8  # equal rows are drawn
 
 
 @pytest.mark.parametrize("kind", KINDS)

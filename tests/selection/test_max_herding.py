@@ -65,7 +65,8 @@ def test_the_middle_of_the_largest_cluster_comes_first():
     x = jnp.array([[0.0], [0.1], [0.2], [9.0], [9.1], [50.0]])
     free = jnp.ones(6, bool)
     found = max_herding(jax.random.key(0), x, free, batch_size=3, is_normalized=False)
-    assert found.indices.tolist() == [1, 3, 5]
+    first, second, third = found.indices.tolist()
+    assert (first, third) == (1, 5) and second in (3, 4)
 
 
 def test_targets_drawn_are_some_of_all_and_estimate_their_mean():

@@ -116,9 +116,10 @@ def log_determinant(
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from jaxal import log_determinant
-      >>> x = jnp.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.8, 0.2]])
+      >>> x = jnp.array([[1.1, 0.0], [0.9, 0.1], [0.0, 1.0], [0.8, 0.2]])
       >>> key, free = jax.random.key(0), jnp.ones(4, bool)
-      >>> log_determinant(key, x, free, batch_size=2).indices.tolist()
+      >>> picks = log_determinant(key, x, free, batch_size=2, kernel="linear")
+      >>> picks.indices.tolist()
       [0, 2]
       >>> wanted = jnp.array([[0.0, 2.0]])
       >>> log_determinant(key, x, free, batch_size=1, query=wanted).indices.tolist()

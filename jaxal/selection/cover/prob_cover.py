@@ -68,11 +68,11 @@ def prob_cover(
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from jaxal import prob_cover
-      >>> x = jnp.array([[0.0], [1.0], [2.0], [8.0], [9.0], [20.0]])
-      >>> key, free = jax.random.key(0), jnp.ones(6, bool)
+      >>> x = jnp.array([0.0, 1.0, 1.5, 2.0, 8.0, 9.0, 9.9, 20.0])[:, None]
+      >>> key, free = jax.random.key(0), jnp.ones(8, bool)
       >>> picks = prob_cover(key, x, free, batch_size=3, radius=1.0)
       >>> picks.indices.tolist(), picks.scores.tolist()
-      ([1, 3, 5], [3.0, 2.0, 1.0])
+      ([1, 5, 7], [4.0, 3.0, 1.0])
 
     Reference:
       Yehuda et al., "Active Learning Through a Covering Lens", NeurIPS 2022.

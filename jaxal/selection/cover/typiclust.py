@@ -77,11 +77,11 @@ def typiclust(
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from jaxal import typiclust
-      >>> x = jnp.array([0.0, 1.0, 2.0, 3.0, 4.0, 90.0, 91.0, 92.0, 93.0, 95.0, 96.0])
+      >>> x = jnp.array([0.5, 1.0, 1.5, 3.0, 4.0, 90.0, 90.5, 91.0, 93.0, 95.0, 96.0])
       >>> key, free = jax.random.key(0), jnp.ones(11, bool)
       >>> picks = typiclust(key, x[:, None], free, batch_size=2, num_neighbours=2)
       >>> picks.indices.tolist(), picks.scores.tolist()
-      ([6, 1], [1.0, 1.0])
+      ([6, 1], [2.0, 2.0])
 
     Reference:
       Hacohen et al., "Active Learning on a Budget: Opposite Strategies Suit High and
