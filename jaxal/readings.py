@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple, get_args
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from jaxal.embeddings import (
@@ -24,6 +25,7 @@ from jaxal.embeddings import (
     random_projection,
 )
 from jaxal.embeddings.base import unit_rows
+from jaxal.modes import any_promotion
 from jaxal.types import Selection, Strategy, View, stateless
 
 
@@ -103,6 +105,32 @@ def field(view: View, name: str) -> Array:
             f"View(is_available, is_labelled, {name}=...)."
         )
     return value
+
+
+def masked(view: View) -> View:
+    """Returns the view in which rows neither available nor labelled hold zeros.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal import View
+      >>> from jaxal.readings import masked
+      >>> free, known = jnp.array([True, False]), jnp.array([False, False])
+      >>> masked(View(free, known, logits=jnp.full([2, 1], jnp.nan))).logits.tolist()
+      [[nan], [0.0]]
+    """
+    is_used = view.is_available | view.is_labelled
+
+    def keep(leaf: Array | None, axis: int = 0) -> Array | None:
+        if leaf is None:
+            return None
+        shape = [1] * leaf.ndim
+        shape[axis] = is_used.size
+        return jnp.where(is_used.reshape(shape), leaf, jnp.zeros((), leaf.dtype))
+
+    names = ("logits", "predictive", "features")
+    kept = {name: keep(getattr(view, name)) for name in names}
+    rows = jax.tree.map(keep, view.rows)
+    return view._replace(**kept, samples=keep(view.samples, 1), rows=rows)
 
 
 def _whole(name: str) -> Reading:
@@ -191,6 +219,7 @@ def by_selector(
     fixed = {k: v for k, v in settings.items() if k not in read_too}
     everything = (*given, *read_too.values())
 
+    @any_promotion
     def select(key: Array, view: View, batch_size: int) -> Selection:
         key_reading = key
         if any(one.is_drawn for one in everything):

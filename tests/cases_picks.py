@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
-from jaxal.embeddings import Concatenated, Dense, Outer, Scaled, random_projection
 from jaxal import selection
+from jaxal.embeddings import Concatenated, Dense, Outer, Scaled, random_projection
 from jaxal.selection import gumbel_top_k, k_center, k_means_plus_plus, top_k
 from jaxal.types import Selection
 

@@ -9,7 +9,8 @@ from jax import Array
 
 from jaxal import scores
 from jaxal.embeddings import kl_embedding
-from jaxal.readings import by_selector, features, field, gradients, logits, read
+from jaxal.modes import any_promotion
+from jaxal.readings import by_selector, features, field, gradients, logits, masked, read
 from jaxal.registry import register
 from jaxal.selection import k_center, k_means_nearest, k_means_plus_plus, top_k
 from jaxal.selection.engine.by_distance import First
@@ -147,11 +148,14 @@ def information_density(
       Labeling Tasks", EMNLP 2008. https://aclanthology.org/D08-1112
     """
 
+    @any_promotion
     def rowwise(view: View) -> Array:
         return score(field(view, "logits"))
 
+    @any_promotion
     def utility(key: Array, view: View) -> Array:
         del key
+        view = masked(view)
         return scores.information_density(
             rowwise(view) if view.rows is None else view.rows,
             field(view, "features"),

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxal.modes import any_promotion
 from jaxal.readings import field
 from jaxal.registry import register
 from jaxal.selection import power_top_k, softmax_top_k, softrank_top_k
@@ -173,6 +174,7 @@ def stochastic(
             "to draw by. Pass one made by by_score, or the score itself."
         )
 
+    @any_promotion
     def select(key: Array, view: View, batch_size: int) -> Selection:
         return _DRAWS[kind](
             key,

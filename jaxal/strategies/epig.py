@@ -6,7 +6,8 @@ from jax import Array
 
 from jaxal import scores
 from jaxal.checks import check_positive
-from jaxal.readings import field
+from jaxal.modes import any_promotion
+from jaxal.readings import field, masked
 from jaxal.registry import register
 from jaxal.selection import top_k
 from jaxal.selection.subsets import draw_rows
@@ -54,15 +55,17 @@ def epig(
             "or sample logits of other inputs."
         )
 
+    @any_promotion
     def utility(key: Array, view: View) -> Array:
         key_targets = jax.random.split(key)[0]
-        samples = field(view, "samples")
+        samples = field(masked(view), "samples")
         others, is_target = target_samples, None
         if others is None:
             rows, is_target = _targets(key_targets, view, targets, num_targets)
             others = samples[:, rows]
         return scores.epig(samples, others, is_target=is_target)
 
+    @any_promotion
     def select(key: Array, view: View, batch_size: int) -> Selection:
         worth, key_ties = utility(key, view), jax.random.split(key)[1]
         return top_k(key_ties, worth, view.is_available, batch_size=batch_size)

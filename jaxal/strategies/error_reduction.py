@@ -6,7 +6,8 @@ from jax import Array
 from jaxal import scores
 from jaxal.checks import check_positive
 from jaxal.embeddings.base import with_bias
-from jaxal.readings import field
+from jaxal.modes import any_promotion
+from jaxal.readings import field, masked
 from jaxal.registry import register
 from jaxal.selection import top_k
 from jaxal.selection.subsets import draw_rows, in_pool
@@ -62,7 +63,9 @@ def expected_error_reduction(
     check_positive(num_candidates=num_candidates, num_targets=num_targets)
     settings = (num_targets, loss, prior_precision, num_steps, bias)
 
+    @any_promotion
     def select(key: Array, view: View, batch_size: int) -> Selection:
+        view = masked(view)
         keys = jax.random.split(key, 3)
         num = max(num_candidates, 2 * batch_size)
         rows, is_real = draw_rows(keys[0], view.is_available, num)

@@ -1,13 +1,17 @@
 """What combinators share: the views of their parts, and parts confined to some rows."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxal.modes import any_promotion
+from jaxal.readings import masked
 from jaxal.selection import gumbel_top_k
+from jaxal.selection.engine.door import blank
 from jaxal.strategies.ranked import by_score
 from jaxal.types import Selection, StepFn, Strategy, View
 
@@ -32,13 +36,40 @@ def combine(
     def rowwise(view: View) -> tuple:
         return tuple(part.rowwise and part.rowwise(view) for part in parts)
 
+    @any_promotion
+    def sound_step(
+        key: Array, view: View, memory: Any, batch_size: int
+    ) -> tuple[Selection, Any]:
+        picks, after = step(key, masked(view), memory, batch_size)
+        # A part that does not read the bad rows would buy, where another is refused.
+        is_good, num_rows = is_sound(view), view.is_available.size
+        after = jax.tree.map(partial(jnp.where, is_good), after, memory)
+        return blank(picks, is_good, num_rows), after
+
     return Strategy(
         frozenset(needs).union(*(part.needs for part in parts)),
-        jax.jit(step, static_argnums=3),
+        jax.jit(sound_step, static_argnums=3),
         frozenset[str]().union(*(part.streams for part in parts)),
         rowwise if any(part.rowwise for part in parts) else None,
         init=lambda num_rows: tuple(part.init(num_rows) for part in parts),
     )
+
+
+def is_sound(view: View) -> Array:
+    """Returns whether no row that may be used holds NaN or +inf in what is seen."""
+    is_used = view.is_available | view.is_labelled
+
+    def is_bad(leaf: Array, axis: int = 0) -> Array:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return jnp.zeros_like(is_used)
+        others = tuple(i for i in range(leaf.ndim) if i != axis)
+        return jnp.any(jnp.isnan(leaf) | (leaf == jnp.inf), axis=others)
+
+    whole = view._replace(samples=None, inputs=None)
+    bad = [is_bad(leaf) for leaf in jax.tree.leaves(whole)]
+    if view.samples is not None:
+        bad.append(is_bad(view.samples, axis=1))
+    return ~jnp.any(jnp.stack(bad) & is_used[None])
 
 
 def ask(

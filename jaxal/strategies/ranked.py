@@ -8,6 +8,7 @@ import jax
 from jax import Array
 
 from jaxal import scores
+from jaxal.modes import any_promotion
 from jaxal.readings import (
     Reading,
     derived,
@@ -51,6 +52,7 @@ def by_score(
     """
     readings = tuple(map(reading, of)) or (logits,)
 
+    @any_promotion
     def rowwise(view: View) -> Array:
         return score(*(one.of(None, view) for one in readings))
 
@@ -58,6 +60,7 @@ def by_score(
         del key
         return rowwise(view) if view.rows is None else view.rows
 
+    @any_promotion
     def select(key: Array, view: View, batch_size: int) -> Selection:
         worth = utility(key, view)
         return selector(

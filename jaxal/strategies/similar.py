@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.embeddings import Embedding, Outer, as_embedding
+from jaxal.modes import any_promotion
 from jaxal.readings import field, reading
 from jaxal.registry import register
 from jaxal.selection import (
@@ -68,6 +69,7 @@ def similar(
         raise ValueError("classes is empty, expected the rare ones. Pass classes=(3,).")
     selector = _SELECTORS[function]
 
+    @any_promotion
     def select(key: Array, view: View, batch_size: int) -> Selection:
         key_select, key_draw = jax.random.split(key)
         rare = None if classes is None else tuple(int(number) for number in classes)

@@ -32,9 +32,7 @@ def radius_degrees(x, radius, is_used) -> np.ndarray:
     return np.sum((distances(x) <= radius) & is_used[None], axis=-1)
 
 
-def prob_cover(
-    x, is_available, is_labelled, batch_size, radius, choose=np.argmax
-):
+def prob_cover(x, is_available, is_labelled, batch_size, radius, choose=np.argmax):
     """Greedy max coverage by balls; returns picks and rows newly covered by each.
 
     Ends early when no available row covers anything new.

@@ -19,9 +19,7 @@ def nearest(x: np.ndarray, centres: list[int]) -> np.ndarray:
     return found
 
 
-def k_center(
-    x, is_available, is_labelled, batch_size, weights=None, choose=np.argmax
-):
+def k_center(x, is_available, is_labelled, batch_size, weights=None, choose=np.argmax):
     """Farthest-first traversal; the first centre has the largest norm."""
     weights = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
     centres, picks = list(np.flatnonzero(is_labelled)), []

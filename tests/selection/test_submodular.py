@@ -87,7 +87,10 @@ def test_picks_are_the_greedy_maximum(name):
             **settings,
         )
         picks, gains = reference.greedy(
-            lambda a, s=similar: function(s, a), is_available, BATCH_SIZE, Follow(found.indices, 1e-4, 0.01)
+            lambda a, s=similar: function(s, a),
+            is_available,
+            BATCH_SIZE,
+            Follow(found.indices, 1e-4, 0.01),
         )
         # Where nothing is left to cover, what is picked is drawn.
         is_coverage = selector is facility_location

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
-from jaxal.registry import register
-from jaxal.readings import composed
-from jaxal.embeddings.base import unit_rows
 from jaxal.embeddings import Dense, as_embedding
+from jaxal.embeddings.base import unit_rows
 from jaxal.embeddings.compositions import written_out
 from jaxal.pools.mesh import Shard, over_rows
+from jaxal.readings import composed
+from jaxal.registry import register
 from jaxal.selection.engine.chance import row_gumbel
 from jaxal.selection.engine.distances import make_space
 from jaxal.selection.engine.door import Rows, selector

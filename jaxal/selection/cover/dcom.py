@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
-from jaxal.selection.cover.prob_cover import pure_radius
-from jaxal.scores import margin
-from jaxal.registry import register
-from jaxal.readings import by_selector, labels, logits, read
 from jaxal.embeddings import Embedding, as_embedding
 from jaxal.pools.mesh import Shard, over_rows
+from jaxal.readings import by_selector, labels, logits, read
+from jaxal.registry import register
+from jaxal.scores import margin
+from jaxal.selection.cover.prob_cover import pure_radius
 from jaxal.selection.engine.by_balls import (
     Cover,
     centre_block,

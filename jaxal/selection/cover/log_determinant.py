@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal.registry import register
-from jaxal.readings import by_selector, projected
 from jaxal.embeddings import Dense, Embedding
 from jaxal.embeddings.compositions import written_out
 from jaxal.pools.mesh import Shard, over_rows
+from jaxal.readings import by_selector, projected
+from jaxal.registry import register
 from jaxal.selection.cover.sets import (
     Sets,
     Some,

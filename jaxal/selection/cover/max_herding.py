@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal.registry import register
-from jaxal.readings import composed
 from jaxal.embeddings import Embedding
 from jaxal.pools.mesh import Shard, over_rows
+from jaxal.readings import composed
+from jaxal.registry import register
 from jaxal.selection.engine.by_targets import (
     Targets,
     choose_targets,

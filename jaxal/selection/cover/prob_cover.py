@@ -9,10 +9,10 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import Mesh
 
-from jaxal.registry import register
-from jaxal.readings import Reading, by_selector, drawn, is_used, logits, read, reading
 from jaxal.embeddings import Dense, Embedding, as_embedding
 from jaxal.pools.mesh import Shard, over_rows
+from jaxal.readings import Reading, by_selector, drawn, is_used, logits, read, reading
+from jaxal.registry import register
 from jaxal.selection.engine.by_balls import Cover, greedy_cover, is_within_any
 from jaxal.selection.engine.distances import Space, make_space
 from jaxal.selection.engine.door import Rows, pool_rows, selector, within

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal.registry import register
-from jaxal.readings import composed
 from jaxal.embeddings import Dense
 from jaxal.pools.mesh import Shard
+from jaxal.readings import composed
+from jaxal.registry import register
 from jaxal.selection.engine.chance import row_lots
 from jaxal.selection.engine.door import pool_rows, selector, within
 from jaxal.selection.engine.neighbours import nearest_neighbours

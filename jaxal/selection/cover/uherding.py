@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal.scores import margin
-from jaxal.registry import register
-from jaxal.readings import by_selector, is_labelled, labels, logits, read
 from jaxal.embeddings import Embedding
+from jaxal.readings import by_selector, is_labelled, labels, logits, read
+from jaxal.registry import register
+from jaxal.scores import margin
 from jaxal.selection.cover.max_herding import NUM_TARGETS, max_herding
 from jaxal.selection.engine.door import selector, within
 from jaxal.selection.engine.kernels import Bandwidth, KernelName

@@ -18,6 +18,7 @@ from jax import Array
 from jaxal import checks
 from jaxal.embeddings import Embedding, as_embedding
 from jaxal.embeddings.compositions import unmasked
+from jaxal.modes import any_promotion
 from jaxal.pools.mesh import find_mesh
 from jaxal.selection.engine.sound import row_axis, sound_rows
 from jaxal.types import Selection
@@ -87,6 +88,7 @@ def selector(fn: Callable[P, R]) -> Callable[P, R]:
     signature = inspect.signature(fn)
 
     @functools.wraps(fn)
+    @any_promotion
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             bound = signature.bind(*args, **kwargs)

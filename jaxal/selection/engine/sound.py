@@ -56,8 +56,10 @@ def sound_rows(
 
 def _refusal(name: str, num: int, first: int, num_rows: int) -> str:
     kind = "NaN or +inf" if name in _MAY_BE_LOWEST else "NaN or infinity"
-    square = "" if name in (*_MAY_BE_LOWEST, "weights", "uncertainty") else (
-        ", or have no finite square"
+    square = (
+        ""
+        if name in (*_MAY_BE_LOWEST, "weights", "uncertainty")
+        else (", or have no finite square")
     )
     return (
         f"{name}: {num} of {num_rows} rows that may be used hold {kind}{square}; the "

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
-from jaxal.registry import register
-from jaxal.readings import composed, labels, logits
 from jaxal.embeddings import Dense, Outer, as_embedding, gradient_embedding
 from jaxal.embeddings.base import Embedding, unit_rows
 from jaxal.embeddings.compositions import written_out
 from jaxal.pools.mesh import SPREAD, Shard, over_rows
+from jaxal.readings import composed, labels, logits
+from jaxal.registry import register
 from jaxal.selection.engine.distances import map_chunks, squared_distances
 from jaxal.selection.engine.door import selector, within
 from jaxal.selection.joint.head import LinearHead, linear_head, project_out

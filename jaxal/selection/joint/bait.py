@@ -1,18 +1,17 @@
 """BAIT: the batch that leaves the least expected error of the last layer."""
 
-
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from functools import partial
-from jaxal.registry import register
-from jaxal.readings import by_selector, composed, features, logits, read
 from jaxal import checks, linalg
 from jaxal.pools.mesh import Shard
+from jaxal.readings import by_selector, composed, features, logits, read
+from jaxal.registry import register
 from jaxal.selection.engine.chance import row_lots
 from jaxal.selection.engine.door import selector
 from jaxal.selection.engine.picks import best_of, rankable

@@ -7,15 +7,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal.selection.subsets import in_pool
-from jaxal.selection.ranked import top_k
-from jaxal.scores import bald
-from jaxal.registry import register
-from jaxal.readings import field
+from jaxal.checks import check_positive
 from jaxal.pools.mesh import Shard
+from jaxal.readings import field
+from jaxal.registry import register
+from jaxal.scores import bald
 from jaxal.selection.engine.chance import row_lots
 from jaxal.selection.engine.door import selector
 from jaxal.selection.engine.picks import best_of, least_equal, rankable
+from jaxal.selection.ranked import top_k
+from jaxal.selection.subsets import in_pool
 from jaxal.types import Selection, Strategy, View, stateless
 
 # Numbers held at once while a chunk of rows is evaluated: 4 MiB stays in cache.
@@ -339,7 +340,7 @@ def batch_bald_strategy(
       https://arxiv.org/abs/1906.08158
     """
     if num_candidates is not None:
-        checks.check_positive(num_candidates=num_candidates)
+        check_positive(num_candidates=num_candidates)
     sizes = {"num_configurations": num_configurations, "num_draws": num_draws}
 
     def select(key: Array, view: View, batch_size: int) -> Selection:

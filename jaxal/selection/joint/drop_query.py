@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
-from jaxal.registry import register
-from jaxal.readings import composed, logits
 from jaxal.embeddings import Dense
 from jaxal.embeddings.base import working_dtype
 from jaxal.embeddings.compositions import written_out
 from jaxal.pools.mesh import SPREAD, Shard, over_rows
+from jaxal.readings import composed, logits
+from jaxal.registry import register
 from jaxal.selection.engine.distances import chunk_size
 from jaxal.selection.engine.door import pool_rows, selector, within
 from jaxal.selection.joint.head import LinearHead, linear_head

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxal.registry import register
-from jaxal.readings import composed, labels, logits
 from jaxal.pools.mesh import Shard
+from jaxal.readings import composed, labels, logits
+from jaxal.registry import register
 from jaxal.selection.engine.chance import row_lots
 from jaxal.selection.engine.door import selector
 from jaxal.types import Selection

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal.scores import margin
-from jaxal.registry import register
-from jaxal.readings import composed, logits, read
 from jaxal.embeddings import Embedding
 from jaxal.pools.mesh import Shard, over_rows
+from jaxal.readings import composed, logits, read
+from jaxal.registry import register
+from jaxal.scores import margin
 from jaxal.selection.engine.chance import row_lots
 from jaxal.selection.engine.distances import map_chunks, squared_distances
 from jaxal.selection.engine.door import Rows, pool_rows, selector

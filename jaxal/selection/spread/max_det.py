@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal.registry import register
-from jaxal.readings import by_selector, is_used, projected, read
 from jaxal.embeddings import Dense, Embedding
 from jaxal.embeddings.compositions import written_out
 from jaxal.pools.mesh import Shard, over_rows
+from jaxal.readings import by_selector, is_used, projected, read
+from jaxal.registry import register
 from jaxal.selection.engine.by_determinants import greedy_determinant, left_over, moved
 from jaxal.selection.engine.door import Rows, pool_rows, selector
 from jaxal.selection.engine.kernels import Kernel

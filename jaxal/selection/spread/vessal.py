@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
-from jaxal.registry import register
-from jaxal.readings import composed
 from jaxal.embeddings import Dense, Embedding, Outer
 from jaxal.embeddings.base import working_dtype
 from jaxal.embeddings.compositions import Masked
 from jaxal.pools.mesh import Shard, over_rows
+from jaxal.readings import composed
+from jaxal.registry import register
 from jaxal.selection.engine.door import Rows, pool_rows, selector
 from jaxal.selection.spread.turns import take_in_order
 from jaxal.types import Selection
