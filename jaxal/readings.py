@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, NamedTuple, get_args
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from jaxal.embeddings import (
@@ -24,7 +23,7 @@ from jaxal.embeddings import (
     gradient_embedding,
     random_projection,
 )
-from jaxal.embeddings.base import unit_rows
+from jaxal.embeddings.base import unit_rows, zeroed
 from jaxal.modes import any_promotion
 from jaxal.types import Selection, Strategy, View, stateless
 
@@ -120,17 +119,12 @@ def masked(view: View) -> View:
     """
     is_used = view.is_available | view.is_labelled
 
-    def keep(leaf: Array | None, axis: int = 0) -> Array | None:
-        if leaf is None:
-            return None
-        shape = [1] * leaf.ndim
-        shape[axis] = is_used.size
-        return jnp.where(is_used.reshape(shape), leaf, jnp.zeros((), leaf.dtype))
-
-    names = ("logits", "predictive", "features")
-    kept = {name: keep(getattr(view, name)) for name in names}
-    rows = jax.tree.map(keep, view.rows)
-    return view._replace(**kept, samples=keep(view.samples, 1), rows=rows)
+    axes = {"logits": 0, "predictive": 0, "features": 0, "samples": 1, "rows": 0}
+    kept: dict[str, Any] = {
+        name: jax.tree.map(partial(zeroed, is_used, axis=axis), getattr(view, name))
+        for name, axis in axes.items()
+    }
+    return view._replace(**kept)
 
 
 def _whole(name: str) -> Reading:

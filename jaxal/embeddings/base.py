@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 from typing import Any, Self
 
 import jax
@@ -14,6 +15,13 @@ from jaxal import checks
 def working_dtype(dtype: Any) -> jnp.dtype:
     """Returns the dtype sums are accumulated in: float32, or float64 for float64."""
     return jnp.promote_types(dtype, jnp.float32)
+
+
+def zeroed(is_kept: Array, leaf: Array, axis: int = 0) -> Array:
+    """Returns an array, of zeros where `is_kept` [N] is False along `axis`."""
+    shape = [1] * leaf.ndim
+    shape[axis] = is_kept.size
+    return jnp.where(is_kept.reshape(shape), leaf, jnp.zeros((), leaf.dtype))
 
 
 class Embedding:
@@ -41,12 +49,7 @@ class Embedding:
 
     def where(self, is_kept: Array) -> Self:
         """Returns the rows, of zeros where `is_kept` [N] is False."""
-
-        def keep(leaf: Array) -> Array:
-            mask = is_kept.reshape(is_kept.shape + (1,) * (leaf.ndim - 1))
-            return jnp.where(mask, leaf, jnp.zeros((), leaf.dtype))
-
-        return jax.tree.map(keep, self)
+        return jax.tree.map(partial(zeroed, is_kept), self)
 
     def sqnorm(self) -> Array:
         """Returns squared Euclidean norms, `[N]`."""

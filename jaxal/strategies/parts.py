@@ -12,6 +12,7 @@ from jaxal.modes import any_promotion
 from jaxal.readings import masked
 from jaxal.selection import gumbel_top_k
 from jaxal.selection.engine.door import blank
+from jaxal.selection.engine.sound import sound_rows
 from jaxal.strategies.ranked import by_score
 from jaxal.types import Selection, StepFn, Strategy, View
 
@@ -57,19 +58,12 @@ def combine(
 
 def is_sound(view: View) -> Array:
     """Returns whether no row that may be used holds NaN or +inf in what is seen."""
+    names = ("logits", "predictive", "features", "samples", "rows")
+    seen = {name: getattr(view, name) for name in names}
+    seen = {name: seen[name] for name in names if jax.tree.leaves(seen[name])}
     is_used = view.is_available | view.is_labelled
-
-    def is_bad(leaf: Array, axis: int = 0) -> Array:
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            return jnp.zeros_like(is_used)
-        others = tuple(i for i in range(leaf.ndim) if i != axis)
-        return jnp.any(jnp.isnan(leaf) | (leaf == jnp.inf), axis=others)
-
-    whole = view._replace(samples=None, inputs=None)
-    bad = [is_bad(leaf) for leaf in jax.tree.leaves(whole)]
-    if view.samples is not None:
-        bad.append(is_bad(view.samples, axis=1))
-    return ~jnp.any(jnp.stack(bad) & is_used[None])
+    found = sound_rows(seen, is_used)[1] if seen else None
+    return jnp.bool_(True) if found is None else found
 
 
 def ask(

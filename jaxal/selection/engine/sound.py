@@ -12,15 +12,18 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.embeddings import Embedding
+from jaxal.embeddings.base import zeroed
 from jaxal.embeddings.compositions import Masked
 
-_MAY_BE_LOWEST = ("scores", "log_weights", "fallback", "logits", "sample_logits")
+_SAMPLES = ("sample_logits", "samples")
+_SCORES = ("scores", "log_weights", "fallback", "rows")
+_MAY_BE_LOWEST = ("logits", "predictive", *_SCORES, *_SAMPLES)
 _LARGE = 1e18  # squares and sums of what is larger may overflow
 
 
 def row_axis(name: str) -> int:
     """Returns the axis along which an argument of this name has the rows."""
-    return 1 if name == "sample_logits" else 0
+    return 1 if name in _SAMPLES else 0
 
 
 def sound_rows(
@@ -102,21 +105,17 @@ def _size(name: str, value: Any) -> Array:
 
 
 def _zeroed(rows: dict[str, Any], is_kept: Array, is_lazy: bool) -> dict[str, Any]:
-    def zeroed(name: str, value: Any) -> Any:
+    def cleared(name: str, value: Any) -> Any:
         if isinstance(value, Embedding):
             # Lazily, or a traced selector would hold a copy of the pool.
             return Masked(value, is_kept) if is_lazy else value.where(is_kept)
-        return jax.tree.map(functools.partial(_keep, is_kept, row_axis(name)), value)
+        return jax.tree.map(
+            functools.partial(zeroed, is_kept, axis=row_axis(name)), value
+        )
 
-    return {name: zeroed(name, value) for name, value in rows.items()}
+    return {name: cleared(name, value) for name, value in rows.items()}
 
 
 @jax.jit
 def _clean(rows: dict[str, Any], is_used: Array) -> dict[str, Any]:
     return _zeroed(rows, is_used, False)
-
-
-def _keep(is_kept: Array, axis: int, leaf: Array) -> Array:
-    shape = [1] * leaf.ndim
-    shape[axis] = is_kept.size
-    return jnp.where(is_kept.reshape(shape), leaf, jnp.zeros((), leaf.dtype))
