@@ -23,8 +23,9 @@ from jaxal.embeddings import (
     gradient_embedding,
     random_projection,
 )
-from jaxal.embeddings.base import unit_rows, zeroed
+from jaxal.embeddings.base import unit_rows
 from jaxal.modes import any_promotion
+from jaxal.pools.mapping import zeroed
 from jaxal.types import Selection, Strategy, View, stateless
 
 

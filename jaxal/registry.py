@@ -10,6 +10,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -264,6 +265,7 @@ def entry(name: str) -> Entry:
     return _ENTRIES[name]
 
 
+@cache
 def _read_rooms() -> None:
     for room in _ROOMS:
         package = importlib.import_module(room)

@@ -1,6 +1,7 @@
 """Looking at the pool, and measuring: what is asked of a posterior, in chunks."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding
 
 from jaxal.pacing import paced
-from jaxal.pools.mapping import map_rows, map_some_rows, num_chunks, row_buffers
+from jaxal.pools.mapping import map_rows, map_some_rows, num_chunks, row_buffers, zeroed
 from jaxal.pools.mesh import POOL_AXIS
 from jaxal.types import Output, Pool, Posterior, Strategy, View
 
@@ -147,7 +148,7 @@ def _as_view(strategy: Strategy, outputs: Any, pool: Pool) -> Looked:
     is_seen = pool.is_available | pool.is_labelled
     fields, rows, flags = outputs
     # What a model makes of padding, NaN included, reaches no strategy.
-    fields, rows = jax.tree.map(lambda x: _only(is_seen, x), (dict(fields), rows))
+    fields, rows = jax.tree.map(partial(zeroed, is_seen), (dict(fields), rows))
     if "samples" in fields:
         fields["samples"] = jnp.moveaxis(fields["samples"], 0, 1)
     if "inputs" in strategy.needs:
@@ -162,11 +163,6 @@ def _as_view(strategy: Strategy, outputs: Any, pool: Pool) -> Looked:
         (flags.is_bad_sample & is_seen).sum(dtype=jnp.int32),
         are_equal,
     )
-
-
-def _only(is_seen: Array, values: Array) -> Array:
-    mask = is_seen.reshape(-1, *[1] * (values.ndim - 1))
-    return jnp.where(mask, values, jnp.zeros([], values.dtype))
 
 
 def _look_at_chunk(

@@ -35,7 +35,7 @@ ALLOWED = {
     "embeddings": BASE | {"pools"},
     "expressions": set(),
     "registry": BASE | {"expressions"},
-    "readings": BASE | {"embeddings"},
+    "readings": BASE | {"embeddings", "pools"},
     "posteriors": BASE | {"pools", "metrics", "training"},
     "training": BASE | {"pools", "metrics", "posteriors"},
     "selection.engine": BASE | {"embeddings", "pools"},

@@ -10,18 +10,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxal import checks
+from jaxal.pools.mapping import zeroed
 
 
 def working_dtype(dtype: Any) -> jnp.dtype:
     """Returns the dtype sums are accumulated in: float32, or float64 for float64."""
     return jnp.promote_types(dtype, jnp.float32)
-
-
-def zeroed(is_kept: Array, leaf: Array, axis: int = 0) -> Array:
-    """Returns an array, of zeros where `is_kept` [N] is False along `axis`."""
-    shape = [1] * leaf.ndim
-    shape[axis] = is_kept.size
-    return jnp.where(is_kept.reshape(shape), leaf, jnp.zeros((), leaf.dtype))
 
 
 class Embedding:

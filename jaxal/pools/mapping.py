@@ -131,3 +131,10 @@ def _fill(
         )
 
     return jax.lax.fori_loop(first, first + count, body, outputs)
+
+
+def zeroed(is_kept: Array, leaf: Array, axis: int = 0) -> Array:
+    """Returns an array, of zeros where `is_kept` [N] is False along `axis`."""
+    shape = [1] * leaf.ndim
+    shape[axis] = is_kept.size
+    return jnp.where(is_kept.reshape(shape), leaf, jnp.zeros((), leaf.dtype))

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.embeddings import Embedding
-from jaxal.embeddings.base import zeroed
 from jaxal.embeddings.compositions import Masked
+from jaxal.pools.mapping import zeroed
 
 _SAMPLES = ("sample_logits", "samples")
 _SCORES = ("scores", "log_weights", "fallback", "rows")
