@@ -113,6 +113,7 @@ def _fold(
     )
 
 
+@partial(jax.jit, static_argnums=2)
 def _best(values: Array, lots: Array, num: int) -> tuple[Array, Array]:
     return highest_by_lot(Shard(None, 1, values.size), values, lambda: lots, num)
 

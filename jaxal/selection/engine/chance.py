@@ -30,7 +30,9 @@ def row_lots(key: Array, shard: Shard) -> Array:
     The key may be that of a call which draws other things with it as well.
     """
     key = jax.random.fold_in(key, jnp.uint32(_LOTS))
-    bits = _per_row(key, shard, lambda key: jax.random.bits(key, (ROW_BLOCK,)))
+    bits = _per_row(
+        key, shard, lambda key: jax.random.bits(key, (ROW_BLOCK,), jnp.uint32)
+    )
     return (bits >> 1).astype(jnp.int32)
 
 

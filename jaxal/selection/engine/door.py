@@ -37,6 +37,7 @@ _SHAPES = {  # of arguments with an entry for each row
     "logits": "[N, C]",
     "sample_logits": "[S, N, C]",
 } | dict.fromkeys(_CLASSES, "[N]")
+_FACTORS = ("weights", "uncertainty")  # what distances and kernels are multiplied by
 _SETS = ("query", "private")  # rows beside the pool
 
 
@@ -124,6 +125,7 @@ def _admit(given: dict[str, Any], parameters: Any) -> tuple[int, Array | None]:
         checks.check_batch_size(given["batch_size"], num_rows)
     for name, size in sizes.items():
         _check_size(name, rows[name], size, num_rows)
+    rows |= _like_the_rows(rows)
     if "mesh" in parameters:
         given["mesh"] = find_mesh(given.get("mesh"), (rows, masks))
     given |= rows
@@ -166,6 +168,14 @@ def _as_rows(name: str, value: Any) -> Any:
     if name not in ("fallback", *_CLASSES):
         checks.check_floating(name, value, "Cast it, to float32 for example.")
     return value
+
+
+def _like_the_rows(rows: dict[str, Any]) -> dict[str, Array]:
+    """Returns factors in the dtype of what they multiply, or loops would widen."""
+    if "embedding" not in rows:
+        return {}
+    dtype = jax.eval_shape(rows["embedding"].sqnorm).dtype
+    return {name: rows[name].astype(dtype) for name in _FACTORS if name in rows}
 
 
 def _num_rows(name: str, value: Any) -> int:

@@ -316,5 +316,7 @@ def _checked(
             "number of rows. Ask for fewer clusters."
         )
     assert is_used is not None  # the door has seen to it
-    weights = jnp.ones(rows.num_rows) if weights is None else weights
+    dtype = jax.eval_shape(rows.sqnorm).dtype
+    weights = jnp.ones(1) if weights is None else weights
+    weights = weights.astype(dtype)
     return _Rows(rows, jnp.where(is_used, weights, 0), is_used)
