@@ -35,7 +35,10 @@ def softmax_curvature(probs: Array, features: Array, is_counted: Array) -> Array
 
     def covariance(probs: Array) -> Array:
         squares = probs[:, :, None] * probs[:, None, :]
-        return jnp.eye(probs.shape[1])[None] * probs[:, None, :] - squares
+        return (
+            jnp.eye(probs.shape[1], dtype=probs.dtype)[None] * probs[:, None, :]
+            - squares
+        )
 
     return kronecker_sum(covariance, probs, features, is_counted)
 
@@ -55,6 +58,7 @@ def kronecker_sum(
       `[E D, E D]`.
     """
     num_rows, width = features.shape
+    dtype = jnp.promote_types(features.dtype, jnp.float32)
     chunk = min(_CHUNK, num_rows)
     row = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype), rows)
     size = jax.eval_shape(left, row).shape[1]
@@ -68,15 +72,15 @@ def kronecker_sum(
         chosen = jax.lax.dynamic_slice_in_dim(order, start, chunk)
         # The last chunk overlaps the one before it: those rows were counted.
         is_new = start + jnp.arange(chunk) >= index * chunk
-        scale = jnp.where(is_new, weights[chosen], 0).astype(jnp.float32)
-        matrices = left(jax.tree.map(lambda x: x[chosen], rows))
-        some = features[chosen].astype(jnp.float32)
+        scale = jnp.where(is_new, weights[chosen], 0).astype(dtype)
+        matrices = left(jax.tree.map(lambda x: x[chosen], rows)).astype(dtype)
+        some = features[chosen].astype(dtype)
         pairs = (matrices[:, first, second] * scale[:, None]).T
         return blocks + jax.lax.map(partial(_gram, some), pairs)
 
-    empty = jnp.zeros((first.size, width, width), jnp.float32)
+    empty = jnp.zeros((first.size, width, width), dtype)
     blocks = jax.lax.fori_loop(0, -(-num_counted // chunk), add, empty)
-    whole = jnp.zeros((size, size, width, width), jnp.float32)
+    whole = jnp.zeros((size, size, width, width), dtype)
     whole = whole.at[first, second].set(blocks).at[second, first].set(blocks)
     return whole.transpose(0, 2, 1, 3).reshape(size * width, size * width)
 

@@ -119,11 +119,12 @@ def _reduction(
     chunk_size: int,
 ) -> Array:
     num_classes = logits.shape[1]
-    logits, features = logits.astype(jnp.float32), features.astype(jnp.float32)
-    truth = jax.nn.one_hot(labels, num_classes) * is_labelled[:, None]
+    dtype = jnp.promote_types(logits.dtype, jnp.float32)
+    logits, features, weights = (x.astype(dtype) for x in (logits, features, weights))
+    truth = jax.nn.one_hot(labels, num_classes, dtype=dtype) * is_labelled[:, None]
     probs = jax.nn.softmax(logits)
     inverse = _inverse_hessian(probs, features, is_labelled, prior_precision)
-    identity = jnp.eye(num_classes)
+    identity = jnp.eye(num_classes, dtype=dtype)
 
     def gradient(layer: Array, row: Array, label: Array) -> Array:
         """Of the loss of labelled rows and the candidate, `[C, D]`."""
@@ -160,7 +161,7 @@ def _inverse_hessian(
     """`(t I + sum_labelled (diag(p) - p p^T) (x) h h^T)^-1` as `[C, D, C, D]`."""
     num_classes, width = probs.shape[1], features.shape[1]
     hessian = softmax_curvature(probs, features, is_labelled)
-    identity = jnp.eye(num_classes * width)
+    identity = jnp.eye(num_classes * width, dtype=probs.dtype)
     inverse = linalg.positive_inverse(hessian + prior_precision * identity)
     return inverse.reshape(num_classes, width, num_classes, width)
 
@@ -178,13 +179,13 @@ def _preconditioner(
 ) -> _Preconditioner:
     moved = jnp.einsum("cdef,f->cde", inverse, feature, precision="highest")
     inner = jnp.einsum("cde,d->ce", moved, feature, precision="highest")
-    identity = jnp.eye(inner.shape[0])
+    identity = jnp.eye(inner.shape[0], dtype=inner.dtype)
     # (I + W S)^-1 W holds for singular curvature W too, as one-hot rows have.
     middle = linalg.solve(identity + _product(curvature, inner), curvature)
 
     def apply(gradient: Array) -> Array:
         plain = jnp.einsum("cdef,ef->cd", inverse, gradient, precision="highest")
-        return step(plain, jnp.zeros((1, inner.shape[0])))[0]
+        return step(plain, jnp.zeros((1, inner.shape[0]), inner.dtype))[0]
 
     def step(plain: Array, errors: Array) -> Array:
         # H^-1 (errors (x) h) is `moved` times errors: no product with H^-1 a label.

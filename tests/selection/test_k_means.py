@@ -186,5 +186,5 @@ def test_bad_input_is_refused_with_a_cure():
         k_means(jax.random.key(0), Outer(x, x), num_clusters=2)
     with pytest.raises(ValueError, match="num_clusters is 4"):
         k_means(jax.random.key(0), x, num_clusters=4)
-    with pytest.raises(ValueError, match=r"weights have shape \[2\]"):
+    with pytest.raises(ValueError, match=r"weights has shape \[2\]"):
         k_means(jax.random.key(0), x, num_clusters=2, weights=jnp.ones(2))

@@ -85,7 +85,7 @@ def test_jit_equals_eager(name):
 
 
 def test_refusals_name_the_cure():
-    with pytest.raises(TypeError, match="Cast them"):
+    with pytest.raises(TypeError, match="Cast it"):
         power_top_k(KEY, jnp.arange(3), jnp.ones(3, bool), batch_size=1)
-    with pytest.raises(ValueError, match="one entry for each row"):
+    with pytest.raises(ValueError, match="for each row"):
         softrank_top_k(KEY, jnp.ones(3), jnp.ones(4, bool), batch_size=1)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxal import checks
@@ -110,6 +111,8 @@ def within(fn: Callable[P, R]) -> Callable[P, R]:
 
 def _admit(given: dict[str, Any], parameters: Any) -> tuple[int, Array | None]:
     """Checks and cleans the arguments; returns `N`, and whether all is sound."""
+    with jax.ensure_compile_time_eval():  # what is known is so within a trace too
+        given |= {n: jnp.asarray(v) for n, v in given.items() if _is_numpy(v)}
     if "key" in parameters:
         checks.check_key(given["key"])
     rows = {n: _as_rows(n, v) for n, v in given.items() if _is_of_rows(n, v)}
@@ -151,6 +154,10 @@ def _admit_set(
     if is_sound is None or is_fine is None:
         return is_fine if is_sound is None else is_sound
     return is_sound & is_fine
+
+
+def _is_numpy(value: Any) -> bool:
+    return isinstance(value, np.ndarray)
 
 
 def _is_of_rows(name: str, value: Any) -> bool:

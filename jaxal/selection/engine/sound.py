@@ -14,6 +14,7 @@ from jax import Array
 from jaxal.embeddings import Embedding
 from jaxal.embeddings.compositions import Masked
 from jaxal.pools.mapping import zeroed
+from jaxal.selection.engine.distances import stored
 
 _SAMPLES = ("sample_logits", "samples")
 _SCORES = ("scores", "log_weights", "fallback", "rows")
@@ -93,7 +94,7 @@ def _look(rows: dict[str, Any]) -> tuple[dict[str, Array], dict[str, Array]]:
 def _size(name: str, value: Any) -> Array:
     """Returns a number for each row that is finite where the row is sound."""
     if isinstance(value, Embedding):
-        return jnp.abs(value.sqnorm())
+        return jnp.abs(stored(value).sqnorm())
     sizes = []
     for leaf in jax.tree.leaves(value):
         wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
