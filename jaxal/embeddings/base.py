@@ -33,6 +33,11 @@ class Embedding:
         return int(jax.tree.leaves(self)[0].shape[0])
 
     @property
+    def dtype(self) -> jnp.dtype:
+        """What squared norms and inner products come in."""
+        return jax.eval_shape(self.sqnorm).dtype
+
+    @property
     def num_products(self) -> int:
         """Products summed in one inner product: what its rounding error grows with."""
         return sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(self))

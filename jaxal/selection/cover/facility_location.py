@@ -176,7 +176,7 @@ def _select(
 
 
 def _query_targets(query: Some) -> Targets:
-    weights = query.is_there.astype(jnp.float32)
+    weights = query.is_there.astype(query.rows.dtype)
     best = jnp.zeros_like(weights)
     return Targets(query.rows, weights, best, jnp.full_like(best, jnp.inf))
 
@@ -184,7 +184,7 @@ def _query_targets(query: Some) -> Targets:
 def _pool_targets(
     kernel: Kernel, some: Embedding, is_there: Array, sets: Sets, numbers: _Numbers
 ) -> Targets:
-    weights = jnp.where(is_there, 1, 0) / jnp.maximum(jnp.sum(is_there), 1)
+    weights = is_there.astype(some.dtype) / jnp.maximum(jnp.sum(is_there), 1)
     best, cap = jnp.zeros_like(weights), jnp.full_like(weights, jnp.inf)
     if sets.private is not None:
         best = numbers.nu * _similarity(kernel, some, sets.private)

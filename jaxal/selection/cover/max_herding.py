@@ -130,10 +130,10 @@ def _select(
         some, chosen, is_there = choose_targets(
             key_targets, shard, seen, is_used, options.num_targets
         )
-        worth = jnp.where(is_there, 1, 0) / jnp.maximum(jnp.sum(is_there), 1)
+        worth = is_there.astype(some.dtype) / jnp.maximum(jnp.sum(is_there), 1)
         if weights is not None:
             worth = worth * shard.fetch(weights, chosen)
-        best = jnp.zeros(chosen.size, kernel.bandwidth.dtype)
+        best = jnp.zeros(chosen.size, some.dtype)
         if labelled is not None:
             best = reached(shard, kernel, some, seen, labelled)
         targets = Targets(some, worth, best, jnp.full_like(best, jnp.inf))

@@ -79,7 +79,7 @@ def reached(
         found = jnp.where(is_there[None], kernel(targets, block), 0)
         return jnp.maximum(best, jnp.max(found, axis=-1))
 
-    start = jnp.zeros(targets.num_rows, kernel.bandwidth.dtype)
+    start = jnp.zeros(targets.num_rows, rows.dtype)
     return over_ranked(shard, rows, mask, raise_best, start)
 
 

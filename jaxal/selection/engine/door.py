@@ -172,7 +172,9 @@ def _as_rows(name: str, value: Any) -> Any:
     value, shape = jnp.asarray(value), _SHAPES[name]
     rank = shape.count(",") + 1
     checks.check_rank(name, value, rank, shape, "Pass what belongs to each row.")
-    if name not in ("fallback", *_CLASSES):
+    if name in _CLASSES:
+        return value.astype(jnp.int32)
+    if name != "fallback":
         checks.check_floating(name, value, "Cast it, to float32 for example.")
     return value
 
@@ -181,7 +183,7 @@ def _like_the_rows(rows: dict[str, Any]) -> dict[str, Array]:
     """Returns factors in the dtype of what they multiply, or loops would widen."""
     if "embedding" not in rows:
         return {}
-    dtype = jax.eval_shape(rows["embedding"].sqnorm).dtype
+    dtype = rows["embedding"].dtype
     return {name: rows[name].astype(dtype) for name in _FACTORS if name in rows}
 
 

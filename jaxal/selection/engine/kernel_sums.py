@@ -135,7 +135,7 @@ def _sums_in_blocks(
 
         return sums + map_chunks(rows, of_chunk)
 
-    start = jnp.zeros(shard.num_rows, kernel.bandwidth.dtype)
+    start = jnp.zeros(shard.num_rows, rows.dtype)
     return over_ranked(shard, rows, mask, add, start)
 
 
@@ -184,6 +184,6 @@ def _nearest_labelled(shard: Shard, rows: Embedding, is_labelled: Array) -> Arra
 
         return over_ranked(shard, rows, is_labelled, lower, least)
 
-    start = jnp.full((), math.inf, rows.take(jnp.zeros(1, int)).sqnorm().dtype)
+    start = jnp.full((), math.inf, rows.dtype)
     least = over_ranked(shard, rows, is_labelled, among, start)
     return jnp.sqrt(jnp.where(jnp.isfinite(least), least, 1))

@@ -33,7 +33,7 @@ class Kernel:
         """Returns similarities `[N, M]`."""
         if self.name == "rbf":
             # Where all distances are zero there is no bandwidth, and no need for one.
-            scale = jnp.maximum(jnp.square(self.bandwidth), 1e-30)
+            scale = jnp.maximum(jnp.square(self.bandwidth.astype(x.dtype)), 1e-30)
             return jnp.exp(-squared_distances(x, x.sqnorm(), y) / scale)
         products = x.inner(y)
         return products if self.name == "linear" else (1 + products) / 2

@@ -75,7 +75,8 @@ def galaxy(
       Zhang, Katz-Samuels and Nowak, GALAXY: Graph-based Active Learning at the Extreme,
       ICML 2022. https://arxiv.org/abs/2202.01402
     """
-    assumed = jnp.argmax(logits, axis=-1) if assumed is None else assumed
+    if assumed is None:
+        assumed = jnp.argmax(logits, axis=-1).astype(jnp.int32)
     return _select(key, logits, is_available, labels, assumed, batch_size)
 
 

@@ -316,7 +316,6 @@ def _checked(
             "number of rows. Ask for fewer clusters."
         )
     assert is_used is not None  # the door has seen to it
-    dtype = jax.eval_shape(rows.sqnorm).dtype
     weights = jnp.ones(1) if weights is None else weights
-    weights = weights.astype(dtype)
+    weights = weights.astype(rows.dtype)
     return _Rows(rows, jnp.where(is_used, weights, 0), is_used)
