@@ -70,6 +70,10 @@ def make_pools() -> dict[str, dict]:
         "short batch": clouds(6, mixed, row % 8 != 0),  # 5 picks, then 3, then none
         "two classes": clouds(7, mixed % 2, some),
     }
+    for pool in pools.values():
+        predictive = jax.nn.log_softmax(pool["samples"])
+        predictive = jax.nn.logsumexp(predictive, axis=0) - np.log(S)
+        pool["predictive"] = np.asarray(predictive)
     return pools | {f"sharded {n}": pools[n] for n in ("plain", "masked", "tied")}
 
 
