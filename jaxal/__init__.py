@@ -138,6 +138,7 @@ from jaxal.streaming import (
     stream_scores,
     stream_top_k,
 )
+from jaxal.training.heads.logistic import logistic_head
 from jaxal.training.learner import FitInfo, FitState, Task, cross_entropy, supervised
 from jaxal.training.regression import (
     RegressionMetrics,
@@ -261,6 +262,7 @@ __all__ = [
     "linear_head",
     "log_determinant",
     "log_mean_prob",
+    "logistic_head",
     "make_pool",
     "map_rows",
     "margin",
