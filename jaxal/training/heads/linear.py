@@ -101,7 +101,9 @@ def linear_model(num_outputs: int) -> Model:
     return Model(init, apply)
 
 
-def candidates(scaling: str, penalty: float | None) -> Candidates:
+def candidates(
+    scaling: str, penalty: float | None, penalties: tuple[float, ...] = _PENALTIES
+) -> Candidates:
     """Returns what there is to choose between.
 
     Raises:
@@ -116,7 +118,7 @@ def candidates(scaling: str, penalty: float | None) -> Candidates:
             f"penalty is {penalty}, expected a positive number, or None to choose it."
         )
     ways = {"choose": (False, True), "one": (False,), "columns": (True,)}
-    return Candidates(ways[scaling], _PENALTIES if penalty is None else (penalty,))
+    return Candidates(ways[scaling], penalties if penalty is None else (penalty,))
 
 
 def unusual(penalties: Array) -> Array:
