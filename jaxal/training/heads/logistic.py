@@ -43,7 +43,7 @@ from jaxal.training.learner import FitInfo, Task, cross_entropy
 from jaxal.types import Learner, Pool, Variables
 
 _MOST_CHOOSING = 512  # rows that choose: the prior of more rows is the same
-_STEPS_CHOOSING = 150
+_STEPS_CHOOSING = 100
 
 
 class _Settings(NamedTuple):

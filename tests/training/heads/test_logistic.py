@@ -1,5 +1,8 @@
 """Logistic regression that is solved: against SciPy in 64 bits, and in a loop."""
 
+import pathlib
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -260,3 +263,12 @@ def test_settings_out_of_range_are_named():
         logistic_head(2, class_weights=np.ones(3))
     with pytest.raises(ValueError, match="row_weights holds"):
         logistic_head(2, row_weights=[1.0, -1.0])
+
+
+def test_the_example_of_the_page_runs():
+    page = pathlib.Path(__file__).parents[3] / "docs" / "learners.md"
+    block = re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    names = {}
+    exec(compile(block[1], str(page), "exec"), names)
+    assert int(names["info"].num_labelled) == 30
+    assert float(names["info"].metrics.accuracy) > 0.7
