@@ -138,6 +138,9 @@ from jaxal.streaming import (
     stream_scores,
     stream_top_k,
 )
+from jaxal.training.heads.gaussian_process import gaussian_process_head
+from jaxal.training.heads.logistic import logistic_head
+from jaxal.training.heads.ridge import ridge_head
 from jaxal.training.learner import FitInfo, FitState, Task, cross_entropy, supervised
 from jaxal.training.regression import (
     RegressionMetrics,
@@ -242,6 +245,7 @@ __all__ = [
     "gaussian_functions",
     "gaussian_likelihood",
     "gaussian_nll",
+    "gaussian_process_head",
     "gradient_embedding",
     "graph_cut",
     "gumbel_top_k",
@@ -261,6 +265,7 @@ __all__ = [
     "linear_head",
     "log_determinant",
     "log_mean_prob",
+    "logistic_head",
     "make_pool",
     "map_rows",
     "margin",
@@ -290,6 +295,7 @@ __all__ = [
     "regression_pool",
     "reluctant_oracle",
     "reveal",
+    "ridge_head",
     "schedule",
     "seed_axes",
     "softmax_top_k",

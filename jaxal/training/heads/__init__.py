@@ -1,0 +1,1 @@
+"""Heads that are solved, not trained: convex models of fixed rows."""

@@ -1,0 +1,154 @@
+"""Linear models whose inputs are scaled inside, and how a solver sees their rows."""
+
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxal import linalg
+from jaxal.training.heads.rows import Moments, column_factors, flat
+from jaxal.types import Learner, Model, Output, Posterior, Variables
+
+Scaling = Literal["choose", "one", "columns"]
+# Of rows whose mean squared norm is one: from next to nothing to next to no model.
+_PENALTIES = tuple(10.0 ** (-3 + 7 / 12 * i) for i in range(7))
+# What a penalty is before any label is seen: decades, a mean and a deviation.
+_USUAL, _DECADES = -1.25, 1.0
+
+
+class Head(NamedTuple):
+    """A solved model: what a loop needs of it."""
+
+    model: Model  # for any posterior, and for strategies that read features
+    learner: Learner
+    posterior: Posterior  # its own
+
+
+class Candidates(NamedTuple):
+    """Among what scaling and penalty are chosen."""
+
+    by_column: tuple[bool, ...]
+    penalties: tuple[float, ...]
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether there is nothing to choose."""
+        return len(self.by_column) == len(self.penalties) == 1
+
+
+class Basis(NamedTuple):
+    """Rows as a solver sees them: in no more columns than there are rows."""
+
+    design: Array  # [L, E], a column of ones last
+    vectors: Array | None  # [D, E - 1], orthonormal; None: the columns themselves
+
+    def inwards(self, params: Any) -> Array:
+        """Returns coefficients `[E, C]` of a kernel `[D, C]` and a bias `[C]`."""
+        kernel = params["kernel"]
+        if self.vectors is not None:
+            kernel = jnp.matmul(self.vectors.T, kernel, precision="highest")
+        return jnp.concatenate([kernel, params["bias"][None]])
+
+    def outwards(self, coefficients: Array) -> dict[str, Array]:
+        """Returns kernel and bias of coefficients."""
+        kernel, bias = coefficients[:-1], coefficients[-1]
+        if self.vectors is not None:
+            kernel = jnp.matmul(self.vectors, kernel, precision="highest")
+        return {"kernel": kernel, "bias": bias}
+
+
+def linear_model(num_outputs: int) -> Model:
+    """Returns a linear model that scales its inputs; they are flattened.
+
+    Its features are the scaled inputs. Beside "params" its variables hold "scale",
+    with which inputs are scaled, and "choice", what was chosen and on how many rows.
+
+    Args:
+      num_outputs: C.
+    """
+
+    def init(key: Array, inputs: Array) -> Variables:
+        del key
+        row = flat(inputs[:1])[0]
+        zero, one = jnp.zeros_like(row), jnp.ones_like(row)
+        return {
+            "params": {
+                "kernel": jnp.zeros((row.shape[0], num_outputs), row.dtype),
+                "bias": jnp.zeros(num_outputs, row.dtype),
+            },
+            "scale": {"shift": zero, "factor": one},
+            "choice": {
+                "penalty": jnp.ones([], row.dtype),
+                "by_column": jnp.zeros([], bool),
+                "num_labelled": jnp.zeros([], jnp.int32),
+            },
+        }
+
+    def apply(
+        variables: Variables,
+        inputs: Array,
+        *,
+        key: Array | None = None,
+        train: bool = False,
+    ) -> tuple[Output, Variables]:
+        del key, train
+        params, scale = variables["params"], variables["scale"]
+        features = (flat(inputs) - scale["shift"][None]) * scale["factor"][None]
+        return Output(features @ params["kernel"] + params["bias"][None], features), (
+            variables
+        )
+
+    return Model(init, apply)
+
+
+def candidates(
+    scaling: str, penalty: float | None, penalties: tuple[float, ...] = _PENALTIES
+) -> Candidates:
+    """Returns what there is to choose between.
+
+    Raises:
+      ValueError: a setting is out of its range.
+    """
+    if scaling not in get_args(Scaling):
+        raise ValueError(
+            f"scaling is {scaling!r}, expected one of {get_args(Scaling)}."
+        )
+    if penalty is not None and not penalty > 0:
+        raise ValueError(
+            f"penalty is {penalty}, expected a positive number, or None to choose it."
+        )
+    ways = {"choose": (False, True), "one": (False,), "columns": (True,)}
+    return Candidates(ways[scaling], penalties if penalty is None else (penalty,))
+
+
+def unusual(penalties: Array) -> Array:
+    """Returns minus the log-prior of penalties, nats: few rows alone say too little.
+
+    Args:
+      penalties: `[G]`.
+    """
+    return 0.5 * ((jnp.log10(penalties) - _USUAL) / _DECADES) ** 2
+
+
+def in_basis(rows: Array) -> Basis:
+    """Returns `[L, D]` rows in an orthonormal basis, where `L < D`, and with ones."""
+    vectors = None
+    if rows.shape[0] < rows.shape[1]:
+        vectors, triangle = linalg.orthonormal(rows.T)
+        rows = triangle.T
+    ones = jnp.ones_like(rows[:, :1])
+    return Basis(jnp.concatenate([rows, ones], axis=1), vectors)
+
+
+def scales(moments: Moments, choice: Any) -> dict[str, Array]:
+    """Returns the scaling in which weights have a standard normal prior."""
+    factors = column_factors(moments, choice["by_column"])
+    return {"shift": moments.mean, "factor": factors / jnp.sqrt(choice["penalty"])}
+
+
+def moved_to(variables: Variables, scale: Any) -> dict[str, Array]:
+    """Returns parameters that say in another scaling what they said: a start."""
+    old, params = variables["scale"]["factor"], variables["params"]
+    new = scale["factor"]
+    ratio = jnp.where(new > 0, old / jnp.where(new > 0, new, 1), 0)
+    return {**params, "kernel": params["kernel"] * ratio[:, None]}

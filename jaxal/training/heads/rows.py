@@ -1,0 +1,127 @@
+"""What every solved head does with a pool: labelled rows, and units for the columns."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxal.types import Pool
+
+# Rows of the pool that means and deviations are taken from, spread evenly over it.
+_MOST_ROWS = 1024
+
+T = TypeVar("T")
+
+
+class Moments(NamedTuple):
+    """Where the columns of a pool lie, and how far they spread."""
+
+    mean: Array  # [D]
+    deviation: Array  # [D], 0 for a constant column
+
+
+def flat(inputs: Array) -> Array:
+    """Returns `[B, ...]` as `[B, D]` in floating point, float32 at least."""
+    rows = inputs.reshape(inputs.shape[0], -1)
+    return rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
+
+
+def labelled_rows(pool: Pool, capacity: int | None) -> tuple[Array, Array]:
+    """Returns the labelled rows' numbers, first, and which places they fill, `[L]`.
+
+    Args:
+      pool: of `N` rows.
+      capacity: the most there will be, None for `N`.
+    """
+    size = min(capacity or pool.labels.shape[0], pool.labels.shape[0])
+    (rows,) = jnp.nonzero(pool.is_labelled, size=size, fill_value=0)
+    count = pool.is_labelled.sum(dtype=jnp.int32)
+    return rows.astype(jnp.int32), jnp.arange(size, dtype=jnp.int32) < count
+
+
+def pool_moments(pool: Pool) -> Moments:
+    """Returns mean and deviation of each column, from rows spread over the pool.
+
+    Labelled or not, rows say how columns are scaled; a thousand of them say it well
+    enough, and are no work in a round.
+
+    Args:
+      pool: whose valid rows are read, at most 1,024 of them.
+    """
+    stride = -(-pool.labels.shape[0] // _MOST_ROWS)
+    is_valid = pool.is_valid[::stride, None]
+    rows = jnp.where(is_valid, flat(pool.inputs[::stride]), 0)
+    count = jnp.maximum(is_valid.sum(), 1).astype(rows.dtype)
+    mean = rows.sum(0) / count
+    gaps = jnp.where(is_valid, rows - mean[None], 0)
+    return Moments(mean, jnp.sqrt((gaps**2).sum(0) / count))
+
+
+def column_factors(moments: Moments, by_column: Array | bool) -> Array:
+    """Returns what centred columns are multiplied with, `[D]`.
+
+    Rows then have a squared norm of one, on average: either every column is divided by
+    its own deviation, a constant one becoming zero, or all by one number.
+
+    Args:
+      moments: of the pool.
+      by_column: which of the two, may be traced.
+    """
+    deviation = moments.deviation
+    # Against the mean's rounding: what looks like a spread may be none.
+    tiny = jnp.finfo(deviation.dtype).eps * 8
+    is_spread = deviation > tiny * (jnp.abs(moments.mean) + deviation.max())
+    own = jnp.where(is_spread, 1 / jnp.where(is_spread, deviation, 1), 0)
+    width = jnp.sqrt(jnp.maximum(is_spread.sum(), 1).astype(deviation.dtype))
+    total = jnp.sqrt((deviation**2).sum())
+    one = jnp.full_like(own, 1) / jnp.where(total > 0, total, 1)
+    return jnp.where(by_column, own / width, one)
+
+
+def some_rows(rows: Array, is_used: Array, most: int) -> tuple[Array, Array]:
+    """Returns at most so many of the rows in use, spread evenly over them.
+
+    Args:
+      rows: `[L]` numbers, those in use first.
+      is_used: `[L]` bool.
+      most: how many, static.
+    """
+    if rows.shape[0] <= most:
+        return rows, is_used
+    count = is_used.sum(dtype=jnp.int32)
+    places = jnp.arange(most, dtype=jnp.int32)
+    # Divided first: a product of two counts may not fit 32 bits.
+    spread = places * (count // most) + places * (count % most) // most
+    places = jnp.where(count > most, spread, places)
+    return rows[places], is_used[places]
+
+
+def centred_rows(pool: Pool, rows: Array, is_used: Array, mean: Array) -> Array:
+    """Returns rows of a pool less its mean, zeros where they are not used, `[L, D]`."""
+    centred = flat(pool.inputs[rows]) - mean[None]
+    return jnp.where(is_used[:, None], centred, 0)
+
+
+def has_grown(before: Array, now: Array) -> Array:
+    """Returns whether labels have grown by half since `before`, or there are fewer."""
+    return (2 * now >= 3 * before) | (now < before)
+
+
+def once_if(is_due: Array, fn: Callable[[], T], old: T) -> T:
+    """Returns `fn()` where it is due and `old` elsewhere.
+
+    Under `vmap` a `cond` computes both; a loop of one turn is left out where it is due
+    in none of the batch, which is so in most rounds of a study.
+
+    Args:
+      is_due: [] bool.
+      fn: from nothing to a pytree like `old`.
+      old: what there is.
+    """
+
+    def turn(carry: tuple[Array, T]) -> tuple[Array, T]:
+        return jnp.zeros_like(carry[0]), fn()
+
+    return jax.lax.while_loop(lambda carry: carry[0], turn, (is_due, old))[1]
