@@ -291,12 +291,13 @@ def _learner(recipe: Recipe, network: Model, members: int | None) -> Learner:
 
 
 def _optimizer(recipe: Recipe) -> Optimizer | None:
-    make: Any = {"sgd": sgd, "adamw": adamw}[recipe.optimizer]
-    schedule = {"cosine": cosine, "one_cycle": one_cycle}[recipe.schedule]
-    if recipe.learning_rate is None:
+    peak, decay = recipe.learning_rate, recipe.weight_decay
+    if peak is None or decay is None:
         return None
-    rate, decay = schedule(recipe.learning_rate), recipe.weight_decay
-    return make(rate, weight_decay=decay, clip=recipes.CLIP)
+    rate = {"cosine": cosine, "one_cycle": one_cycle}[recipe.schedule](peak)
+    if recipe.optimizer == "sgd":
+        return sgd(rate, weight_decay=decay)
+    return adamw(rate, weight_decay=decay, clip=recipes.CLIP)
 
 
 def _oracle(recipe: Recipe, labels: np.ndarray, num_classes: int) -> tuple[Oracle, str]:

@@ -22,7 +22,7 @@ from jaxal.runs.store import Record, RunFiles
 from jaxal.training import recipes
 from jaxal.types import Model, Strategy
 
-SGD_RATE = 0.1  # ResNet's
+SGD_RATES = 0.1, 5e-4  # ResNet's learning rate and weight decay
 
 Loops = dict[tuple[str, Recipe], tuple[ActiveLearner, Validate | None]]
 
@@ -96,7 +96,7 @@ def prepare(
     if given is not None:
         recipe = _starting_with(recipe, options, len(given))
     recipe = presets.fit_to_pool(recipe, len(inputs))
-    recipe = _with_rate(recipe, len(loaded.class_names), inputs)
+    recipe = _with_rates(recipe, len(loaded.class_names), inputs)
     size = recipe.pool_size or len(inputs)
     rows = experiment.pool_rows(seed, len(inputs), size, given)
     train = (inputs[rows], loaded.train.labels[rows], loaded.train.ids[rows])
@@ -180,16 +180,23 @@ def _build_loop(
     return loop, experiment.build_validation(loop, held_out)
 
 
-def _with_rate(recipe: Recipe, num_classes: int, inputs: np.ndarray) -> Recipe:
-    """The recipe with the learning rate that suits its network, where none is given."""
-    if recipe.learning_rate is not None:
+def _with_rates(recipe: Recipe, num_classes: int, inputs: np.ndarray) -> Recipe:
+    """The recipe with learning rate and decay that suit its network, if not given."""
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    if rate is not None and decay is not None:
         return recipe
-    if recipe.optimizer == "sgd":
-        return dataclasses.replace(recipe, learning_rate=SGD_RATE)
     row = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
     shapes = jax.eval_shape(_network(recipe, num_classes).init, jax.random.key(0), row)
-    rate = recipes.learning_rate(shapes["params"])
-    return dataclasses.replace(recipe, learning_rate=rate)
+    usual = (
+        recipes.learning_rate(shapes["params"]),
+        recipes.weight_decay(shapes["params"]),
+    )
+    usual = SGD_RATES if recipe.optimizer == "sgd" else usual
+    return dataclasses.replace(
+        recipe,
+        learning_rate=usual[0] if rate is None else rate,
+        weight_decay=usual[1] if decay is None else decay,
+    )
 
 
 def _network(recipe: Recipe, num_classes: int) -> Model:

@@ -24,7 +24,7 @@ class Recipe:
     optimizer: str
     learning_rate: float | None  # None until the network is known
     schedule: str
-    weight_decay: float
+    weight_decay: float | None  # likewise
     label_smoothing: float
     augment: str
     averaging: str
@@ -52,14 +52,15 @@ _BASE = Recipe(
     # strategies are comparable only on one and the same network.
     dropout=0.2,
     dtype="float32",
-    # How to train is said in `recipes`, for Python and the command line alike.
-    epochs=recipes.EPOCHS,
+    # How to train is said in `recipes`, for Python and the command line alike; here
+    # with half the images a step and fewer epochs, to take minutes on a CPU.
+    epochs=24,
     min_steps=recipes.MIN_STEPS,
-    train_batch=recipes.BATCH_SIZE,
+    train_batch=recipes.BATCH_SIZE // 2,
     optimizer="adamw",
     learning_rate=None,
     schedule="one_cycle",
-    weight_decay=recipes.WEIGHT_DECAY,
+    weight_decay=None,
     label_smoothing=0.0,
     augment=recipes.AUGMENTATION_OF["photo"],
     averaging="none",
@@ -83,6 +84,8 @@ _BASE = Recipe(
 _SMALL_IMAGES = dataclasses.replace(
     _BASE,
     model="gal_cnn",
+    epochs=recipes.EPOCHS,
+    train_batch=recipes.BATCH_SIZE,
     augment=recipes.AUGMENTATION_OF["small"],
     initial=20,
     query_size=(20,),
@@ -108,7 +111,10 @@ _STANDARD_PHOTO = dataclasses.replace(
     width=64,
     dtype="bfloat16",
     epochs=150,
+    min_steps=0,
     train_batch=128,
+    optimizer="sgd",
+    schedule="cosine",
     initial=2_500,
     query_size=(2_500,),
     rounds=7,

@@ -112,8 +112,8 @@ def supervised(
       model: the network; `variables["params"]` is trained.
       optimizer: of `jaxal.training.optimizers`, or any of optax, as it is:
         `optax.adam(1e-3)`, chains, schedules over steps. By default AdamW with one
-        cycle that peaks at `recipes.learning_rate`, weight decay 1e-2, and gradients
-        cut to norm 1.
+        cycle that peaks at `recipes.learning_rate`, `recipes.weight_decay`, and
+        gradients cut to norm 1.
       epochs: passes over the labelled rows of a fit, by default 30.
       batch_size: rows of a step.
       min_steps: a lower limit on the steps of a fit, for very few labels; by default

@@ -102,6 +102,8 @@ def test_deeper_networks_take_smaller_steps():
     layers = [jnp.ones([2, 2]), jnp.ones(2)]
     rates = [recipes.learning_rate(layers * n) for n in (1, 2, 3, 30)]
     np.testing.assert_allclose(rates, [2e-2, 5e-3, 2e-2 / 9, 1e-3])
+    decays = [recipes.weight_decay(layers * n) for n in (1, 2, 30)]
+    assert decays == [0.01, 1.0, 1.0]
 
 
 def test_few_labels_get_as_many_steps_unless_epochs_are_given():
