@@ -133,7 +133,7 @@ def _in_units(scaling: Any, logits: Array) -> Array:
     if "outputs" not in scaling or logits.shape[-1] > 2:
         return logits
     shift, scale = (scaling["outputs"][name] for name in ("shift", "scale"))
-    factors, terms = [scale, jnp.ones_like(scale)], [shift, 2 * jnp.log(scale)]
+    factors, terms = [scale, jnp.ones([], scale.dtype)], [shift, 2 * jnp.log(scale)]
     size = logits.shape[-1]
     stacked = (jnp.stack(pair[:size]).astype(logits.dtype) for pair in (factors, terms))
     factor, term = (x.reshape((1,) * (logits.ndim - 1) + (-1,)) for x in stacked)
