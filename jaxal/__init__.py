@@ -151,6 +151,7 @@ from jaxal.training.regression import (
     regression_metrics,
     squared_error,
 )
+from jaxal.training.rows import LabelledRows, labelled_rows
 from jaxal.types import (
     Learner,
     Model,
@@ -176,6 +177,7 @@ __all__ = [
     "FitInfo",
     "FitState",
     "Interval",
+    "LabelledRows",
     "Learner",
     "LinearHead",
     "LoopState",
@@ -257,6 +259,7 @@ __all__ = [
     "k_means_plus_plus",
     "kl_embedding",
     "label_savings",
+    "labelled_rows",
     "labels_to_target",
     "laplace",
     "lcmd",

@@ -38,6 +38,7 @@ from jaxal.viewing import (
     make_measure,
     reads_samples,
     refuse_unsound,
+    refuse_unsound_fit,
 )
 
 Progress = Callable[[int, int], None]  # (done, total), called on the host
@@ -200,6 +201,7 @@ def active_learner(
         run = fit if progress is None or fit_in_steps is None else fit_in_steps
         extra = {} if run is fit else {"progress": progress}
         trained, info = run(round_keys(key).fit, state.learner, state.pool, **extra)
+        refuse_unsound_fit(info)
         return state._replace(learner=trained), info
 
     def fitted(key: Array, state: LoopState) -> Any:
@@ -244,7 +246,8 @@ def active_learner(
         state, info = train(key, state)
         metrics = evaluate(key, state)
         looked = look_at(key, state)
-        state, selection = decide(key, state, looked)
+        decided, selection = decide(key, state, looked)
+        state, selection = _if_sound(info, decided, state, selection)
         objections = looked.num_bad_rows, looked.are_samples_equal
         return state, selection, RoundInfo(metrics, info, num_labelled, *objections)
 
@@ -421,6 +424,18 @@ def _init(
     memory = strategy.init(pool.labels.shape[0])
     zero = jnp.zeros([], jnp.int32)
     return LoopState(pool, *replicate((state, zero, memory), pool))
+
+
+def _if_sound(
+    info: Any, decided: LoopState, before: LoopState, selection: Selection
+) -> tuple[LoopState, Selection]:
+    """What was decided; traced code cannot raise, and buys nothing after a bad fit."""
+    is_sound = jnp.asarray(getattr(info, "is_sound", True)).all()
+    memory = jax.tree.map(
+        lambda new, old: jnp.where(is_sound, new, old), decided.memory, before.memory
+    )
+    selection = selection._replace(is_valid=selection.is_valid & is_sound)
+    return decided._replace(memory=memory), selection
 
 
 def _mesh_of(pool: Pool, mesh: Mesh | None) -> Any:

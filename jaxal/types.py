@@ -17,7 +17,15 @@ from typing import Any, NamedTuple, Protocol
 from jax import Array
 
 Variables = Mapping[str, Any]
-"""What a model owns: "params" is trained, every other collection is carried along."""
+"""What a model owns: "params" is trained, every other collection is carried along.
+
+One collection is set, not carried: `SCALING`, where a model has it. It says in what
+units inputs come and outputs go, see `jaxal.models.self_scaling`.
+"""
+
+SCALING = "scaling"
+SCALE_ROWS = 1024
+"""Rows that a learner shows to `Model.init` for a model to find its inputs' scale."""
 
 
 class Output(NamedTuple):

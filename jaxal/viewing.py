@@ -254,6 +254,32 @@ def refuse_unsound(looked: Looked) -> None:
         )
 
 
+def refuse_unsound_fit(info: Any) -> None:
+    """Raises where a fit must not be asked; says nothing of values that are traced.
+
+    Args:
+      info: of a learner; one that says nothing of `is_sound` is believed.
+
+    Raises:
+      FloatingPointError: the fit ended with NaN or infinity, or is worse than guessing
+        without a look at the inputs.
+    """
+    is_sound = jnp.asarray(getattr(info, "is_sound", True))
+    if isinstance(is_sound, jax.core.Tracer) or bool(is_sound.all()):
+        return
+    final, naive = float(info.final_loss), float(info.naive_loss)
+    what = (
+        f"ended with a loss of {final:.3g} on its own {int(info.num_labelled)} "
+        f"training rows, and class frequencies alone (or the mean) give {naive:.3g}"
+        if jnp.isfinite(final)
+        else "ended with a loss or weights that are NaN or infinite"
+    )
+    raise FloatingPointError(
+        f"Training {what}; nothing was selected. Lower the learning rate, train for "
+        "more steps, or scale the inputs and targets: jaxal.models.self_scaling(model)."
+    )
+
+
 def check_samples(posterior: Posterior, strategy: Strategy) -> None:
     """Refuses what is known before anything is computed to have no disagreement.
 

@@ -19,7 +19,7 @@ from jaxal.posteriors.last_layer import laplace
 from jaxal.posteriors.networks import deep_ensemble, deterministic, mc_dropout
 from jaxal.runs.experiment import Answer, Experiment, Validate
 from jaxal.runs.store import Record, RunError
-from jaxal.training import augment, weights
+from jaxal.training import recipes, weights
 from jaxal.training.learner import supervised
 from jaxal.training.optimizers import Optimizer, adamw, cosine, one_cycle, sgd
 from jaxal.types import (
@@ -103,7 +103,7 @@ def build_loop(
         there is no validation split, or the strategy cannot choose with its settings.
     """
     posterior = _posterior(recipe, network, strategy, validation)
-    learner = _learner(recipe, network, posterior.members, row_shape)
+    learner = _learner(recipe, network, posterior.members)
     rows = jax.ShapeDtypeStruct((recipe.pool_size or 1, *row_shape), test[0].dtype)
     rehearse(strategy, learner, posterior, rows, max(recipe.query_size))
     return active_learner(
@@ -233,42 +233,6 @@ def build(
     )
 
 
-def moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and spread over the last axis, as `models.scale_inputs` takes them.
-
-    Args:
-      inputs: `[N, ..., channels]`; integers are taken as pixels from 0 to 255.
-
-    Returns:
-      Two float32 vectors. Channels that never change get a spread of one.
-    """
-    scale = 255.0 if np.issubdtype(inputs.dtype, np.integer) else 1.0
-    sums = _sums_of_bytes if inputs.dtype == np.uint8 else _sums
-    # In parts, since the pool may be a memory map.
-    parts = [sums(inputs[start : start + 512]) for start in range(0, len(inputs), 512)]
-    total, squares = (sum(side) for side in zip(*parts, strict=True))
-    count = inputs.size // inputs.shape[-1]
-    mean = total / count / scale
-    std = np.sqrt(np.maximum(squares / count / scale**2 - mean**2, 0))
-    std = np.where(std > 1e-6, std, 1.0)
-    return np.asarray(mean, np.float32), np.asarray(std, np.float32)
-
-
-def _sums(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of values and of squares over all axes but the last."""
-    rows = inputs.reshape(-1, inputs.shape[-1]).astype(np.float64)
-    return rows.sum(0), (rows**2).sum(0)
-
-
-def _sums_of_bytes(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """As `_sums`, much faster and exact: at most 65,000 rows cannot overflow."""
-    rows = inputs.reshape(len(inputs), -1)
-    wide = rows.astype(np.uint16)
-    sums = rows.sum(0, dtype=np.uint32), (wide * wide).sum(0, dtype=np.uint32)
-    total, squares = (x.reshape(-1, inputs.shape[-1]).sum(0, dtype=int) for x in sums)
-    return total, squares
-
-
 def _posterior(
     recipe: Recipe,
     network: Model,
@@ -303,9 +267,7 @@ def _laplace(recipe: Recipe, network: Model, structure: Any) -> Posterior:
     return laplace(network, structure, num_samples=num_samples, prior_precision=prior)
 
 
-def _learner(
-    recipe: Recipe, network: Model, members: int | None, row_shape: tuple[int, ...]
-) -> Learner:
+def _learner(recipe: Recipe, network: Model, members: int | None) -> Learner:
     refit = {
         "retrain": weights.retrain,
         "warm_start": weights.warm_start,
@@ -319,7 +281,7 @@ def _learner(
         batch_size=recipe.train_batch,
         min_steps=recipe.min_steps,
         capacity=label_plan(recipe)[-1],
-        augment=_augmentation(recipe.augment, row_shape),
+        augment=recipe.augment,
         label_smoothing=recipe.label_smoothing,
         refit=refit[recipe.refit],
         averaging=averaging[recipe.averaging],
@@ -328,22 +290,14 @@ def _learner(
     )
 
 
-def _optimizer(recipe: Recipe) -> Optimizer:
-    make: Any = {"sgd": sgd, "adamw": adamw}[recipe.optimizer]
-    schedule = {"cosine": cosine, "one_cycle": one_cycle}[recipe.schedule]
-    return make(schedule(recipe.learning_rate), weight_decay=recipe.weight_decay)
-
-
-def _augmentation(kind: str, row_shape: tuple[int, ...]) -> augment.Augmentation | None:
-    if kind == "none" or len(row_shape) != 3:
+def _optimizer(recipe: Recipe) -> Optimizer | None:
+    peak, decay = recipe.learning_rate, recipe.weight_decay
+    if peak is None or decay is None:
         return None
-    side = min(row_shape[:2])
-    steps = {
-        "crop": augment.pad_crop(max(side // 8, 1)),
-        "flip": augment.flip(),
-        "cutout": augment.cutout(side // 4),
-    }
-    return augment.compose(*(steps[name] for name in kind.split("_")))
+    rate = {"cosine": cosine, "one_cycle": one_cycle}[recipe.schedule](peak)
+    if recipe.optimizer == "sgd":
+        return sgd(rate, weight_decay=decay)
+    return adamw(rate, weight_decay=decay, clip=recipes.CLIP)
 
 
 def _oracle(recipe: Recipe, labels: np.ndarray, num_classes: int) -> tuple[Oracle, str]:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
+from jaxal.training.recipes import AUGMENTATIONS
+
 _PRESET = tyro.conf.arg(help_behavior_hint="(preset's)")
 
 
@@ -59,9 +61,7 @@ Drawn = Annotated[str | None, _PRESET, one_of("random", "balanced")]
 Dtype = Annotated[str | None, _PRESET, one_of("float32", "bfloat16")]
 Optimizer = Annotated[str | None, _PRESET, one_of("sgd", "adamw")]
 Schedule = Annotated[str | None, _PRESET, one_of("cosine", "one_cycle")]
-Augment = Annotated[
-    str | None, _PRESET, one_of("none", "crop", "crop_flip", "crop_flip_cutout")
-]
+Augment = Annotated[str | None, _PRESET, one_of(*AUGMENTATIONS)]
 Averaging = Annotated[str | None, _PRESET, one_of("none", "ema", "swa")]
 Refit = Annotated[
     str | None, _PRESET, one_of("retrain", "warm_start", "shrink_and_perturb")

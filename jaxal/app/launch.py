@@ -19,7 +19,10 @@ from jaxal.loop import ActiveLearner
 from jaxal.runs import compiles, runner, store
 from jaxal.runs.experiment import Experiment, Validate
 from jaxal.runs.store import Record, RunFiles
+from jaxal.training import recipes
 from jaxal.types import Model, Strategy
+
+SGD_RATES = 0.1, 5e-4  # ResNet's learning rate and weight decay
 
 Loops = dict[tuple[str, Recipe], tuple[ActiveLearner, Validate | None]]
 
@@ -93,6 +96,7 @@ def prepare(
     if given is not None:
         recipe = _starting_with(recipe, options, len(given))
     recipe = presets.fit_to_pool(recipe, len(inputs))
+    recipe = _with_rates(recipe, len(loaded.class_names), inputs)
     size = recipe.pool_size or len(inputs)
     rows = experiment.pool_rows(seed, len(inputs), size, given)
     train = (inputs[rows], loaded.train.labels[rows], loaded.train.ids[rows])
@@ -166,7 +170,7 @@ def _build_loop(
     recipe: Recipe, chosen: Strategy, loaded: Dataset
 ) -> tuple[ActiveLearner, Validate | None]:
     inputs, size = loaded.train.inputs, recipe.test_size
-    network = _network(recipe, len(loaded.class_names), inputs)
+    network = _network(recipe, len(loaded.class_names))
     parts = recipe, chosen, network, inputs.shape[1:]
     test = loaded.test.inputs[:size], loaded.test.labels[:size]
     if loaded.validation is None:
@@ -176,16 +180,34 @@ def _build_loop(
     return loop, experiment.build_validation(loop, held_out)
 
 
-def _network(recipe: Recipe, num_classes: int, inputs: np.ndarray) -> Model:
-    from jaxal.models import build, scale_inputs
+def _with_rates(recipe: Recipe, num_classes: int, inputs: np.ndarray) -> Recipe:
+    """The recipe with learning rate and decay that suit its network, if not given."""
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    if rate is not None and decay is not None:
+        return recipe
+    row = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
+    shapes = jax.eval_shape(_network(recipe, num_classes).init, jax.random.key(0), row)
+    usual = (
+        recipes.learning_rate(shapes["params"]),
+        recipes.weight_decay(shapes["params"]),
+    )
+    usual = SGD_RATES if recipe.optimizer == "sgd" else usual
+    return dataclasses.replace(
+        recipe,
+        learning_rate=usual[0] if rate is None else rate,
+        weight_decay=usual[1] if decay is None else decay,
+    )
+
+
+def _network(recipe: Recipe, num_classes: int) -> Model:
+    from jaxal.models import build
 
     extra: dict[str, object] = {}
     if recipe.model == "resnet18":
         extra = {name: getattr(recipe, name) for name in ("width", "dropout", "dtype")}
     if recipe.model == "mlp":
         extra = {"hidden": (recipe.width,), "dropout": recipe.dropout}
-    mean, std = experiment.moments(inputs)
-    return scale_inputs(build(recipe.model, num_classes, **extra), mean, std)
+    return build(recipe.model, num_classes, **extra)
 
 
 def _folder(options: Options, settings: Record, seed: int) -> Path:

@@ -7,8 +7,7 @@ from typing import Literal
 import numpy as np
 
 from jaxal.runs.store import RunError
-
-PHOTO_SIDE = 16  # images at least this high and wide are treated as photographs
+from jaxal.training import recipes
 
 
 @dataclass(frozen=True)
@@ -23,9 +22,9 @@ class Recipe:
     min_steps: int
     train_batch: int
     optimizer: str
-    learning_rate: float
+    learning_rate: float | None  # None until the network is known
     schedule: str
-    weight_decay: float
+    weight_decay: float | None  # likewise
     label_smoothing: float
     augment: str
     averaging: str
@@ -53,15 +52,17 @@ _BASE = Recipe(
     # strategies are comparable only on one and the same network.
     dropout=0.2,
     dtype="float32",
-    epochs=30,
-    min_steps=0,
-    train_batch=64,
-    optimizer="sgd",
-    learning_rate=0.1,
-    schedule="cosine",
-    weight_decay=5e-4,
+    # How to train is said in `recipes`, for Python and the command line alike; here
+    # with half the images a step and fewer epochs, to take minutes on a CPU.
+    epochs=24,
+    min_steps=recipes.MIN_STEPS,
+    train_batch=recipes.BATCH_SIZE // 2,
+    optimizer="adamw",
+    learning_rate=None,
+    schedule="one_cycle",
+    weight_decay=None,
     label_smoothing=0.0,
-    augment="crop_flip",
+    augment=recipes.AUGMENTATION_OF["photo"],
     averaging="none",
     refit="retrain",
     initial=200,
@@ -83,27 +84,22 @@ _BASE = Recipe(
 _SMALL_IMAGES = dataclasses.replace(
     _BASE,
     model="gal_cnn",
-    epochs=50,
-    min_steps=200,
-    train_batch=32,
-    optimizer="adamw",
-    learning_rate=2e-3,
-    weight_decay=1e-2,
-    augment="crop",
+    epochs=recipes.EPOCHS,
+    train_batch=recipes.BATCH_SIZE,
+    augment=recipes.AUGMENTATION_OF["small"],
     initial=20,
     query_size=(20,),
     rounds=8,
-    pool_size=None,
 )
 
 _TABLE = dataclasses.replace(
     _SMALL_IMAGES,
     model="mlp",
-    width=64,
-    learning_rate=5e-3,
-    augment="none",
+    width=128,
+    augment=recipes.AUGMENTATION_OF["table"],
     initial=10,
     query_size=(10,),
+    pool_size=None,
 )
 
 # The 5 % protocol of Munjal et al., "Towards Robust and Reproducible Active Learning
@@ -115,7 +111,10 @@ _STANDARD_PHOTO = dataclasses.replace(
     width=64,
     dtype="bfloat16",
     epochs=150,
+    min_steps=0,
     train_batch=128,
+    optimizer="sgd",
+    schedule="cosine",
     initial=2_500,
     query_size=(2_500,),
     rounds=7,
@@ -129,10 +128,6 @@ def _smoke(recipe: Recipe) -> Recipe:
             recipe,
             model="mlp",
             width=128,
-            train_batch=32,
-            optimizer="adamw",
-            learning_rate=5e-3,
-            weight_decay=1e-2,
             augment="none",
         )
     return dataclasses.replace(
@@ -150,7 +145,7 @@ def _smoke(recipe: Recipe) -> Recipe:
 
 PRESETS: dict[str, dict[str, Recipe]] = {
     "smoke": {
-        "photo": dataclasses.replace(_smoke(_BASE), learning_rate=1e-3),
+        "photo": _smoke(_BASE),
         "small": _smoke(_SMALL_IMAGES),
         "table": _smoke(_TABLE),
     },
@@ -171,7 +166,7 @@ def kind_of(inputs: np.ndarray) -> str:
       inputs: `[N, H, W, channels]` images, or `[N, ...]` anything else.
 
     Returns:
-      "photo", "small" (images less than 16 pixels high or wide) or "table".
+      "photo", "small" or "table", see `recipes.kind_of`.
 
     Example:
       >>> import numpy as np
@@ -179,9 +174,7 @@ def kind_of(inputs: np.ndarray) -> str:
       >>> kind_of(np.zeros([5, 32, 32, 3])), kind_of(np.zeros([5, 4]))
       ('photo', 'table')
     """
-    if inputs.ndim != 4:
-        return "table"
-    return "photo" if min(inputs.shape[1:3]) >= PHOTO_SIDE else "small"
+    return recipes.kind_of(inputs.shape[1:])
 
 
 def default_preset(platform: str) -> str:

@@ -8,6 +8,7 @@ from jaxal.models.linen import from_linen
 from jaxal.models.nnx import from_nnx
 from jaxal.models.preprocessing import scale_inputs
 from jaxal.models.resnet import resnet18
+from jaxal.models.scaling import self_scaling
 from jaxal.models.small import bayesian_cnn, gal_cnn, logistic_regression, mlp
 from jaxal.types import Model
 
@@ -22,6 +23,7 @@ __all__ = [
     "mlp",
     "resnet18",
     "scale_inputs",
+    "self_scaling",
 ]
 
 MODELS: dict[str, Callable[..., Model]] = {

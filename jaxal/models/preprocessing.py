@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxal.models.scaling import without_input_scale
 from jaxal.types import Model, Output, Variables
 
 
@@ -11,7 +12,8 @@ def scale_inputs(model: Model, mean: ArrayLike, std: ArrayLike) -> Model:
     """Normalises inputs before the model sees them: `(x - mean) / std`.
 
     Integers are divided by 255 first, so `mean` and `std` are those of pixels in
-    `[0, 1]`; floating-point inputs are taken as they are.
+    `[0, 1]`; floating-point inputs are taken as they are. A network that would find the
+    scale of its inputs itself, as those of the zoo do, leaves that to these numbers.
 
     Args:
       model: sees float32 inputs `[B, ...]`.
@@ -44,7 +46,7 @@ def scale_inputs(model: Model, mean: ArrayLike, std: ArrayLike) -> Model:
         return (x - shift.reshape(rank)) / spread.reshape(rank)
 
     def init(key: Array, inputs: Array) -> Variables:
-        return model.init(key, scaled(inputs))
+        return without_input_scale(model.init(key, scaled(inputs)))
 
     def apply(
         variables: Variables,

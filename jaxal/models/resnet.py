@@ -9,6 +9,7 @@ from jax import Array
 from jaxal.models.layers import Conv, as_images
 from jaxal.models.linen import from_linen
 from jaxal.models.normalization import BatchNorm, relu
+from jaxal.models.scaling import self_scaling
 from jaxal.types import Model, Output
 
 BLOCKS = (2, 2, 2, 2)
@@ -51,7 +52,7 @@ def resnet18(
       2016, https://arxiv.org/abs/1512.03385. The zero scale: Goyal et al., "Accurate,
       Large Minibatch SGD", 2017, https://arxiv.org/abs/1706.02677
     """
-    return from_linen(_ResNet(num_classes, width, dropout, dtype))
+    return self_scaling(from_linen(_ResNet(num_classes, width, dropout, dtype)))
 
 
 class _Block(nn.Module):

@@ -8,6 +8,7 @@ from jax import Array
 
 from jaxal.models.layers import Conv, as_images, as_rows
 from jaxal.models.linen import from_linen
+from jaxal.models.scaling import self_scaling
 from jaxal.types import Model, Output
 
 # Below this height or width unpadded convolutions would shrink an image to nothing.
@@ -35,7 +36,7 @@ def mlp(
       >>> output.features.shape
       (4, 16)
     """
-    return from_linen(_MLP(num_classes, tuple(hidden), dropout))
+    return self_scaling(from_linen(_MLP(num_classes, tuple(hidden), dropout)))
 
 
 def logistic_regression(num_classes: int) -> Model:
@@ -54,7 +55,7 @@ def logistic_regression(num_classes: int) -> Model:
       >>> variables["params"]["head"]["kernel"].shape
       (4, 3)
     """
-    return from_linen(_MLP(num_classes, (), 0.0))
+    return self_scaling(from_linen(_MLP(num_classes, (), 0.0)))
 
 
 def bayesian_cnn(num_classes: int) -> Model:
@@ -84,7 +85,7 @@ def bayesian_cnn(num_classes: int) -> Model:
       Acquisition for Deep Bayesian Active Learning", NeurIPS 2019,
       https://arxiv.org/abs/1906.08158
     """
-    return from_linen(_BayesianCNN(num_classes))
+    return self_scaling(from_linen(_BayesianCNN(num_classes)))
 
 
 def gal_cnn(num_classes: int) -> Model:
@@ -112,7 +113,7 @@ def gal_cnn(num_classes: int) -> Model:
       Gal, Islam and Ghahramani, "Deep Bayesian Active Learning with Image Data", ICML
       2017, https://arxiv.org/abs/1703.02910
     """
-    return from_linen(_GalCNN(num_classes))
+    return self_scaling(from_linen(_GalCNN(num_classes)))
 
 
 class _MLP(nn.Module):

@@ -227,7 +227,14 @@ def _summed(found: Sequence[Any], taught: Sequence[int]) -> tuple[Any, FitInfo]:
     state = tuple(found[i][0] if i in taught else {} for i in range(len(found)))
     loss = jnp.stack([info.loss for info in infos]).mean()
     steps = jnp.stack([info.num_steps for info in infos]).max()
-    return state, FitInfo(loss, steps, infos[0].num_labelled)
+    are_sound = [jnp.asarray(getattr(info, "is_sound", True)).all() for info in infos]
+    worst = jnp.argmin(jnp.stack(are_sound))
+    final, naive = (
+        jnp.stack([jnp.asarray(getattr(info, name, jnp.nan)) for info in infos])[worst]
+        for name in ("final_loss", "naive_loss")
+    )
+    is_sound = jnp.stack(are_sound).all()
+    return state, FitInfo(loss, steps, infos[0].num_labelled, is_sound, final, naive)
 
 
 def _check_variables(members: Sequence[Member], variables: Any) -> None:

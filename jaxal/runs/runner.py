@@ -173,7 +173,7 @@ def _round(
     compiled, seconds = compiles.count(), dict[str, float]()
     is_last = index == len(experiment.plan) - 1
     num_labelled = int(state.pool.is_labelled.sum())
-    with _timed(seconds, "train"):
+    with _timed(seconds, "train"), _stopping(index):
         state, fit = loop.phases.train(key, state, display.phase("train", index))
         jax.block_until_ready(state.learner)
     with _timed(seconds, "evaluate"):
@@ -226,14 +226,20 @@ def _choose(
     with _timed(seconds, "score"):
         looked = phases.look(key, state, display.phase("score", index))
         jax.block_until_ready(looked)
-    with _timed(seconds, "select"):
+    with _timed(seconds, "select"), _stopping(index):
         display.phase("select", index)
-        try:
-            return jax.block_until_ready(phases.decide(key, state, looked))
-        except (FloatingPointError, ValueError) as error:
-            raise RunError(
-                f"Round {index} was stopped, no label was bought. {error}"
-            ) from error
+        return jax.block_until_ready(phases.decide(key, state, looked))
+
+
+@contextlib.contextmanager
+def _stopping(index: int) -> Iterator[None]:
+    """What a loop objects to ends the run, with its reason."""
+    try:
+        yield
+    except (FloatingPointError, ValueError) as error:
+        raise RunError(
+            f"Round {index} was stopped, no label was bought. {error}"
+        ) from error
 
 
 def _validated(experiment: Experiment, key: Array, state: LoopState) -> Record:

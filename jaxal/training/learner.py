@@ -11,8 +11,9 @@ from jax import Array
 from jaxal.metrics import classification_metrics
 from jaxal.pools.mapping import map_rows
 from jaxal.posteriors.networks import deep_ensemble, deterministic, mean_probabilities
+from jaxal.training import recipes, soundness
 from jaxal.training.augment import Augmentation
-from jaxal.training.optimizers import Optimizer, sgd
+from jaxal.training.optimizers import Optimizer, as_optimizer
 from jaxal.training.weights import Averaging, Refit, retrain
 from jaxal.types import Learner, Model, Pool, Variables
 
@@ -23,6 +24,9 @@ class FitInfo(NamedTuple):
     loss: Array  # [] mean training loss over the last epoch, nats
     num_steps: Array  # [] int32 steps taken
     num_labelled: Array  # [] int32 rows trained on
+    is_sound: Array | bool = True  # [] bool, a model that may be asked what to buy
+    final_loss: Array | float = float("nan")  # [] of the trained model on those rows
+    naive_loss: Array | float = float("nan")  # [] of guessing without looking at inputs
 
 
 class FitState(NamedTuple):
@@ -38,26 +42,36 @@ class FitState(NamedTuple):
     num_steps: Array  # [] int32 steps to take
     loss: Array  # [] sum over the epoch under way, nats
     last_loss: Array  # [] mean over the last complete epoch, nats
+    first_loss: Array  # [] of the first step, nats
+    units: tuple[Array, Array]  # [] and [], mean and spread of the targets, or 0 and 1
 
 
 class Task(NamedTuple):
-    """What a network is trained for, and how its outputs are judged."""
+    """What a network is trained for, and how its outputs are judged.
+
+    A task that `standardises` has targets that are real numbers, and a loss that says
+    the same in every unit up to a factor or a term: where the network keeps the scale
+    of its outputs, it is trained on $(y - \bar y) / s$ of the labelled rows.
+    """
 
     loss: Callable[[Array, Array], Array]  # (outputs [B, C], labels [B]) -> [B]
     metrics: Callable[[Array, Array], Any]  # of a test set, as in `Learner.evaluate`
     combine: Callable[[Array], Array]  # outputs of S networks [S, B, C] -> [B, C]
+    guess: Callable[[Array, Array, int], Array] | None = None  # (labels [B], weights
+    # [B], C) -> [C], the best outputs that do not look at inputs
+    standardises: bool = False
 
 
 class Recipe(NamedTuple):
     """How to train; see `supervised` for the meaning of each setting."""
 
-    optimizer: Optimizer
+    optimizer: Optimizer | None  # None: as `recipes` says, for the parameters at hand
     epochs: int
     batch_size: int
     min_steps: int
     capacity: int | None
-    augment: Augmentation | None
-    loss: Callable[[Array, Array], Array]
+    augment: Augmentation | str | None
+    task: Task
     refit: Refit
     averaging: Averaging | None
     bootstrap: bool
@@ -65,13 +79,13 @@ class Recipe(NamedTuple):
 
 def supervised(
     model: Model,
-    optimizer: Optimizer | None = None,
+    optimizer: Any = None,
     *,
-    epochs: int = 50,
-    batch_size: int = 64,
-    min_steps: int = 0,
+    epochs: int | None = None,
+    batch_size: int = recipes.BATCH_SIZE,
+    min_steps: int | None = None,
     capacity: int | None = None,
-    augment: Augmentation | None = None,
+    augment: Augmentation | str | None = "auto",
     label_smoothing: float = 0.0,
     refit: Refit = retrain,
     averaging: Averaging | None = None,
@@ -82,6 +96,12 @@ def supervised(
 ) -> Learner:
     r"""Returns a learner that minimises a loss, cross-entropy, on the labelled rows.
 
+    `supervised(model)` alone is meant to do well with 20 labels as with 20,000: its
+    settings are those of `jaxal.training.recipes`, and follow from the data. A network
+    that is `self_scaling`, as those of the zoo are, finds the scale of its inputs from
+    the pool, and for a task that standardises learns targets centred and scaled; its
+    outputs are in the units of the targets.
+
     A fit is `max(epochs * ceil(L / batch_size), min_steps)` steps, a traced number: the
     executable of round 1 serves every later one. Every epoch visits each labelled row
     once, in an order drawn afresh; the places left in an epoch's last batch are filled
@@ -90,13 +110,19 @@ def supervised(
 
     Args:
       model: the network; `variables["params"]` is trained.
-      optimizer: by default `sgd(0.1)`: Nesterov, cosine, weight decay 5e-4.
-      epochs: passes over the labelled rows of a fit.
+      optimizer: of `jaxal.training.optimizers`, or any of optax, as it is:
+        `optax.adam(1e-3)`, chains, schedules over steps. By default AdamW with one
+        cycle that peaks at `recipes.learning_rate`, `recipes.weight_decay`, and
+        gradients cut to norm 1.
+      epochs: passes over the labelled rows of a fit, by default 30.
       batch_size: rows of a step.
-      min_steps: a lower limit on the steps of a fit, for very few labels.
+      min_steps: a lower limit on the steps of a fit, for very few labels; by default
+        600, and none where `epochs` are given.
       capacity: the most labelled rows there will ever be; by default the size of the
         pool. Rows beyond it are not trained on, and a loop refuses to buy them.
-      augment: from a key and a batch of inputs to inputs of the same shape.
+      augment: from a key and a batch of inputs to inputs of the same shape; a name of
+        `recipes.AUGMENTATIONS`; or None. "auto" crops and mirrors images in colour of
+        at least 16 x 16, shifts other images, and leaves the rest alone.
       label_smoothing: share of the target spread evenly over the classes.
       refit: where a fit starts: `retrain` (new weights), `warm_start`, or
         `shrink_and_perturb(...)`.
@@ -109,10 +135,14 @@ def supervised(
       eval_chunk_size: rows evaluated together.
 
     Returns:
-      A `Learner` whose state is the model's variables.
+      A `Learner` whose state is the model's variables. A loop stops before anything is
+      bought if its `FitInfo` is not sound: the weights or the loss are not finite, or
+      the loss on the training rows is worse than that of class frequencies (of the mean
+      in regression).
 
     Raises:
-      ValueError: a setting is out of its range.
+      TypeError: the optimizer is none.
+      ValueError: a setting is out of its range, or an `Optimizer` would climb.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -126,16 +156,19 @@ def supervised(
       >>> float(learner.evaluate(state, inputs, jnp.array([0, 0, 1, 1])).accuracy)
       1.0
     """
+    if min_steps is None:
+        min_steps = recipes.MIN_STEPS if epochs is None else 0
+    epochs = recipes.EPOCHS if epochs is None else epochs
     _check_settings(epochs, batch_size, label_smoothing, members)
     task = _task(task, label_smoothing)
     recipe = Recipe(
-        sgd() if optimizer is None else optimizer,
+        None if optimizer is None else as_optimizer(optimizer),
         epochs,
         batch_size,
         min_steps,
         capacity,
         augment,
-        task.loss,
+        task,
         refit,
         averaging,
         bootstrap,
@@ -168,7 +201,7 @@ def supervised(
         if members is None:
             return one(state)
         variables, info = jax.vmap(one)(state)
-        return variables, FitInfo(info.loss.mean(), *(x[0] for x in info[1:]))
+        return variables, _info_of_all(info)
 
     def fit(key: Array, variables: Variables, pool: Pool) -> tuple[Variables, FitInfo]:
         state = start(key, variables, pool)
@@ -185,6 +218,18 @@ def supervised(
     return Learner(init, fit, evaluate, start, advance, finish, capacity, task)
 
 
+def _info_of_all(info: FitInfo) -> FitInfo:
+    """One info of what members say, who took as many steps with as many labels."""
+    return FitInfo(
+        info.loss.mean(),
+        info.num_steps[0],
+        info.num_labelled[0],
+        jnp.all(jnp.asarray(info.is_sound)),
+        jnp.mean(jnp.asarray(info.final_loss)),
+        jnp.mean(jnp.asarray(info.naive_loss)),
+    )
+
+
 def _per_member(members: int | None, key: Array, fn: Callable, *args: Any) -> Any:
     if members is None:
         return fn(key, *args)
@@ -195,8 +240,9 @@ def _start(
     model: Model, recipe: Recipe, key: Array, variables: Variables, pool: Pool
 ) -> FitState:
     key_weights, key_steps = jax.random.split(key)
-    fresh = model.init(key_weights, pool.inputs[:1])
+    fresh = recipes.fresh_variables(model, key_weights, pool)
     variables = recipe.refit(key_weights, variables, fresh)
+    variables = recipes.with_scale(variables, fresh)
     capacity = recipe.capacity or pool.labels.shape[0]
     (order,) = jnp.nonzero(pool.is_labelled, size=capacity, fill_value=0)
     num_labelled = jnp.minimum(pool.is_labelled.sum(dtype=jnp.int32), capacity)
@@ -207,7 +253,7 @@ def _start(
     return FitState(
         key=key_steps,
         variables=variables,
-        optimizer=recipe.optimizer.direction.init(variables["params"]),
+        optimizer=_optimizer(recipe, variables).direction.init(variables["params"]),
         average=recipe.averaging.init(variables["params"]) if recipe.averaging else (),
         order=order.astype(jnp.int32),
         num_labelled=num_labelled,
@@ -218,7 +264,27 @@ def _start(
         ),
         loss=jnp.zeros([]),
         last_loss=jnp.full([], jnp.nan, jnp.float32),  # weak, it would compile twice
+        first_loss=jnp.full([], jnp.nan, jnp.float32),
+        units=_units(recipe, variables, order, num_labelled, pool),
     )
+
+
+def _units(
+    recipe: Recipe, variables: Variables, order: Array, num_labelled: Array, pool: Pool
+) -> tuple[Array, Array]:
+    is_kept = recipes.SCALING in variables and recipe.task.standardises
+    if not is_kept:
+        return jnp.zeros([]), jnp.ones([])
+    is_known = jnp.arange(order.shape[0]) < num_labelled
+    return recipes.target_units(pool.labels[order], is_known)
+
+
+def _targets(recipe: Recipe, state: FitState, labels: Array) -> Array:
+    """Labels as the network is trained on them."""
+    if not recipe.task.standardises:
+        return labels
+    mean, spread = state.units
+    return (labels - mean[None]) / spread[None]
 
 
 def _advance(
@@ -245,10 +311,14 @@ def _train_step(model: Model, recipe: Recipe, state: FitState, pool: Pool) -> Fi
     )
     rows, weights = _batch(recipe, order, state.num_labelled, place)
     inputs = pool.inputs[rows]
-    if recipe.augment is not None:
-        inputs = recipe.augment(key_augment, inputs)
+    move = recipe.augment
+    if isinstance(move, str):
+        move = recipes.augmentation(move, inputs.shape[1:])
+    if move is not None:
+        inputs = move(key_augment, inputs)
+    labels = _targets(recipe, state, pool.labels[rows])
     (loss, variables), grads = _loss_and_grads(
-        model, recipe, key_dropout, state.variables, inputs, pool.labels[rows], weights
+        model, recipe, key_dropout, state.variables, inputs, labels, weights
     )
     progress = state.step / state.num_steps
     params, optimizer = _update(recipe, progress, state, grads)
@@ -263,6 +333,7 @@ def _train_step(model: Model, recipe: Recipe, state: FitState, pool: Pool) -> Fi
         step=state.step + 1,
         loss=total,
         last_loss=jnp.where(place == steps - 1, total / steps, state.last_loss),
+        first_loss=jnp.where(state.step == 0, loss, state.first_loss),
     )
 
 
@@ -278,7 +349,7 @@ def _loss_and_grads(
     def loss_fn(params: Any) -> tuple[Array, Variables]:
         with_params = {**variables, "params": params}
         output, updated = model.apply(with_params, inputs, key=key, train=True)
-        losses = recipe.loss(output.logits, labels)
+        losses = recipe.task.loss(output.logits, labels)
         return (weights * losses).sum() / weights.sum(), updated
 
     return jax.value_and_grad(loss_fn, has_aux=True)(variables["params"])
@@ -312,23 +383,49 @@ def _update(
     recipe: Recipe, progress: Array, state: FitState, grads: Any
 ) -> tuple[Any, Any]:
     params = state.variables["params"]
-    updates, optimizer = recipe.optimizer.direction.update(
-        grads, state.optimizer, params
-    )
-    rate = recipe.optimizer.schedule(progress)
+    rule = _optimizer(recipe, state.variables)
+    updates, optimizer = rule.direction.update(grads, state.optimizer, params)
+    rate = rule.schedule(progress)
     moved = jax.tree.map(lambda p, u: (p - rate * u).astype(p.dtype), params, updates)
     return moved, optimizer
+
+
+def _optimizer(recipe: Recipe, variables: Variables) -> Optimizer:
+    if recipe.optimizer is None:
+        return recipes.default_optimizer(variables["params"])
+    return recipe.optimizer
 
 
 def _finish(
     model: Model, recipe: Recipe, state: FitState, pool: Pool
 ) -> tuple[Variables, FitInfo]:
-    info = FitInfo(state.last_loss, state.step, state.num_labelled)
-    if recipe.averaging is None:
-        return state.variables, info
-    params = recipe.averaging.finish(state.average, state.variables["params"])
-    averaged = {**state.variables, "params": params}
-    return _refresh_statistics(model, recipe, averaged, state, pool), info
+    variables = state.variables
+    if recipe.averaging is not None:
+        params = recipe.averaging.finish(state.average, variables["params"])
+        averaged = {**variables, "params": params}
+        variables = _refresh_statistics(model, recipe, averaged, state, pool)
+    verdict = _judge(model, recipe, variables, state, pool)
+    info = FitInfo(state.last_loss, state.step, state.num_labelled, *verdict)
+    if recipe.task.standardises:
+        variables = recipes.with_units(variables, state.units)
+    return variables, info
+
+
+def _judge(
+    model: Model, recipe: Recipe, variables: Variables, state: FitState, pool: Pool
+) -> soundness.Verdict:
+    rows = state.order[: soundness.JUDGED_ROWS]
+    outputs = model.apply(variables, pool.inputs[rows])[0].logits
+    return soundness.judge(
+        variables["params"],
+        outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32)),
+        _targets(recipe, state, pool.labels[rows]),
+        jnp.arange(rows.shape[0]) < state.num_labelled,
+        loss=recipe.task.loss,
+        guess=recipe.task.guess,
+        first_loss=state.first_loss,
+        num_steps=state.step,
+    )
 
 
 def _refresh_statistics(
@@ -422,7 +519,8 @@ def _batch(
 def _task(task: Task | None, label_smoothing: float) -> Task:
     if task is None:
         loss = partial(cross_entropy, smoothing=label_smoothing)
-        return Task(loss, classification_metrics, mean_probabilities)
+        guess = soundness.class_frequencies
+        return Task(loss, classification_metrics, mean_probabilities, guess)
     if label_smoothing:
         raise ValueError(
             f"label_smoothing is {label_smoothing}, and a task was given. Smooth the "

@@ -21,6 +21,72 @@ class Optimizer(NamedTuple):
     schedule: Schedule
 
 
+class _Downhill(NamedTuple):
+    """What optax calls an optimiser, with updates to be subtracted."""
+
+    optimizer: Any
+
+    def init(self, params: Any) -> Any:
+        return self.optimizer.init(params)
+
+    def update(self, grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        updates, state = self.optimizer.update(grads, state, params)
+        return jax.tree.map(jnp.negative, updates), state
+
+
+def as_optimizer(optimizer: Any) -> Optimizer:
+    """Returns jaxal's `Optimizer`, and one of optax as such.
+
+    An optimiser of optax has its own learning rate, or a schedule over steps, and walks
+    as optax would: `params + updates`.
+
+    Args:
+      optimizer: an `Optimizer`, or anything with optax's `init` and `update`.
+
+    Returns:
+      An `Optimizer`.
+
+    Raises:
+      TypeError: it is neither.
+      ValueError: an `Optimizer` whose direction is a whole optimiser of optax, which
+        would climb.
+
+    Example:
+      >>> import optax
+      >>> from jaxal.training.optimizers import as_optimizer
+      >>> optimizer = as_optimizer(optax.chain(optax.clip(1.0), optax.adam(1e-3)))
+
+    Reference:
+      DeepMind, "Optax", https://optax.readthedocs.io
+    """
+    if isinstance(optimizer, Optimizer):
+        _check_climbs(optimizer.direction)
+        return optimizer
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise TypeError(
+            f"optimizer is {type(optimizer).__name__}, expected jaxal's, such as "
+            "adamw(1e-3), or one of optax, such as optax.adam(1e-3)."
+        )
+    return Optimizer(_Downhill(optimizer), constant(1.0))
+
+
+def _check_climbs(direction: Any) -> None:
+    """A direction is subtracted: along a gradient it must not point down."""
+    if isinstance(direction, _Downhill):
+        return
+    try:
+        is_down = _points_down(direction)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return  # made for other parameters than those it is tried on
+    if is_down:
+        raise ValueError(
+            "The direction of this Optimizer points downhill, as an optimiser of optax "
+            "does, and jaxal subtracts it: the loss would climb. Pass the optimiser as "
+            "it is, supervised(model, optax.adam(1e-3)), or a direction without a "
+            "learning rate, Optimizer(optax.scale_by_adam(), cosine(1e-3))."
+        )
+
+
 def constant(peak: float) -> Schedule:
     """Returns the schedule that is `peak` throughout.
 
@@ -104,6 +170,7 @@ def sgd(
     momentum: float = 0.9,
     nesterov: bool = True,
     weight_decay: float = 5e-4,
+    clip: float | None = None,
 ) -> Optimizer:
     r"""Returns SGD with Nesterov momentum and weight decay off norms and biases.
 
@@ -116,6 +183,7 @@ def sgd(
       momentum: $\mu$.
       nesterov: False for heavy-ball momentum.
       weight_decay: $\lambda$.
+      clip: longer gradients are cut to this norm, None for never.
 
     Returns:
       An `Optimizer`.
@@ -131,6 +199,7 @@ def sgd(
     import optax
 
     direction = optax.chain(
+        *_clipping(clip),
         optax.add_decayed_weights(weight_decay, mask=is_matrix),
         optax.trace(momentum, nesterov=nesterov),
     )
@@ -138,13 +207,17 @@ def sgd(
 
 
 def adamw(
-    schedule: Schedule | float = 1e-3, *, weight_decay: float = 1e-2
+    schedule: Schedule | float = 1e-3,
+    *,
+    weight_decay: float = 1e-2,
+    clip: float | None = None,
 ) -> Optimizer:
     r"""Returns AdamW, with weight decay off norms and biases.
 
     Args:
       schedule: a schedule over progress; a number means `cosine(number)`.
       weight_decay: decoupled decay, multiplied by the learning rate.
+      clip: longer gradients are cut to this norm, None for never.
 
     Returns:
       An `Optimizer`.
@@ -160,10 +233,29 @@ def adamw(
     import optax
 
     direction = optax.chain(
+        *_clipping(clip),
         optax.scale_by_adam(),
         optax.add_decayed_weights(weight_decay, mask=is_matrix),
     )
     return Optimizer(direction, as_schedule(schedule))
+
+
+def _points_down(direction: Any) -> bool:
+    gradient = {"w": jnp.ones([2, 2])}
+    params = {"w": jnp.zeros([2, 2])}
+    total = jnp.zeros([])
+    with jax.ensure_compile_time_eval():
+        state = direction.init(params)
+        for _ in range(4):  # a schedule may begin at zero
+            updates, state = direction.update(gradient, state, params)
+            total = total + updates["w"].sum()
+        return bool(total < 0)
+
+
+def _clipping(norm: float | None) -> list[Any]:
+    import optax
+
+    return [] if norm is None else [optax.clip_by_global_norm(norm)]
 
 
 def as_schedule(schedule: Schedule | float) -> Schedule:

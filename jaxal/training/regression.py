@@ -2,7 +2,9 @@
 
 A network for regression has one output, the mean, or two, mean and log-variance. Pools
 come from `regression_pool`, learners from `supervised(task=least_squares)`, and
-strategies are those that look at features or at Gaussian samples.
+strategies are those that look at features or at Gaussian samples. Targets are centred
+and scaled inside, by the labelled rows, for networks that keep the scale of their
+outputs (those of the zoo, and `self_scaling(model)`); predictions are in their units.
 """
 
 from typing import NamedTuple
@@ -154,5 +156,17 @@ def _mean(outputs: Array) -> Array:
     return outputs[..., 0].astype(jnp.promote_types(outputs.dtype, jnp.float32))
 
 
-least_squares = Task(squared_error, regression_metrics, combine_gaussians)
-gaussian_likelihood = Task(gaussian_nll, regression_metrics, combine_gaussians)
+def _mean_and_noise(targets: Array, weights: Array, num_outputs: int) -> Array:
+    """Mean, and log-variance where there is one, of targets `[B]`."""
+    total = jnp.maximum(weights.sum(), 1)
+    mean = (weights * targets).sum() / total
+    variance = (weights * jnp.square(targets - mean)).sum() / total
+    return jnp.stack([mean, jnp.log(jnp.maximum(variance, 1e-12))])[:num_outputs]
+
+
+least_squares = Task(
+    squared_error, regression_metrics, combine_gaussians, _mean_and_noise, True
+)
+gaussian_likelihood = Task(
+    gaussian_nll, regression_metrics, combine_gaussians, _mean_and_noise, True
+)

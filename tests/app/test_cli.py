@@ -391,26 +391,3 @@ def test_streams_of_a_seed_are_apart():
         for name in STREAMS
     }
     assert len(keys) == 3 * len(STREAMS)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
-def test_moments_are_those_of_pixels_between_zero_and_one(dtype):
-    from jaxal.app.experiment import moments
-
-    images = np.random.default_rng(0).integers(0, 256, (1300, 4, 4, 3)).astype(dtype)
-    images[..., 1] //= 128  # nearly black: a small spread beside a small mean
-    images[..., 2] = 255  # the largest sums there can be
-    mean, std = moments(images)
-    pixels = images.reshape(-1, 3).astype(np.float64) / 255
-    np.testing.assert_allclose(mean, pixels.mean(0), rtol=1e-7)
-    np.testing.assert_allclose(std[:2], pixels.std(0)[:2], rtol=1e-6)
-    assert std[2] == 1
-
-
-def test_moments_of_numbers_are_their_own():
-    from jaxal.app.experiment import moments
-
-    table = np.random.default_rng(0).normal(3, 2, (1300, 2)).astype(np.float32)
-    mean, std = moments(table)
-    np.testing.assert_allclose(mean, table.astype(np.float64).mean(0), rtol=1e-6)
-    np.testing.assert_allclose(std, table.astype(np.float64).std(0), rtol=1e-5)

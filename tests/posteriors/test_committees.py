@@ -25,6 +25,7 @@ from jaxal import (
     vote_entropy,
 )
 from jaxal.training.learner import _resample
+from jaxal.training.optimizers import sgd
 from tests.toys import blobs, linear
 
 KEY = jax.random.key(0)
@@ -60,7 +61,9 @@ def test_a_committee_learns_in_the_loop():
     inputs, labels = blobs(60, 3)
     members = [linear(3), rule, linear(3)]
     posterior = committee(members)
-    learners = [supervised(linear(3), epochs=9), None, supervised(linear(3), epochs=3)]
+    few = sgd(0.1)  # large steps, of which 3 and 9 suffice
+    learners = [supervised(linear(3), few, epochs=n) for n in (9, 3)]
+    learners.insert(1, None)
     learner = committee_learner(posterior, learners)
     loop = active_learner(
         members[0],

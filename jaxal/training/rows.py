@@ -1,0 +1,59 @@
+"""What learners of one's own train on: the labelled rows, in a form that is safe."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxal.types import Pool
+
+
+class LabelledRows(NamedTuple):
+    """Labelled rows of a pool first, then rows that do not count."""
+
+    inputs: Any  # [L, ...]
+    labels: Array  # [L] as in the pool; 0, not NaN or -1, where a row does not count
+    weights: Array  # [L] 1, or 0 where a row does not count
+    indices: Array  # [L] int32 rows of the pool
+
+
+def labelled_rows(pool: Pool, capacity: int | None = None) -> LabelledRows:
+    """Returns the labelled rows of a pool, with nothing in them that is not finite.
+
+    A row that nobody has labelled has the target NaN in a regression. Masking its loss,
+    `jnp.where(is_labelled, loss, 0)`, leaves NaN in the gradient, since 0 times NaN is
+    NaN. Here such rows have the label 0, the weight 0 and the inputs of a row that is
+    there, so that a likelihood times the weights is right, and so is its gradient.
+
+    Args:
+      pool: of any kind.
+      capacity: `L`, the most labelled rows there will ever be; by default the size of
+        the pool. Rows beyond it are left out, see `Learner.capacity`.
+
+    Returns:
+      `LabelledRows` of fixed shapes: the executable of round 1 serves every later one.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal import Learner, labelled_rows, regression_pool
+      >>> def fit(key, weights, pool):  # a MAP fit, or a sampler's log-density
+      ...   rows = labelled_rows(pool, 4)
+      ...   def log_density(w):
+      ...     errors = rows.inputs @ w - rows.labels
+      ...     return -(rows.weights * errors**2).sum() - 1e-6 * (w**2).sum()
+      ...   step = jax.hessian(log_density)(weights), jax.grad(log_density)(weights)
+      ...   return weights - jnp.linalg.solve(*step), None
+      >>> learner = Learner(lambda key, x: jnp.zeros(x.shape[-1]), fit, capacity=4)
+      >>> inputs = jnp.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+      >>> pool = regression_pool(inputs, jnp.array([2.0, 3.0, jnp.nan]))
+      >>> start = learner.init(jax.random.key(0), inputs)
+      >>> learner.fit(jax.random.key(1), start, pool)[0].round(3).tolist()
+      [2.0, 3.0]
+    """
+    size = capacity or pool.labels.shape[0]
+    count = pool.is_labelled.sum(dtype=jnp.int32)
+    (rows,) = jnp.nonzero(pool.is_labelled, size=size, fill_value=0)
+    rows = jnp.where(jnp.arange(size) < count, rows, rows[0]).astype(jnp.int32)
+    weights = (jnp.arange(size) < count).astype(jnp.float32)
+    labels = jnp.where(weights > 0, pool.labels[rows], 0).astype(pool.labels.dtype)
+    return LabelledRows(pool.inputs[rows], labels, weights, rows)
