@@ -268,7 +268,9 @@ def active_learner(
                 "get the labels yourself, and call tell."
             )
         state, selection, info = ask(key, state)
-        labels = oracle(round_keys(key).oracle, selection.indices)
+        # Where fewer rows are left than a batch has, the rest asks again for one there is.
+        rows = jnp.where(selection.is_valid, selection.indices, 0)
+        labels = oracle(round_keys(key).oracle, rows)
         return tell_checked(state, selection, labels), info
 
     phases = Phases(train, evaluate, measure_on, look_at, choose, decide)

@@ -584,3 +584,13 @@ def test_a_strategy_is_traced_knowing_the_mesh_of_the_pool():
         state = loop.init(jax.random.key(0), make_pool(inputs, mesh=mesh), initial=6)
         loop.ask(jax.random.key(1), state)
         assert [1 if mesh is None else mesh.size for mesh in seen] == [count]
+
+
+def test_a_short_last_batch_names_no_row_beyond_the_pool():
+    def answers(key, rows):
+        return jnp.asarray(LABELS[np.asarray(rows)])  # NumPy refuses what is beyond
+
+    loop, state = a_loop(oracle=answers, batch_size=25)
+    for index in range(2):
+        state, _ = loop.step(jax.random.fold_in(KEY, index), state)
+    assert state.pool.labels.tolist() == LABELS.tolist()
