@@ -268,7 +268,7 @@ def active_learner(
                 "get the labels yourself, and call tell."
             )
         state, selection, info = ask(key, state)
-        # Where fewer rows are left than a batch has, the rest asks again for one there is.
+        # Where fewer rows are left than a batch has, the rest names a row there is.
         rows = jnp.where(selection.is_valid, selection.indices, 0)
         labels = oracle(round_keys(key).oracle, rows)
         return tell_checked(state, selection, labels), info

@@ -14,6 +14,7 @@ from jaxal.posteriors.networks import deep_ensemble, deterministic, mean_probabi
 from jaxal.training import recipes, soundness
 from jaxal.training.augment import Augmentation
 from jaxal.training.optimizers import Optimizer, as_optimizer
+from jaxal.training.targets import target_units
 from jaxal.training.weights import Averaging, Refit, retrain
 from jaxal.types import Learner, Model, Pool, Variables
 
@@ -276,7 +277,7 @@ def _units(
     if not is_kept:
         return jnp.zeros([]), jnp.ones([])
     is_known = jnp.arange(order.shape[0]) < num_labelled
-    return recipes.target_units(pool.labels[order], is_known)
+    return target_units(pool.labels[order], is_known)
 
 
 def _targets(recipe: Recipe, state: FitState, labels: Array) -> Array:

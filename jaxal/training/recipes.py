@@ -182,24 +182,3 @@ def with_units(variables: Variables, units: tuple[Array, Array]) -> Variables:
         for name, old in variables[SCALING]["outputs"].items()
     }
     return {**variables, SCALING: {**variables[SCALING], "outputs": outputs}}
-
-
-def target_units(targets: Array, is_known: Array) -> tuple[Array, Array]:
-    """Returns mean and standard deviation of the known targets; 0 and 1 without any.
-
-    Args:
-      targets: `[L]` numbers, whatever where they are not known.
-      is_known: `[L]` bool.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from jaxal.training.recipes import target_units
-      >>> targets, is_known = jnp.array([1.0, 3.0, jnp.nan]), jnp.array([1, 1, 0]) > 0
-      >>> [float(x) for x in target_units(targets, is_known)]
-      [2.0, 1.0]
-    """
-    known = jnp.where(is_known, targets, 0)
-    count = jnp.maximum(is_known.sum(), 1)
-    mean = known.sum() / count
-    spread = jnp.sqrt(jnp.where(is_known, jnp.square(targets - mean), 0).sum() / count)
-    return mean, jnp.where(spread > 1e-6 * jnp.abs(mean), spread, 1)

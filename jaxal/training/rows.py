@@ -17,6 +17,19 @@ class LabelledRows(NamedTuple):
     indices: Array  # [L] int32 rows of the pool
 
 
+def labelled_numbers(pool: Pool, capacity: int | None) -> tuple[Array, Array]:
+    """Returns the labelled rows' numbers, first, and which places they fill, `[L]`.
+
+    Args:
+      pool: of `N` rows.
+      capacity: the most there will be, None for `N`.
+    """
+    size = min(capacity or pool.labels.shape[0], pool.labels.shape[0])
+    (rows,) = jnp.nonzero(pool.is_labelled, size=size, fill_value=0)
+    count = pool.is_labelled.sum(dtype=jnp.int32)
+    return rows.astype(jnp.int32), jnp.arange(size, dtype=jnp.int32) < count
+
+
 def labelled_rows(pool: Pool, capacity: int | None = None) -> LabelledRows:
     """Returns the labelled rows of a pool, with nothing in them that is not finite.
 
@@ -50,10 +63,8 @@ def labelled_rows(pool: Pool, capacity: int | None = None) -> LabelledRows:
       >>> learner.fit(jax.random.key(1), start, pool)[0].round(3).tolist()
       [2.0, 3.0]
     """
-    size = capacity or pool.labels.shape[0]
-    count = pool.is_labelled.sum(dtype=jnp.int32)
-    (rows,) = jnp.nonzero(pool.is_labelled, size=size, fill_value=0)
-    rows = jnp.where(jnp.arange(size) < count, rows, rows[0]).astype(jnp.int32)
-    weights = (jnp.arange(size) < count).astype(jnp.float32)
-    labels = jnp.where(weights > 0, pool.labels[rows], 0).astype(pool.labels.dtype)
+    rows, is_used = labelled_numbers(pool, capacity)
+    rows = jnp.where(is_used, rows, rows[0])
+    labels = jnp.where(is_used, pool.labels[rows], 0).astype(pool.labels.dtype)
+    weights = is_used.astype(jnp.float32)
     return LabelledRows(pool.inputs[rows], labels, weights, rows)

@@ -21,6 +21,7 @@ from jaxal import (
 from jaxal.models import mlp
 from jaxal.training import optimizers, recipes, soundness, weights
 from jaxal.training.optimizers import Optimizer, constant
+from jaxal.training.targets import target_units
 from tests.toys import blobs, linear
 
 KEY = jax.random.key(0)
@@ -163,7 +164,7 @@ def test_targets_in_any_unit_are_learnt_and_come_back_in_it(task, outputs, membe
 
 def test_one_target_or_equal_ones_have_no_spread_to_divide_by():
     for targets in ([5.0, np.nan], [5.0, 5.0], [np.nan, np.nan]):
-        mean, spread = recipes.target_units(
+        mean, spread = target_units(
             jnp.array(targets), jnp.isfinite(jnp.array(targets))
         )
         assert float(spread) == 1

@@ -22,14 +22,14 @@ from jaxal.training.heads.rows import (
     column_factors,
     flat,
     has_grown,
-    labelled_rows,
     once_if,
     pool_moments,
     some_rows,
 )
-from jaxal.training.heads.targets import Units, target_units
 from jaxal.training.learner import FitInfo
 from jaxal.training.regression import gaussian_likelihood, regression_metrics
+from jaxal.training.rows import labelled_numbers
+from jaxal.training.targets import Units, target_units
 from jaxal.types import Learner, Model, Output, Pool, Posterior, Variables
 
 _MOST_CHOOSING = 512  # rows whose likelihood chooses lengths
@@ -154,7 +154,7 @@ def _conditioned(
 def _fit(kernel: Kernel, variables: Variables, pool: Pool) -> tuple[Variables, FitInfo]:
     moments = pool_moments(pool)
     capacity = variables["known"]["is_used"].shape[0]
-    rows, is_used = labelled_rows(pool, capacity)
+    rows, is_used = labelled_numbers(pool, capacity)
     short = capacity - rows.shape[0]  # of a pool that has fewer rows
     rows, is_used = jnp.pad(rows, (0, short)), jnp.pad(is_used, (0, short))
     factor = column_factors(moments, True) * jnp.sqrt(1.0 * moments.mean.shape[0])

@@ -28,7 +28,6 @@ from jaxal.training.heads.rows import (
     centred_rows,
     column_factors,
     has_grown,
-    labelled_rows,
     once_if,
     pool_moments,
     some_rows,
@@ -40,6 +39,7 @@ from jaxal.training.heads.softmax import (
     solve_softmax,
 )
 from jaxal.training.learner import FitInfo, Task, cross_entropy
+from jaxal.training.rows import labelled_numbers
 from jaxal.types import Learner, Pool, Variables
 
 _MOST_CHOOSING = 512  # rows that choose: the prior of more rows is the same
@@ -141,7 +141,7 @@ def _fit(
     settings: _Settings, variables: Variables, pool: Pool
 ) -> tuple[Variables, FitInfo]:
     moments = pool_moments(pool)
-    rows, is_used = labelled_rows(pool, settings.capacity)
+    rows, is_used = labelled_numbers(pool, settings.capacity)
     choice = _chosen(settings, variables["choice"], moments, pool, rows, is_used)
     scale = scales(moments, choice)
     pad = padded_size(rows.shape[0]) - rows.shape[0]

@@ -24,18 +24,18 @@ from jaxal.training.heads.rows import (
     centred_rows,
     column_factors,
     has_grown,
-    labelled_rows,
     once_if,
     pool_moments,
     some_rows,
 )
-from jaxal.training.heads.targets import Units, target_units
 from jaxal.training.learner import FitInfo
 from jaxal.training.regression import (
     combine_gaussians,
     gaussian_likelihood,
     regression_metrics,
 )
+from jaxal.training.rows import labelled_numbers
+from jaxal.training.targets import Units, target_units
 from jaxal.types import Learner, Model, Output, Pool, Posterior, Variables
 
 _PENALTIES = tuple(10.0 ** (-4 + 5 / 8 * i) for i in range(9))
@@ -136,7 +136,7 @@ def _fit(
     options: Candidates, capacity: int | None, variables: Variables, pool: Pool
 ) -> tuple[Variables, FitInfo]:
     moments = pool_moments(pool)
-    rows, is_used = labelled_rows(pool, capacity)
+    rows, is_used = labelled_numbers(pool, capacity)
     units = target_units(pool.labels[rows].astype(moments.mean.dtype), is_used)
     choice = _chosen(options, variables["choice"], moments, units, pool, rows, is_used)
     scale = scales(moments, choice)
@@ -230,7 +230,7 @@ def _posterior(model: Model, capacity: int | None, num_samples: int) -> Posterio
 
     def fit(key: Array, variables: Variables, pool: Pool) -> RidgeState:
         del key
-        rows, is_used = labelled_rows(pool, capacity)
+        rows, is_used = labelled_numbers(pool, capacity)
         features = model.apply(variables, pool.inputs[rows])[0].features
         design = jnp.where(is_used[:, None], extended(features), 0)  # type: ignore[arg-type]
         gram = jnp.matmul(design.T, design, precision="highest")

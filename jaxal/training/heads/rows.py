@@ -1,4 +1,4 @@
-"""What every solved head does with a pool: labelled rows, and units for the columns."""
+"""What every solved head does with a pool: units for its columns, rows that do."""
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
@@ -26,19 +26,6 @@ def flat(inputs: Array) -> Array:
     """Returns `[B, ...]` as `[B, D]` in floating point, float32 at least."""
     rows = inputs.reshape(inputs.shape[0], -1)
     return rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
-
-
-def labelled_rows(pool: Pool, capacity: int | None) -> tuple[Array, Array]:
-    """Returns the labelled rows' numbers, first, and which places they fill, `[L]`.
-
-    Args:
-      pool: of `N` rows.
-      capacity: the most there will be, None for `N`.
-    """
-    size = min(capacity or pool.labels.shape[0], pool.labels.shape[0])
-    (rows,) = jnp.nonzero(pool.is_labelled, size=size, fill_value=0)
-    count = pool.is_labelled.sum(dtype=jnp.int32)
-    return rows.astype(jnp.int32), jnp.arange(size, dtype=jnp.int32) < count
 
 
 def pool_moments(pool: Pool) -> Moments:
