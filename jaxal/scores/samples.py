@@ -94,6 +94,11 @@ def log_mean(x: Array) -> Array:
     return top + jnp.log(total / num_samples)
 
 
+def unless_nan(scores: Array, x: Array, axes: int | tuple[int, int]) -> Array:
+    """Returns scores, NaN where `x` has one along `axes`: a vote of NaN is none."""
+    return jnp.where(jnp.isnan(jnp.sum(x, axis=axes)), jnp.nan, scores)
+
+
 def vote_counts(x: Array) -> list[Array]:
     """How many samples rank each class first, as blocks of `[..., C]`."""
     if is_small(x):

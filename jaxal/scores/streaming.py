@@ -20,6 +20,7 @@ from jaxal.scores.classes import (
     exponentials,
     winner,
 )
+from jaxal.scores.samples import unless_nan
 
 
 class Stream(NamedTuple):
@@ -187,14 +188,16 @@ def _init_votes(shape: Sequence[int], dtype: Any) -> Votes:
 def _add_votes(carry: Votes, logits: Array) -> Votes:
     x = accumulated(logits)
     classes = jax.lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1)
-    return Votes(_next(carry.seen), carry.counts + (winner(x) == classes))
+    votes = jnp.where(jnp.isnan(x), x, winner(x) == classes)
+    return Votes(_next(carry.seen), carry.counts + votes)
 
 
 @jax.jit
 def _finish_vote_entropy(carry: Votes) -> Array:
     seen, counts = carry
     shares = blocks(counts / seen.num_samples)
-    return entropy_of_probabilities(shares)[..., 0].astype(seen.like.dtype)
+    found = entropy_of_probabilities(shares)[..., 0].astype(seen.like.dtype)
+    return unless_nan(found, counts, -1)
 
 
 @jax.jit

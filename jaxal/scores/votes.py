@@ -78,11 +78,13 @@ def variation_ratio(sample_logits: Array) -> Array:
 def _vote_entropy(sample_logits: Array) -> Array:
     counts = samples.vote_counts(accumulated(sample_logits))
     shares = [count / sample_logits.shape[0] for count in counts]
-    return entropy_of_probabilities(shares)[..., 0].astype(sample_logits.dtype)
+    found = entropy_of_probabilities(shares)[..., 0].astype(sample_logits.dtype)
+    return samples.unless_nan(found, sample_logits, (0, -1))
 
 
 @jax.jit
 def _variation_ratio(sample_logits: Array) -> Array:
     counts = samples.vote_counts(accumulated(sample_logits))
     minority = sample_logits.shape[0] - largest(counts)[..., 0]
-    return (minority / sample_logits.shape[0]).astype(sample_logits.dtype)
+    found = (minority / sample_logits.shape[0]).astype(sample_logits.dtype)
+    return samples.unless_nan(found, sample_logits, (0, -1))

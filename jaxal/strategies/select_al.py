@@ -185,7 +185,9 @@ def fit_logistic(x: Array, classes: Array, is_train: Array, num_classes: int) ->
     Nesterov's method for strongly convex functions.
     """
     x = jnp.pad(x, ((0, 0), (0, 1)), constant_values=1)
-    weights = is_train / jnp.maximum(jnp.sum(is_train, axis=-1, keepdims=True), 1)
+    weights = is_train.astype(x.dtype) / jnp.maximum(
+        jnp.sum(is_train, axis=-1, keepdims=True), 1
+    )
     target = jax.nn.one_hot(classes, num_classes, dtype=x.dtype)
     # The Hessian is at most half the mean of x x^T, whose trace bounds it.
     steepest = 0.5 * weights @ jnp.sum(jnp.square(x), axis=-1) + _L2  # [F]

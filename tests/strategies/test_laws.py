@@ -19,15 +19,16 @@ def quick_compilation():
     jax.config.update(OPTION, before)
 
 
-# What selectors do not keep yet, so that no strategy built on them is asked about it.
-LEAVE_OUT = ("x64",)
-# Where all rows are equal, rounding that differs between devices decides.
-ALSO = {"drop_query": ("devices",)}
+# Laws that a strategy is not asked about, and why.
+LEAVE_OUT = {
+    "drop_query": ("devices",),  # where all rows are equal, rounding decides
+    "vessal": ("ties",),  # a stream: of equal rows the place in it decides
+}
 
 
 @pytest.mark.parametrize("name", strategy_names())
 def test_laws_hold(name):
-    leave_out = LEAVE_OUT + ALSO.get(name, ())
+    leave_out = LEAVE_OUT.get(name, ())
     report = check_strategy(name, seeds=(0,), leave_out=leave_out)
     assert report.strategy == name
     assert {*report.checked, *report.skipped} == set(LAWS)
@@ -46,6 +47,4 @@ COMBINED = (
 
 @pytest.mark.parametrize("expression", COMBINED)
 def test_laws_hold_of_combinations(expression):
-    assert (
-        "memory" in check_strategy(expression, seeds=(0,), leave_out=LEAVE_OUT).checked
-    )
+    assert "memory" in check_strategy(expression, seeds=(0,)).checked

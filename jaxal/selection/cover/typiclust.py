@@ -138,7 +138,11 @@ def _in_turn(
     # The place of each cluster in the order that they are asked in.
     lots = row_lots(key_clusters, Shard(None, 1, num_clusters))
     order = jnp.lexsort((lots, -size, labelled, is_small))
-    place = jnp.zeros(num_clusters, jnp.int32).at[order].set(jnp.arange(num_clusters))
+    place = (
+        jnp.zeros(num_clusters, jnp.int32)
+        .at[order]
+        .set(jnp.arange(num_clusters, dtype=jnp.int32))
+    )
     cluster = jnp.clip(rows.clusters, 0, num_clusters - 1)
     lots = row_lots(key_rows, Shard(None, 1, cluster.size))
     equals = group_numbers(rows.distances)

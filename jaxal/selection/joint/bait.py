@@ -138,7 +138,7 @@ def _select(
 def _start(
     rows: FisherEmbedding, target: Array, known: Array, regularization: Array
 ) -> _State:
-    identity = jnp.eye(known.shape[0])
+    identity = jnp.eye(known.shape[0], dtype=known.dtype)
     inverse = linalg.positive_inverse(known + regularization * identity)
     between = jnp.matmul(target, inverse, precision="highest")
     between = jnp.matmul(inverse, between, precision="highest")
@@ -158,7 +158,10 @@ def _add_rows(
 
     def add(carry: tuple, _: None) -> tuple[tuple, Selection]:
         state, free = carry
-        gains = _trace_solve(jnp.eye(rank)[None] + state.leverage, state.influence)
+        gains = _trace_solve(
+            jnp.eye(rank, dtype=state.leverage.dtype)[None] + state.leverage,
+            state.influence,
+        )
         gain, best = best_of(shard, rankable(gains, free), lots)
         outputs = rows.outputs[best] * free[best]
         state = _update(state, rows, target, outputs, rows.features[best], -1)
@@ -182,7 +185,7 @@ def _remove_rows(
         leverage=state.leverage[picks.indices],
         influence=state.influence[picks.indices],
     )
-    identity = jnp.eye(rows.outputs.shape[2])[None]
+    identity = jnp.eye(rows.outputs.shape[2], dtype=rows.outputs.dtype)[None]
 
     def remove(_: Array, carry: tuple) -> tuple:
         state, kept = carry
@@ -211,7 +214,7 @@ def _update(
     own = written_out(outputs, features)
     moved = jnp.matmul(state.inverse, own, precision="highest")
     inner = jnp.matmul(own.T, moved, precision="highest")
-    factor = linalg.cholesky(jnp.eye(inner.shape[0]) - sign * inner)
+    factor = linalg.cholesky(jnp.eye(inner.shape[0], dtype=inner.dtype) - sign * inner)
     change = linalg.solve_lower(factor, moved.T).T
     seen = jnp.matmul(target, change, precision="highest")
     back = jnp.matmul(state.inverse, seen, precision="highest")
@@ -341,5 +344,5 @@ def bait_regression(**settings: float) -> Strategy:
 
 
 def _design(features: Array) -> FisherEmbedding:
-    ones = jnp.ones((features.shape[0], 1, 1))
+    ones = jnp.ones((features.shape[0], 1, 1), jnp.float32)
     return FisherEmbedding(ones, features.astype(jnp.float32))

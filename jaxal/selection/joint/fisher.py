@@ -83,7 +83,7 @@ def fisher_embedding(
             f"num_classes is {kept}, expected 1 to {size}, the classes in logits."
         )
     if kept == size:
-        outputs = jnp.eye(size)[None] - probs[:, :, None]
+        outputs = jnp.eye(size, dtype=probs.dtype)[None] - probs[:, :, None]
         return FisherEmbedding(outputs * jnp.sqrt(probs)[:, None, :], features)
     top, classes = jax.lax.top_k(probs, kept)
     one_hot = jax.nn.one_hot(classes, size, axis=1)
