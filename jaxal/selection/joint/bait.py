@@ -122,8 +122,8 @@ def _select(
     fisher = jax.tree.map(lambda x: x.astype(jnp.float32), fisher)
     in_pool = (is_available | is_labelled).astype(jnp.float32)
     target = fisher_sum(fisher, in_pool / jnp.maximum(in_pool.sum(), 1))
-    total = is_labelled.sum() + batch_size
-    known = labelled_sum(fisher, is_labelled / total.astype(jnp.float32))
+    total = (is_labelled.sum() + batch_size).astype(jnp.float32)
+    known = labelled_sum(fisher, is_labelled / total)
     rows = fisher._replace(outputs=fisher.outputs * jnp.sqrt(batch_size / total))
     state = _start(rows, target, known, regularization)
     lots = row_lots(key, Shard(None, 1, is_available.size))
