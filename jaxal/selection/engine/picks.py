@@ -57,7 +57,9 @@ def group_numbers(values: Array) -> Array:
 
 def highest(shard: Shard, values: Array, num: int) -> tuple[Array, Array]:
     """Returns the `num` largest values of the pool and their rows, on every device."""
-    found, local = lax.top_k(values, min(num, values.shape[0]))
+    # Whole behind a barrier: slices of a part of it would make it a sort on a CPU.
+    largest = lax.top_k(values, min(num, values.shape[0]))
+    found, local = lax.optimization_barrier(largest)
     rows = local.astype(jnp.int32) + shard.first_row
     if shard.axis is None:
         return found, rows
@@ -82,7 +84,9 @@ def highest_by_lot(
 
     def draw() -> tuple[Array, Array]:
         own = lots()
-        chosen = jnp.where(is_cut, _fill_last(shard, values, own, found, rows), rows)
+        chosen = lax.cond(
+            is_cut, lambda: _fill_last(shard, values, own, found, rows), lambda: rows
+        )
         worth, drawn = shard.fetch((values, own), chosen)
         order = jnp.lexsort((-drawn, group_numbers(-worth)))
         return worth[order], chosen[order]
@@ -97,7 +101,10 @@ def _fill_last(
     last = found[-1]
     is_equal = (values >= least_equal(last)) & (least_equal(values) <= last)
     is_equal &= values > -jnp.inf
-    _, drawn = highest(shard, jnp.where(is_equal, lots, -1), found.size)
+    # As floats, of which a CPU finds the largest a hundred times sooner.
+    _, drawn = highest(
+        shard, jnp.where(is_equal, lots.astype(jnp.float32), -1), found.size
+    )
     is_above = least_equal(found) > last
     place = jnp.maximum(jnp.arange(found.size) - jnp.sum(is_above), 0)
     return jnp.where(is_above, rows, drawn[place])
