@@ -60,7 +60,8 @@ def labelled_rows(pool: Pool, capacity: int | None = None) -> LabelledRows:
       >>> inputs = jnp.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
       >>> pool = regression_pool(inputs, jnp.array([2.0, 3.0, jnp.nan]))
       >>> start = learner.init(jax.random.key(0), inputs)
-      >>> learner.fit(jax.random.key(1), start, pool)[0].round(3).tolist()
+      >>> weights, _ = learner.fit(jax.random.key(1), start, pool)
+      >>> [round(float(x), 3) for x in weights]
       [2.0, 3.0]
     """
     rows, is_used = labelled_numbers(pool, capacity)

@@ -81,7 +81,7 @@ def class_frequencies(labels: Array, weights: Array, num_classes: int) -> Array:
       >>> import jax.numpy as jnp
       >>> from jaxal.training.soundness import class_frequencies
       >>> found = class_frequencies(jnp.array([0, 0, 1]), jnp.ones(3), 2)
-      >>> jnp.exp(found).round(2).tolist()
+      >>> [round(float(x), 2) for x in jnp.exp(found)]
       [0.6, 0.4]
     """
     is_class = jax.nn.one_hot(labels, num_classes, dtype=weights.dtype)

@@ -9,6 +9,7 @@ from flax import nnx
 
 from jaxal import active_learner, array_oracle, make_pool, strategy, supervised
 from jaxal.models import from_linen, from_nnx
+from jaxal.training.optimizers import sgd
 from jaxal.training.weights import ema
 from jaxal.types import Output
 
@@ -265,7 +266,8 @@ def test_a_users_module_goes_through_whole_rounds(name):
     labels = np.arange(60) % 3
     inputs = np.float32(4 * np.eye(6)[labels] + rng.normal(0, 1, (60, 6)))
     model = ROUNDS[name]()
-    learner = supervised(model, epochs=20, batch_size=8, averaging=ema(0.9))
+    rule = sgd(0.1)  # large steps, of which twenty epochs suffice
+    learner = supervised(model, rule, epochs=20, batch_size=8, averaging=ema(0.9))
     loop = active_learner(
         model,
         learner,

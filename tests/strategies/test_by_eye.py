@@ -40,7 +40,7 @@ EYES = (
     Eye("entropy", stays_on_boundary=True, finds_rare=False),
     Eye("bald", stays_on_boundary=True, finds_rare=False),
     Eye("mean_std", stays_on_boundary=True, finds_rare=False),
-    Eye("variation_ratio", stays_on_boundary=True, finds_rare=False),
+    Eye("variation_ratio", stays_on_boundary=True),
     Eye("badge", covers_clusters=True),
     Eye("coreset", finds_rare=True, covers_clusters=True, takes_outlier=True),
 )

@@ -62,7 +62,8 @@ def test_committees_pick_the_highest_scores(name):
         view = make_view(seed)
         worth = getattr(scores, name)(np.asarray(view.samples))
         expected = committee.best(worth.round(9), view.is_available, BATCH)
-        assert picks_of(name, view) == expected, seed
+        found = worth[picks_of(name, view)]  # of equal rows the key decides
+        np.testing.assert_allclose(found, worth[expected], rtol=1e-6, err_msg=f"{seed}")
 
 
 def test_expected_gradient_length_picks_the_longest():
