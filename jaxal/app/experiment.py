@@ -292,8 +292,12 @@ def _learner(recipe: Recipe, network: Model, members: int | None) -> Learner:
 
 def _optimizer(recipe: Recipe) -> Optimizer | None:
     peak, decay = recipe.learning_rate, recipe.weight_decay
-    if peak is None or decay is None:
+    if peak is None and decay is None:
         return None
+    if peak is None or decay is None:
+        raise ValueError(
+            f"learning_rate is {peak} and weight_decay {decay}: pass both, or neither."
+        )
     rate = {"cosine": cosine, "one_cycle": one_cycle}[recipe.schedule](peak)
     if recipe.optimizer == "sgd":
         return sgd(rate, weight_decay=decay)

@@ -49,6 +49,7 @@ def make_experiment(seed=0, strategy=DOUBT, num_rows=80, num_devices=1, **change
         "label_noise": 0.1,
         "averaging": "ema",
         "learning_rate": 0.1,
+        "weight_decay": 0.01,
     } | changes
     recipe = dataclasses.replace(presets.PRESETS["smoke"]["table"], **fields)
     recipe = presets.fit_to_pool(recipe, num_rows)
