@@ -59,7 +59,7 @@ def highest(shard: Shard, values: Array, num: int) -> tuple[Array, Array]:
     """Returns the `num` largest values of the pool and their rows, on every device."""
     # Whole behind a barrier: slices of a part of it would make it a sort on a CPU.
     largest = lax.top_k(values, min(num, values.shape[0]))
-    found, local = lax.optimization_barrier(largest)
+    found, local = map(lax.optimization_barrier, largest)
     rows = local.astype(jnp.int32) + shard.first_row
     if shard.axis is None:
         return found, rows
