@@ -27,7 +27,7 @@ LEAVE_OUT = {
 
 
 # 64 bits compile everything anew: with these here, with all where time is no matter.
-IN_64_BITS = ("badge", "bait", "bald", "coreset", "entropy", "typiclust", "uherding")
+IN_64_BITS = ("badge", "bait", "entropy", "uherding")
 
 
 @pytest.mark.slow
@@ -51,7 +51,7 @@ def test_laws_hold(name):
 
 
 COMBINED = (
-    "mixture(coreset, albl)",
+    pytest.param("mixture(coreset, albl)", marks=pytest.mark.slow),
     "schedule(badge, margin, boundaries=[12])",
     "warm_up(albl, labels=12)",
     "class_balanced(badge)",

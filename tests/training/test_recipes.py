@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jaxal.training.targets import target_units
 
 from jaxal import (
     active_learner,
@@ -22,6 +21,7 @@ from jaxal import (
 from jaxal.models import mlp
 from jaxal.training import optimizers, recipes, soundness, weights
 from jaxal.training.optimizers import Optimizer, constant
+from jaxal.training.targets import target_units
 from tests.toys import blobs, linear
 
 KEY = jax.random.key(0)
