@@ -230,13 +230,7 @@ def active_learner(
             picks, memory = select(
                 round_keys(key).selection, looked.view, state.memory, state.round
             )
-        # Traced code cannot raise: with bad rows about, nothing is bought or learnt.
-        is_sound = looked.is_sound
-        memory = jax.tree.map(
-            lambda new, old: jnp.where(is_sound, new, old), memory, state.memory
-        )
-        picks = picks._replace(is_valid=picks.is_valid & is_sound)
-        return state._replace(memory=memory), picks
+        return _if_sound(looked.is_sound, state, memory, picks)
 
     def choose(key: Array, state: LoopState, looked: Looked) -> Selection:
         return decide(key, state, looked)[1]
@@ -247,7 +241,8 @@ def active_learner(
         metrics = evaluate(key, state)
         looked = look_at(key, state)
         decided, selection = decide(key, state, looked)
-        state, selection = _if_sound(info, decided, state, selection)
+        is_sound = jnp.asarray(getattr(info, "is_sound", True)).all()
+        state, selection = _if_sound(is_sound, state, decided.memory, selection)
         objections = looked.num_bad_rows, looked.are_samples_equal
         return state, selection, RoundInfo(metrics, info, num_labelled, *objections)
 
@@ -429,15 +424,14 @@ def _init(
 
 
 def _if_sound(
-    info: Any, decided: LoopState, before: LoopState, selection: Selection
+    is_sound: Array, state: LoopState, memory: Any, selection: Selection
 ) -> tuple[LoopState, Selection]:
-    """What was decided; traced code cannot raise, and buys nothing after a bad fit."""
-    is_sound = jnp.asarray(getattr(info, "is_sound", True)).all()
+    """What was decided; traced code cannot raise, so nothing is bought or learnt."""
     memory = jax.tree.map(
-        lambda new, old: jnp.where(is_sound, new, old), decided.memory, before.memory
+        lambda new, old: jnp.where(is_sound, new, old), memory, state.memory
     )
     selection = selection._replace(is_valid=selection.is_valid & is_sound)
-    return decided._replace(memory=memory), selection
+    return state._replace(memory=memory), selection
 
 
 def _mesh_of(pool: Pool, mesh: Mesh | None) -> Any:

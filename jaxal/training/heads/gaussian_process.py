@@ -1,12 +1,12 @@
 """Exact Gaussian processes for regression, their lengths by marginal likelihood."""
 
-from typing import Any, get_args
+from functools import partial
+from typing import get_args
 
 import jax.numpy as jnp
 from jax import Array
 
 from jaxal import linalg
-from jaxal.pools.mapping import map_rows
 from jaxal.posteriors.functions import gaussian_functions
 from jaxal.training.heads.kernels import (
     Kernel,
@@ -16,7 +16,7 @@ from jaxal.training.heads.kernels import (
     noisy_covariance,
     usual,
 )
-from jaxal.training.heads.linear import Head
+from jaxal.training.heads.linear import Head, solved
 from jaxal.training.heads.rows import (
     centred_rows,
     column_factors,
@@ -24,13 +24,14 @@ from jaxal.training.heads.rows import (
     has_grown,
     once_if,
     pool_moments,
+    scaled,
     some_rows,
 )
 from jaxal.training.learner import FitInfo
-from jaxal.training.regression import gaussian_likelihood, regression_metrics
+from jaxal.training.regression import gaussian_likelihood
 from jaxal.training.rows import labelled_numbers
 from jaxal.training.targets import Units, target_units
-from jaxal.types import Learner, Model, Output, Pool, Posterior, Variables
+from jaxal.types import Model, Output, Pool, Posterior, Variables
 
 _MOST_CHOOSING = 512  # rows whose likelihood chooses lengths
 _NUM_STEPS = 150
@@ -83,16 +84,8 @@ def gaussian_process_head(
         raise ValueError(f"capacity is {capacity}, expected at least 1 labelled row.")
     model = _model(kernel, capacity)
 
-    def fit(key: Array, variables: Variables, pool: Pool) -> tuple[Variables, FitInfo]:
-        del key  # nothing is left to chance
-        return _fit(kernel, variables, pool)
-
-    def evaluate(variables: Variables, inputs: Array, targets: Array) -> Any:
-        outputs = map_rows(lambda x: model.apply(variables, x)[0].logits, inputs)
-        return regression_metrics(outputs, targets)
-
-    task = gaussian_likelihood
-    learner = Learner(model.init, fit, evaluate, capacity=capacity, task=task)
+    fit = partial(_fit, kernel)
+    learner = solved(model, fit, gaussian_likelihood, capacity)
     return Head(model, learner, _posterior(kernel, model, num_samples))
 
 
@@ -123,7 +116,7 @@ def _model(kernel: Kernel, capacity: int) -> Model:
         train: bool = False,
     ) -> tuple[Output, Variables]:
         del key, train
-        rows = _scaled(variables, inputs)
+        rows = scaled(variables["scale"], inputs)
         mean, seen = _conditioned(kernel, variables, rows)
         hyper = variables["params"]
         prior = jnp.exp(hyper.log_amplitude)
@@ -133,11 +126,6 @@ def _model(kernel: Kernel, capacity: int) -> Model:
         return Output(outputs, rows * jnp.exp(-hyper.log_lengths)[None]), variables
 
     return Model(init, apply)
-
-
-def _scaled(variables: Variables, inputs: Array) -> Array:
-    scale = variables["scale"]
-    return (flat(inputs) - scale["shift"][None]) * scale["factor"][None]
 
 
 def _conditioned(
@@ -194,7 +182,7 @@ def _fit(kernel: Kernel, variables: Variables, pool: Pool) -> tuple[Variables, F
 
 def _posterior(kernel: Kernel, model: Model, num_samples: int) -> Posterior:
     def moments(variables: Variables, inputs: Array) -> tuple[Array, Array]:
-        rows, units = _scaled(variables, inputs), variables["units"]
+        rows, units = scaled(variables["scale"], inputs), variables["units"]
         mean, seen = _conditioned(kernel, variables, rows)
         prior = covariance(kernel, variables["params"], rows, rows)
         left = prior - jnp.matmul(seen.T, seen, precision="highest")

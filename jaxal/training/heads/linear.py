@@ -1,19 +1,33 @@
 """Linear models whose inputs are scaled inside, and how a solver sees their rows."""
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxal import linalg
-from jaxal.training.heads.rows import Moments, column_factors, flat
-from jaxal.types import Learner, Model, Output, Posterior, Variables
+from jaxal.pools.mapping import map_rows
+from jaxal.training.heads.rows import (
+    Moments,
+    centred_rows,
+    column_factors,
+    flat,
+    has_grown,
+    once_if,
+    scaled,
+    some_rows,
+)
+from jaxal.training.learner import FitInfo, Task
+from jaxal.types import Learner, Model, Output, Pool, Posterior, Variables
 
 Scaling = Literal["choose", "one", "columns"]
 # Of rows whose mean squared norm is one: from next to nothing to next to no model.
 _PENALTIES = tuple(10.0 ** (-3 + 7 / 12 * i) for i in range(7))
 # What a penalty is before any label is seen: decades, a mean and a deviation.
 _USUAL, _DECADES = -1.25, 1.0
+_MOST_CHOOSING = 512
 
 
 class Head(NamedTuple):
@@ -22,6 +36,27 @@ class Head(NamedTuple):
     model: Model  # for any posterior, and for strategies that read features
     learner: Learner
     posterior: Posterior  # its own
+
+
+def solved(
+    model: Model,
+    fit: Callable[[Variables, Pool], tuple[Variables, FitInfo]],
+    task: Task,
+    capacity: int | None,
+) -> Learner:
+    """Returns the learner of a model that is solved: nothing is left to chance."""
+
+    def evaluate(variables: Variables, inputs: Array, labels: Array) -> Any:
+        outputs = map_rows(lambda x: model.apply(variables, x)[0].logits, inputs)
+        return task.metrics(outputs, labels)
+
+    def fit_without_chance(key: Array, *args: Any) -> tuple[Variables, FitInfo]:
+        del key
+        return fit(*args)
+
+    return Learner(
+        model.init, fit_without_chance, evaluate, capacity=capacity, task=task
+    )
 
 
 class Candidates(NamedTuple):
@@ -92,8 +127,8 @@ def linear_model(num_outputs: int) -> Model:
         train: bool = False,
     ) -> tuple[Output, Variables]:
         del key, train
-        params, scale = variables["params"], variables["scale"]
-        features = (flat(inputs) - scale["shift"][None]) * scale["factor"][None]
+        params = variables["params"]
+        features = scaled(variables["scale"], inputs)
         return Output(features @ params["kernel"] + params["bias"][None], features), (
             variables
         )
@@ -128,6 +163,54 @@ def unusual(penalties: Array) -> Array:
       penalties: `[G]`.
     """
     return 0.5 * ((jnp.log10(penalties) - _USUAL) / _DECADES) ** 2
+
+
+def chosen(
+    options: Candidates,
+    old: Any,
+    moments: Moments,
+    pool: Pool,
+    rows: Array,
+    is_used: Array,
+    losses: Callable[[Array, Array, Array, Array], Array],
+) -> Any:
+    """Returns scaling and penalty, those of before unless labels have grown.
+
+    Args:
+      options: what there is to choose between.
+      old: what was chosen before.
+      moments: of the pool.
+      pool: whose rows choose.
+      rows: `[L]` labelled rows, of which at most 512 choose: the prior of more rows is
+        the same.
+      is_used: `[L]` bool.
+      losses: from a design `[L, E]`, rows, which are used and penalties `[G]` to
+        losses `[G]`.
+    """
+    count = is_used.sum(dtype=jnp.int32)
+    rows, is_used = some_rows(rows, is_used, _MOST_CHOOSING)
+    ways = jnp.asarray(options.by_column)
+    penalties = jnp.asarray(options.penalties, moments.mean.dtype)
+
+    def choose() -> Any:
+        centred = centred_rows(pool, rows, is_used, moments.mean)
+
+        def of_way(by_column: Array) -> Array:
+            factors = column_factors(moments, by_column)
+            design = in_basis(centred * factors[None]).design
+            return losses(design, rows, is_used, penalties) + unusual(penalties)
+
+        best = jnp.argmin(jax.lax.map(of_way, ways))
+        way, which = jnp.divmod(best, penalties.shape[0])
+        return {
+            "penalty": penalties[which],
+            "by_column": ways[way],
+            "num_labelled": count,
+        }
+
+    if options.is_decided:
+        return {"penalty": penalties[0], "by_column": ways[0], "num_labelled": count}
+    return once_if(has_grown(old["num_labelled"], count), choose, old)
 
 
 def in_basis(rows: Array) -> Basis:

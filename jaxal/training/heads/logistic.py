@@ -1,6 +1,7 @@
 """Multinomial logistic regression that is solved, its penalty chosen by its rows."""
 
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,6 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxal.metrics import classification_metrics
-from jaxal.pools.mapping import map_rows
 from jaxal.posteriors.last_layer import laplace
 from jaxal.posteriors.networks import mean_probabilities
 from jaxal.training.heads.leave_one_out import leave_one_out_loss
@@ -17,20 +17,16 @@ from jaxal.training.heads.linear import (
     Head,
     Scaling,
     candidates,
+    chosen,
     in_basis,
     linear_model,
     moved_to,
     scales,
-    unusual,
+    solved,
 )
 from jaxal.training.heads.rows import (
-    Moments,
     centred_rows,
-    column_factors,
-    has_grown,
-    once_if,
     pool_moments,
-    some_rows,
 )
 from jaxal.training.heads.softmax import (
     SoftmaxProblem,
@@ -40,9 +36,8 @@ from jaxal.training.heads.softmax import (
 )
 from jaxal.training.learner import FitInfo, Task, cross_entropy
 from jaxal.training.rows import labelled_numbers
-from jaxal.types import Learner, Pool, Variables
+from jaxal.types import Pool, Variables
 
-_MOST_CHOOSING = 512  # rows that choose: the prior of more rows is the same
 _STEPS_CHOOSING = 100
 
 
@@ -125,15 +120,7 @@ def logistic_head(
     model = linear_model(num_classes)
     task = Task(cross_entropy, classification_metrics, mean_probabilities)
 
-    def fit(key: Array, variables: Variables, pool: Pool) -> tuple[Variables, FitInfo]:
-        del key  # nothing is left to chance
-        return _fit(settings, variables, pool)
-
-    def evaluate(variables: Variables, inputs: Array, labels: Array) -> Any:
-        logits = map_rows(lambda x: model.apply(variables, x)[0].logits, inputs)
-        return task.metrics(logits, labels)
-
-    learner = Learner(model.init, fit, evaluate, capacity=capacity, task=task)
+    learner = solved(model, partial(_fit, settings), task, capacity)
     return Head(model, learner, laplace(model, num_samples=num_samples))
 
 
@@ -142,7 +129,15 @@ def _fit(
 ) -> tuple[Variables, FitInfo]:
     moments = pool_moments(pool)
     rows, is_used = labelled_numbers(pool, settings.capacity)
-    choice = _chosen(settings, variables["choice"], moments, pool, rows, is_used)
+
+    def losses(design: Array, rows: Array, is_used: Array, penalties: Array) -> Array:
+        problem = _problem(settings, pool, rows, is_used, design, penalties)
+        fit = solve_softmax(problem, max_steps=_STEPS_CHOOSING)
+        return leave_one_out_loss(problem, fit.coefficients)
+
+    old = variables["choice"]
+    options = settings.candidates
+    choice = chosen(options, old, moments, pool, rows, is_used, losses)
     scale = scales(moments, choice)
     pad = padded_size(rows.shape[0]) - rows.shape[0]
     rows, is_used = jnp.pad(rows, (0, pad)), jnp.pad(is_used, (0, pad))
@@ -156,44 +151,6 @@ def _fit(
         mean_loss(problem, fit.coefficients), fit.num_steps, problem.num_rows
     )
     return {"params": params, "scale": scale, "choice": choice}, info
-
-
-def _chosen(
-    settings: _Settings,
-    old: Any,
-    moments: Moments,
-    pool: Pool,
-    rows: Array,
-    is_used: Array,
-) -> Any:
-    """Scaling and penalty, those of the last round unless labels have grown."""
-    count = is_used.sum(dtype=jnp.int32)
-    rows, is_used = some_rows(rows, is_used, _MOST_CHOOSING)
-    ways, penalties = (jnp.asarray(x) for x in settings.candidates)
-    penalties = penalties.astype(moments.mean.dtype)
-
-    def choose() -> Any:
-        centred = centred_rows(pool, rows, is_used, moments.mean)
-
-        def losses(by_column: Array) -> Array:
-            factors = column_factors(moments, by_column)
-            design = in_basis(centred * factors[None]).design
-            problem = _problem(settings, pool, rows, is_used, design, penalties)
-            fit = solve_softmax(problem, max_steps=_STEPS_CHOOSING)
-            loss = leave_one_out_loss(problem, fit.coefficients)
-            return loss + unusual(penalties)
-
-        best = jnp.argmin(jax.lax.map(losses, ways))
-        way, which = jnp.divmod(best, penalties.shape[0])
-        return {
-            "penalty": penalties[which],
-            "by_column": ways[way],
-            "num_labelled": count,
-        }
-
-    if settings.candidates.is_decided:
-        return {"penalty": penalties[0], "by_column": ways[0], "num_labelled": count}
-    return once_if(has_grown(old["num_labelled"], count), choose, old)
 
 
 def _problem(

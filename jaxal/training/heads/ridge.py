@@ -1,46 +1,40 @@
 """Ridge regression that is solved, its penalty chosen by exact leave-one-out."""
 
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxal import linalg
-from jaxal.pools.mapping import map_rows
 from jaxal.posteriors.networks import by_samples
 from jaxal.training.heads.linear import (
     Candidates,
     Head,
     Scaling,
     candidates,
+    chosen,
     in_basis,
     linear_model,
     scales,
-    unusual,
+    solved,
 )
 from jaxal.training.heads.rows import (
-    Moments,
     centred_rows,
-    column_factors,
-    has_grown,
-    once_if,
     pool_moments,
-    some_rows,
 )
 from jaxal.training.learner import FitInfo
 from jaxal.training.regression import (
     combine_gaussians,
     gaussian_likelihood,
-    regression_metrics,
 )
 from jaxal.training.rows import labelled_numbers
 from jaxal.training.targets import Units, target_units
-from jaxal.types import Learner, Model, Output, Pool, Posterior, Variables
+from jaxal.types import Model, Output, Pool, Posterior, Variables
 
 _PENALTIES = tuple(10.0 ** (-4 + 5 / 8 * i) for i in range(9))
 _OF_BIAS = 1e-3  # targets are centred: it has little to do
-_MOST_CHOOSING = 512
 _LEAST_SHARE = 1e-5  # of a row's leverage that is not its own
 _LEAST_NOISE = 1e-6  # of the targets' variance
 
@@ -98,16 +92,8 @@ def ridge_head(
     options = candidates(scaling, penalty, _PENALTIES)
     model = _with_noise(linear_model(1))
 
-    def fit(key: Array, variables: Variables, pool: Pool) -> tuple[Variables, FitInfo]:
-        del key  # nothing is left to chance
-        return _fit(options, capacity, variables, pool)
-
-    def evaluate(variables: Variables, inputs: Array, targets: Array) -> Any:
-        outputs = map_rows(lambda x: model.apply(variables, x)[0].logits, inputs)
-        return regression_metrics(outputs, targets)
-
-    task = gaussian_likelihood
-    learner = Learner(model.init, fit, evaluate, capacity=capacity, task=task)
+    fit = partial(_fit, options, capacity)
+    learner = solved(model, fit, gaussian_likelihood, capacity)
     return Head(model, learner, _posterior(model, capacity, num_samples))
 
 
@@ -138,7 +124,17 @@ def _fit(
     moments = pool_moments(pool)
     rows, is_used = labelled_numbers(pool, capacity)
     units = target_units(pool.labels[rows].astype(moments.mean.dtype), is_used)
-    choice = _chosen(options, variables["choice"], moments, units, pool, rows, is_used)
+
+    def losses(design: Array, rows: Array, is_used: Array, penalties: Array) -> Array:
+        targets = _targets(units, pool, rows, is_used)
+        errors = jax.lax.map(
+            lambda p: (_solve(design, targets, is_used, p)[1] ** 2).sum(), penalties
+        )
+        size = is_used.sum().astype(targets.dtype)
+        return size / 2 * jnp.log(errors / jnp.maximum(size, 1) + _LEAST_NOISE)
+
+    old = variables["choice"]
+    choice = chosen(options, old, moments, pool, rows, is_used, losses)
     scale = scales(moments, choice)
     inputs = centred_rows(pool, rows, is_used, moments.mean) * scale["factor"][None]
     basis = in_basis(inputs)
@@ -156,47 +152,6 @@ def _fit(
     noise = noise * units.deviation**2
     updated = {"params": params, "scale": scale, "choice": choice, "noise": noise}
     return updated, FitInfo(noise, jnp.ones([], jnp.int32), count)
-
-
-def _chosen(
-    options: Candidates,
-    old: Any,
-    moments: Moments,
-    units: Units,
-    pool: Pool,
-    rows: Array,
-    is_used: Array,
-) -> Any:
-    count = is_used.sum(dtype=jnp.int32)
-    rows, is_used = some_rows(rows, is_used, _MOST_CHOOSING)
-    ways = jnp.asarray(options.by_column)
-    penalties = jnp.asarray(options.penalties, moments.mean.dtype)
-
-    def choose() -> Any:
-        centred = centred_rows(pool, rows, is_used, moments.mean)
-        targets = _targets(units, pool, rows, is_used)
-
-        def losses(by_column: Array) -> Array:
-            factors = column_factors(moments, by_column)
-            design = in_basis(centred * factors[None]).design
-            errors = jax.lax.map(
-                lambda p: (_solve(design, targets, is_used, p)[1] ** 2).sum(), penalties
-            )
-            size = is_used.sum().astype(targets.dtype)
-            mean = errors / jnp.maximum(size, 1) + _LEAST_NOISE
-            return size / 2 * jnp.log(mean) + unusual(penalties)
-
-        best = jnp.argmin(jax.lax.map(losses, ways))
-        way, which = jnp.divmod(best, penalties.shape[0])
-        return {
-            "penalty": penalties[which],
-            "by_column": ways[way],
-            "num_labelled": count,
-        }
-
-    if options.is_decided:
-        return {"penalty": penalties[0], "by_column": ways[0], "num_labelled": count}
-    return once_if(has_grown(old["num_labelled"], count), choose, old)
 
 
 def _solve(

@@ -1,7 +1,7 @@
 """What every solved head does with a pool: units for its columns, rows that do."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,11 @@ def flat(inputs: Array) -> Array:
     """Returns `[B, ...]` as `[B, D]` in floating point, float32 at least."""
     rows = inputs.reshape(inputs.shape[0], -1)
     return rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
+
+
+def scaled(scale: Any, inputs: Array) -> Array:
+    """Returns inputs `[B, ...]` as `[B, D]`, less "shift" and times "factor"."""
+    return (flat(inputs) - scale["shift"][None]) * scale["factor"][None]
 
 
 def pool_moments(pool: Pool) -> Moments:
