@@ -111,7 +111,6 @@ def test_modules_of_the_command_line_import_each_other_one_way():
         ("flax", {"models"}),
         ("tensorflow_datasets", {"data"}),
         ("matplotlib", {"report"}),
-        ("orbax", {"runs"}),
         ("sklearn", {"data", "app"}),
     ],
 )

@@ -1,13 +1,11 @@
 """States of a run on disk, with a checksum over every byte of them."""
 
-import contextlib
 import hashlib
 import itertools
 import json
-import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,10 @@ from jaxal.runs import store
 from jaxal.runs.store import Record, RunError
 
 MANIFEST = "manifest.json"
-STATE = "state"
+STATE = "state.npz"
 _PREFIX = "round-"
 _TEMPORARY = ".partial-"
-_SLACK = 4 << 20  # bytes that file systems and Orbax's own metadata may take
+_SLACK = 4 << 20  # bytes that file systems and the manifest may take
 
 
 def save(
@@ -47,7 +45,7 @@ def save(
         _remove_partial(folder)
         _require_space(folder, sum(leaf.nbytes for leaf in leaves) + _SLACK)
         temporary.mkdir()
-        _write_state(temporary / STATE, leaves)
+        np.savez(temporary / STATE, *leaves)
         _write_manifest(temporary, number, state, facts)
         _publish(temporary, folder / f"{_PREFIX}{number:05d}")
     except (OSError, RunError) as error:
@@ -111,70 +109,31 @@ class _DamagedError(Exception):
 
 
 def verify(place: Path) -> Record:
-    """Returns the manifest of a checkpoint after comparing every file with it."""
+    """Returns the manifest of a checkpoint after comparing its state with it."""
     manifest = _read_manifest(place / MANIFEST)
-    recorded = manifest["files"]
-    found = set(_files(place / STATE))
-    for name in sorted(found - recorded.keys()):
-        raise _DamagedError(f"{place / STATE / name} was not written with it")
-    for name, checksum in recorded.items():
-        path = place / STATE / name
-        if name not in found:
-            raise _DamagedError(f"{path} is missing")
-        if _checksum(path) != checksum:
-            raise _DamagedError(f"{path} does not match its checksum")
+    path = place / STATE
+    if not path.exists():
+        raise _DamagedError(f"{path} is missing")
+    if _checksum(path) != manifest.get("state"):
+        raise _DamagedError(f"{path} does not match its checksum")
     return manifest
 
 
-def _write_state(place: Path, leaves: list[np.ndarray]) -> None:
-    # Orbax refuses arrays without elements; the template knows them anyway.
-    tree = {f"{i:05d}": leaf for i, leaf in enumerate(leaves) if leaf.size}
-    with _quiet(), _checkpointer() as checkpointer:
-        try:
-            checkpointer.save(str(place.absolute()), tree)
-        except ValueError as error:  # how Orbax says that the disk is full
-            raise OSError(str(error).splitlines()[0][:500]) from error
-
-
-def _read_state(place: Path, manifest: Record) -> list[np.ndarray]:
-    with _quiet(), _checkpointer() as checkpointer:
-        tree = checkpointer.restore(str(place.absolute()))
-    return [
-        np.asarray(tree[f"{i:05d}"]) if np.prod(shape) else np.zeros(shape, dtype)
-        for i, (_, shape, dtype) in enumerate(manifest["leaves"])
-    ]
-
-
-@contextlib.contextmanager
-def _checkpointer() -> Iterator[Any]:
-    import orbax.checkpoint as ocp  # seconds to import, so only when used
-
-    checkpointer = ocp.PyTreeCheckpointer()
-    try:
-        yield checkpointer
-    finally:
-        checkpointer.close()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    # Orbax's remarks on its own internals would tear the progress bars apart.
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _read_state(path: Path, manifest: Record) -> list[np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        # NumPy forgets the names of types that are not its own, as bfloat16.
+        return [
+            file[f"arr_{i}"].view(np.dtype(dtype))
+            for i, (_, _, dtype) in enumerate(manifest["leaves"])
+        ]
 
 
 def _write_manifest(place: Path, number: int, state: Any, facts: Record) -> None:
-    names = _files(place / STATE)
     body = {
         "round": number,
         "facts": facts,
         "leaves": _leaf_table(state),
-        "files": {name: _checksum(place / STATE / name) for name in names},
+        "state": _checksum(place / STATE),
     }
     store.write_json(place / MANIFEST, {"body": body, "sha256": _digest(body)})
 
@@ -202,14 +161,9 @@ def _checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _files(place: Path) -> list[str]:
-    found = (path for path in place.rglob("*") if path.is_file())
-    return sorted(str(path.relative_to(place)) for path in found)
-
-
 def _publish(temporary: Path, place: Path) -> None:
     """Gives a finished checkpoint its name, after its bytes have reached the disk."""
-    for path in temporary.rglob("*"):
+    for path in temporary.iterdir():
         file = os.open(path, os.O_RDONLY)
         try:
             os.fsync(file)

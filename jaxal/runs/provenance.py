@@ -21,7 +21,7 @@ ADDED: Record = {
     "measure": "network",
 }
 """Settings that runs of earlier versions do not name, and what they amounted to."""
-_PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax", "orbax-checkpoint")
+_PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax")
 
 
 def environment() -> Record:
