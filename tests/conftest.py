@@ -27,6 +27,9 @@ if DEVICES not in os.environ.get("XLA_FLAGS", ""):
     given = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{given} {DEVICES} {quick_flags()}"
 
+# Threads that wait for each other's tiny matrices take five times what one takes.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # Tests compile the same small programs over and over, each in a closure of its own;
 # subprocesses share the cache too. Tracing, which tests count, is not cached.
 os.environ.setdefault(
