@@ -8,7 +8,10 @@ import tempfile
 NUM_DEVICES = int(os.environ.get("JAXAL_TEST_DEVICES", "4"))
 DEVICES = f"--xla_force_host_platform_device_count={NUM_DEVICES}"
 # Most of the time goes into compiling programs that run once, for a moment.
-QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+QUICK = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false"
+)
 GIVEN = "JAXAL_TEST_XLA_FLAGS"  # "" to compile as users do
 
 

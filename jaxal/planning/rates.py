@@ -17,12 +17,15 @@ class Rates(NamedTuple):
     bytes: float  # read and written by a copy
 
 
-def measure_rates(size: int | None = None) -> Rates:
+def measure_rates(
+    size: int | None = None, clock: Callable[[], float] = time.perf_counter
+) -> Rates:
     """Returns the rates of the default device, best of three.
 
     Args:
       size: side of the matrices, by default 1,024 on a CPU and 8,192 elsewhere. Some
         times as many numbers are copied.
+      clock: what seconds are, such as `time.process_time`, of all cores together.
 
     Returns:
       `Rates`, a fraction of a second later.
@@ -40,19 +43,27 @@ def measure_rates(size: int | None = None) -> Rates:
     add = jax.jit(lambda x: x + 1, donate_argnums=0)
     wide = jnp.ones([16 if size < 4096 else 8, size, size])
     num_bytes = 2 * wide.nbytes
-    times = []
-    for _ in range(1 + _REPEATS):
-        start = time.perf_counter()
+
+    def copy(_: None) -> None:
+        nonlocal wide
         wide = jax.block_until_ready(add(wide))
-        times.append(time.perf_counter() - start)
-    return Rates(2 * size**3 / _best_time(product, x), num_bytes / min(times[1:]))
+
+    return Rates(
+        2 * size**3 / best_time(product, x, clock),
+        num_bytes / best_time(copy, None, clock),
+    )
 
 
-def _best_time(fn: Callable[[Any], Any], argument: Any) -> float:
+def best_time(
+    fn: Callable[[Any], Any],
+    argument: Any,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Returns the seconds of a call after the first, the least of three."""
     jax.block_until_ready(fn(argument))
     times = []
     for _ in range(_REPEATS):
-        start = time.perf_counter()
+        start = clock()
         jax.block_until_ready(fn(argument))
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return min(times)

@@ -9,12 +9,12 @@ from jax import Array
 
 from jaxal.curvature import softmax_curvature
 from jaxal.posteriors.laplace import (
+    draw_full,
     draw_kronecker,
     full_posterior,
     full_precision,
     kronecker_posterior,
     kronecker_sums,
-    laplace_draws,
     laplace_logits,
 )
 from jaxal.posteriors.networks import by_samples, deterministic
@@ -28,7 +28,7 @@ class LaplaceState(NamedTuple):
     """A trained network, and the Gaussian around its last layer."""
 
     variables: Variables
-    layer: Any  # KroneckerPosterior or LaplacePosterior
+    layer: Any  # KroneckerPosterior, or a root of the covariance [C, D, C D]
 
 
 def laplace(
@@ -158,7 +158,7 @@ _PARTS = {
         lambda sums, size, prior: kronecker_posterior(sums, prior),
         draw_kronecker,
     ),
-    "full": _Parts(softmax_curvature, full_posterior, laplace_draws),
+    "full": _Parts(softmax_curvature, full_posterior, draw_full),
 }
 
 

@@ -8,7 +8,7 @@ from jaxal.selection.ranked import gumbel_top_k
 from jaxal.types import Selection
 
 
-def draw_rows(key: Array, mask: Array, num: int) -> tuple[Array, Array]:
+def random_subset(key: Array, mask: Array, num: int) -> tuple[Array, Array]:
     """Returns rows drawn uniformly, without replacement, where `mask`.
 
     Args:

@@ -10,7 +10,7 @@ from jaxal.modes import any_promotion
 from jaxal.readings import field, masked
 from jaxal.registry import register
 from jaxal.selection import top_k
-from jaxal.selection.subsets import draw_rows
+from jaxal.selection.subsets import random_subset
 from jaxal.types import Selection, Strategy, View, stateless
 
 
@@ -77,5 +77,5 @@ def _targets(
     key: Array, view: View, targets: Array | None, num_targets: int
 ) -> tuple[Array, Array]:
     if targets is None:
-        return draw_rows(key, view.is_available | view.is_labelled, num_targets)
+        return random_subset(key, view.is_available | view.is_labelled, num_targets)
     return jnp.asarray(targets), jnp.ones(len(targets), bool)

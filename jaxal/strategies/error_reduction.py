@@ -10,7 +10,7 @@ from jaxal.modes import any_promotion
 from jaxal.readings import field, masked
 from jaxal.registry import register
 from jaxal.selection import top_k
-from jaxal.selection.subsets import draw_rows, in_pool
+from jaxal.selection.subsets import in_pool, random_subset
 from jaxal.types import Selection, Strategy, View, stateless
 
 _CHUNK_ELEMENTS = 1 << 24
@@ -68,7 +68,7 @@ def expected_error_reduction(
         view = masked(view)
         keys = jax.random.split(key, 3)
         num = max(num_candidates, 2 * batch_size)
-        rows, is_real = draw_rows(keys[0], view.is_available, num)
+        rows, is_real = random_subset(keys[0], view.is_available, num)
         worth = _error_reduction(keys[1], view, rows, settings)
         picks = top_k(keys[2], worth, is_real, batch_size=batch_size)
         return in_pool(picks, rows, view.is_available)
@@ -78,7 +78,7 @@ def expected_error_reduction(
 
 def _error_reduction(key: Array, view: View, rows: Array, settings: tuple) -> Array:
     num_targets, loss, prior_precision, num_steps, bias = settings
-    targets, is_target = draw_rows(key, view.is_available, num_targets)
+    targets, is_target = random_subset(key, view.is_available, num_targets)
     features = field(view, "features")
     num_classes = field(view, "logits").shape[1]
     # A candidate holds a layer for each answer, [C, C, D]: fewer at once if large.
