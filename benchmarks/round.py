@@ -17,7 +17,7 @@ import numpy as np
 from harness import machine, print_header, print_table, timed, write_json
 
 from jaxal import active_learner, array_oracle, make_pool, models, strategy, supervised
-from jaxal.loop import ActiveLearner, LoopState
+from jaxal.rounds import ActiveLearner, LoopState
 
 Row = dict[str, Any]
 COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"

@@ -17,14 +17,7 @@ from jaxal.embeddings import (
     per_example_gradients,
     random_projection,
 )
-from jaxal.loop import (
-    ActiveLearner,
-    LoopState,
-    RoundInfo,
-    active_learner,
-    seed_axes,
-    tell,
-)
+from jaxal.loop import active_learner, seed_axes, tell
 from jaxal.metrics import Metrics, classification_metrics, expected_calibration_error
 from jaxal.planning import Plan, plan
 from jaxal.pools.initial import class_balanced_rows, random_rows
@@ -50,6 +43,7 @@ from jaxal.posteriors.networks import (
     mc_dropout,
 )
 from jaxal.readings import Reading, by_selector, drawn, read
+from jaxal.rounds import ActiveLearner, LoopState, RoundInfo
 from jaxal.scores import (
     bald,
     consensus_entropy,

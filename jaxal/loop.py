@@ -1,24 +1,31 @@
 """The loop: train, look at the pool, choose, ask, write down, as pure functions."""
 
-import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
-from jaxal import checks
-from jaxal.metrics import Metrics, metrics_of
+from jaxal.metrics import metrics_of
 from jaxal.pacing import paced
 from jaxal.pools.answers import check_answers
 from jaxal.pools.initial import random_rows
-from jaxal.pools.pool import replicate, reveal
+from jaxal.pools.mesh import in_force, replicate
+from jaxal.pools.pool import reveal
 from jaxal.posteriors.networks import (
     deterministic,
     mc_dropout,
     mean_probabilities,
+)
+from jaxal.rounds import (
+    ActiveLearner,
+    LoopState,
+    Phases,
+    Progress,
+    RoundInfo,
+    round_keys,
 )
 from jaxal.types import (
     Learner,
@@ -29,6 +36,7 @@ from jaxal.types import (
     Selection,
     Strategy,
     View,
+    same_variables,
 )
 from jaxal.viewing import (
     Looked,
@@ -40,71 +48,6 @@ from jaxal.viewing import (
     refuse_unsound,
     refuse_unsound_fit,
 )
-
-Progress = Callable[[int, int], None]  # (done, total), called on the host
-
-
-class LoopState(NamedTuple):
-    """What the next round needs."""
-
-    pool: Pool
-    learner: Any  # what the learner trained last
-    round: Array  # [] int32, rounds told so far
-    memory: Any = ()  # what the strategy remembers, () for most
-
-
-class RoundInfo(NamedTuple):
-    """What a person wants to know of a round."""
-
-    metrics: Metrics | None  # on the test set, None without one
-    fit: Any  # FitInfo of the learner
-    num_labelled: Array  # [] int32 labels the fit was given
-    num_bad_rows: Array  # [] int32 rows whose outputs are NaN or +inf
-    are_samples_equal: Array  # [] bool, the strategy reads samples and none differs
-
-
-class RoundKeys(NamedTuple):
-    """One stream for each thing that is random, so changing one leaves the others."""
-
-    fit: Array
-    posterior: Array
-    selection: Array
-    oracle: Array
-    posterior_fit: Array
-
-
-class Phases(NamedTuple):
-    """The parts of `ask`, for callers that time or show them one by one.
-
-    Each takes the round's own key; `progress(done, total)` is called on the host.
-    `choose` is `decide` for a strategy that remembers nothing.
-    """
-
-    train: Callable[..., tuple[LoopState, Any]]  # (key, state, progress=None)
-    evaluate: Callable[[Array, LoopState], Metrics | None]  # on the loop's test set
-    measure: Callable[[Array, LoopState, Array, Array], Metrics]  # on any other
-    look: Callable[..., Looked]  # (key, state, progress=None)
-    choose: Callable[[Array, LoopState, Looked], Selection]
-    decide: Callable[[Array, LoopState, Looked], tuple[LoopState, Selection]]
-
-
-class ActiveLearner(NamedTuple):
-    """An active learner: `step` is `tell . oracle . ask`."""
-
-    init: Callable[..., LoopState]  # (key, pool, initial=None)
-    ask: Callable[[Array, LoopState], tuple[LoopState, Selection, RoundInfo]]
-    tell: Callable[[LoopState, Selection, Array], LoopState]
-    step: Callable[[Array, LoopState], tuple[LoopState, RoundInfo]]
-    phases: Phases
-    measured: str = "predictive"  # what metrics are of, see `active_learner`
-
-
-def round_keys(key: Array) -> RoundKeys:
-    """Splits a round's key into the streams of a round."""
-    checks.check_key(key)
-    return RoundKeys(
-        *(jax.random.fold_in(key, i) for i in range(len(RoundKeys._fields)))
-    )
 
 
 def active_learner(
@@ -204,21 +147,32 @@ def active_learner(
         refuse_unsound_fit(info)
         return state._replace(learner=trained), info
 
-    def fitted(key: Array, state: LoopState) -> Any:
+    def fit_once(key: Array, state: LoopState) -> Any:
+        if posterior.fit is same_variables:
+            return state.learner
         return fit_posterior(round_keys(key).posterior_fit, state.learner, state.pool)
 
-    def measure_on(key: Array, state: LoopState, inputs: Array, labels: Array) -> Any:
-        trained = state.learner if measured == "learner" else fitted(key, state)
-        return judge(round_keys(key).posterior, trained, inputs, labels)
+    def measure_on(
+        key: Array, state: LoopState, inputs: Any, labels: Array, *, fitted: Any = None
+    ) -> Any:
+        if measured == "learner":
+            fitted = state.learner
+        elif fitted is None:
+            fitted = fit_once(key, state)
+        return judge(round_keys(key).posterior, fitted, inputs, labels)
 
-    def evaluate(key: Array, state: LoopState) -> Metrics | None:
-        return None if test is None else measure_on(key, state, *test)
+    def evaluate(key: Array, state: LoopState, *, fitted: Any = None) -> Any:
+        return None if test is None else measure_on(key, state, *test, fitted=fitted)
 
     def look_at(
-        key: Array, state: LoopState, progress: Progress | None = None
+        key: Array,
+        state: LoopState,
+        progress: Progress | None = None,
+        *,
+        fitted: Any = None,
     ) -> Looked:
-        trained = fitted(key, state)
-        return look(round_keys(key).posterior, trained, state.pool, progress)
+        fitted = fit_once(key, state) if fitted is None else fitted
+        return look(round_keys(key).posterior, fitted, state.pool, progress)
 
     def decide(
         key: Array, state: LoopState, looked: Looked
@@ -226,7 +180,7 @@ def active_learner(
         refuse_unsound(looked)
         # Under jit a selector cannot see how rows are spread, unless it is told so;
         # without, XLA would gather the features of all rows on every device.
-        with _mesh_of(state.pool, mesh):
+        with in_force(mesh, state.pool):
             picks, memory = select(
                 round_keys(key).selection, looked.view, state.memory, state.round
             )
@@ -238,8 +192,9 @@ def active_learner(
     def ask(key: Array, state: LoopState) -> tuple[LoopState, Selection, RoundInfo]:
         num_labelled = state.pool.is_labelled.sum(dtype=jnp.int32)
         state, info = train(key, state)
-        metrics = evaluate(key, state)
-        looked = look_at(key, state)
+        fitted = fit_once(key, state)
+        metrics = evaluate(key, state, fitted=fitted)
+        looked = look_at(key, state, fitted=fitted)
         decided, selection = decide(key, state, looked)
         is_sound = jnp.asarray(getattr(info, "is_sound", True)).all()
         state, selection = _if_sound(is_sound, state, decided.memory, selection)
@@ -268,7 +223,7 @@ def active_learner(
         labels = oracle(round_keys(key).oracle, rows)
         return tell_checked(state, selection, labels), info
 
-    phases = Phases(train, evaluate, measure_on, look_at, choose, decide)
+    phases = Phases(train, fit_once, evaluate, measure_on, look_at, choose, decide)
     return ActiveLearner(init, ask, tell_checked, step, phases, measured)
 
 
@@ -432,16 +387,6 @@ def _if_sound(
     )
     selection = selection._replace(is_valid=selection.is_valid & is_sound)
     return state._replace(memory=memory), selection
-
-
-def _mesh_of(pool: Pool, mesh: Mesh | None) -> Any:
-    """A context in which the pool's mesh is known, also to code that is traced."""
-    if isinstance(pool.labels, jax.core.Tracer):
-        return contextlib.nullcontext()
-    sharding = pool.labels.sharding
-    if mesh is None and isinstance(sharding, NamedSharding):
-        mesh = sharding.mesh  # type: ignore[assignment]
-    return contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh)
 
 
 def _segmented(learner: Learner) -> Callable[..., tuple[Any, Any]] | None:

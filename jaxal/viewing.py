@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from jaxal.pacing import paced
 from jaxal.pools.mapping import map_rows, map_some_rows, num_chunks, row_buffers, zeroed
-from jaxal.pools.mesh import POOL_AXIS
+from jaxal.pools.mesh import find_mesh
 from jaxal.types import Output, Pool, Posterior, Strategy, View
 
 PER_ROW = ("logits", "predictive", "samples", "features", "inputs")
@@ -62,7 +62,7 @@ def make_look(
     cache: dict[Mesh | None, Look] = {}
 
     def look(key: Array, state: Any, pool: Pool, progress: Any = None) -> Looked:
-        where = pool_of(pool.inputs) if mesh is None else mesh
+        where = find_mesh(mesh, pool)
         if where not in cache:
             cache[where] = _compile(posterior, strategy, chunk_size, where)
         whole, piecewise = cache[where]
@@ -71,16 +71,6 @@ def make_look(
         return piecewise(key, state, pool, progress)
 
     return look
-
-
-def pool_of(array: Array) -> Mesh | None:
-    """Returns the mesh a concrete array is sharded over, None where there is none."""
-    if isinstance(array, jax.core.Tracer) or not isinstance(array, jax.Array):
-        return None
-    sharding = array.sharding
-    if not isinstance(sharding, NamedSharding) or sharding.mesh.size == 1:
-        return None
-    return sharding.mesh if POOL_AXIS in sharding.mesh.axis_names else None  # type: ignore[return-value]
 
 
 class Look(NamedTuple):

@@ -45,11 +45,13 @@ ALLOWED = {
     "selection": BASE | {"embeddings", "pools"} | SELECTION,
     "strategies": METHODS | {"posteriors"},
     "viewing": BASE | {"pools", "pacing"},
-    "loop": BASE | {"metrics", "pacing", "pools", "posteriors", "viewing"},
+    "rounds": BASE | {"metrics", "viewing"},
+    "loop": BASE | {"metrics", "pacing", "pools", "posteriors", "rounds", "viewing"},
     "streaming": BASE | {"embeddings", "pools"} | SELECTION,
     "planning": BASE | {"registry", "viewing"} | SELECTION,
     "testing": BASE | {"expressions", "pools", "registry", "viewing"},
-    "runs": BASE | {"data", "loop", "metrics", "pools"},  # data: its lock files
+    "runs": BASE
+    | {"data", "loop", "metrics", "pools", "rounds"},  # data: its lock files
     "report": {"runs", "statistics"},
     "app": None,
     "__init__": None,

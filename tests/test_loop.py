@@ -32,9 +32,9 @@ from jaxal import (
     temperature_scaled,
     top_k,
 )
-from jaxal.loop import round_keys
 from jaxal.pools.mesh import find_mesh
 from jaxal.posteriors.networks import by_samples
+from jaxal.rounds import round_keys
 from tests.toys import DEVICE_COUNTS, blobs, linear
 
 KEY = jax.random.key(0)
@@ -594,3 +594,19 @@ def test_a_short_last_batch_names_no_row_beyond_the_pool():
     for index in range(2):
         state, _ = loop.step(jax.random.fold_in(KEY, index), state)
     assert state.pool.labels.tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize("measure", ["predictive", "network"])
+def test_a_round_fits_the_posterior_once(measure):
+    fits = []
+
+    def fit(key, variables, pool):
+        jax.debug.callback(lambda: fits.append(1))
+        return variables
+
+    posterior = mc_dropout(MODEL, 4)._replace(fit=fit)
+    loop, state = a_loop("bald", posterior=posterior, measure=measure)
+    for i in range(2):
+        state, _ = loop.step(jax.random.key(i), state)
+        jax.effects_barrier()
+        assert len(fits) == i + 1

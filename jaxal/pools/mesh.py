@@ -1,6 +1,7 @@
 """One pool on many devices: who holds which rows, and the few things that cross."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -142,6 +143,41 @@ def find_mesh(mesh: Mesh | None, rows: Any) -> Mesh | None:
             "Make it with jaxal.pool_mesh()."
         )
     return None if mesh is None or mesh.shape[POOL_AXIS] == 1 else mesh
+
+
+@contextlib.contextmanager
+def in_force(mesh: Mesh | None, rows: Any) -> Iterator[None]:
+    """Makes the mesh of rows known to what is traced inside, see `find_mesh`."""
+    found = find_mesh(mesh, rows)
+    is_traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(rows))
+    is_new = isinstance(found, Mesh) and not is_traced  # tracing is inside already
+    with jax.set_mesh(found) if is_new else contextlib.nullcontext():
+        yield
+
+
+def replicate(tree: Any, rows: Any) -> Any:
+    """Returns arrays copied to every device that rows are on.
+
+    Types carry the mesh they live on: a state that starts off it would be traced once
+    more when it comes back from the first round.
+
+    Args:
+      tree: a pytree of arrays.
+      rows: a pytree of `[N, ...]`, such as the pool they will be used with.
+
+    Returns:
+      The same pytree, replicated over the pool's mesh; unchanged while tracing.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal import make_pool
+      >>> from jaxal.pools.mesh import replicate
+      >>> pool = make_pool(jnp.zeros([4, 1]))
+      >>> replicate(jnp.ones(2), pool).sharding.is_fully_replicated
+      True
+    """
+    mesh = next(filter(None, map(_mesh_of, jax.tree.leaves(rows))), None)
+    return jax.device_put(tree, copied_to(mesh)) if isinstance(mesh, Mesh) else tree
 
 
 def over_rows(

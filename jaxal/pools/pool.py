@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from jaxal.pools.mesh import copied_to, pool_mesh, spread_over
+from jaxal.pools.mesh import pool_mesh, spread_over
 from jaxal.types import Pool
 
 UNLABELLED = -1
@@ -133,35 +133,6 @@ def _spread(inputs: Any, known: np.ndarray, mesh: Mesh | None) -> Pool:
         is_valid=pad_rows(np.ones(num_rows, bool), padded, False),
     )
     return jax.device_put(pool, spread_over(mesh))
-
-
-def replicate(tree: Any, pool: Pool) -> Any:
-    """Returns arrays copied to every device the pool is on.
-
-    Types carry the mesh they live on: a state that starts off it would be traced once
-    more when it comes back from the first round.
-
-    Args:
-      tree: a pytree of arrays.
-      pool: the pool they will be used with.
-
-    Returns:
-      The same pytree, replicated over the pool's mesh; unchanged while tracing.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from jaxal import make_pool
-      >>> from jaxal.pools.pool import replicate
-      >>> pool = make_pool(jnp.zeros([4, 1]))
-      >>> replicate(jnp.ones(2), pool).sharding.is_fully_replicated
-      True
-    """
-    if isinstance(pool.labels, jax.core.Tracer):
-        return tree
-    sharding = pool.labels.sharding
-    if not isinstance(sharding, NamedSharding):
-        return tree
-    return jax.device_put(tree, copied_to(sharding.mesh))
 
 
 def reveal(pool: Pool, indices: Array, labels: Array, is_valid: Array) -> Pool:

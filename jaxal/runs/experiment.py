@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jax import Array
 
-from jaxal.loop import ActiveLearner, LoopState
 from jaxal.metrics import Metrics
+from jaxal.rounds import ActiveLearner, LoopState
 from jaxal.runs.store import Record
 from jaxal.types import Pool
 

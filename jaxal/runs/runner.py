@@ -10,8 +10,9 @@ import jax
 import numpy as np
 from jax import Array
 
-from jaxal.loop import LoopState, tell
+from jaxal.loop import tell
 from jaxal.metrics import Metrics
+from jaxal.rounds import LoopState
 from jaxal.runs import checkpoint, compiles, provenance, store
 from jaxal.runs.buying import buy, buy_initial
 from jaxal.runs.experiment import Experiment
@@ -178,11 +179,14 @@ def _round(
         jax.block_until_ready(state.learner)
     with _timed(seconds, "evaluate"):
         display.phase("evaluate", index)
-        metrics = jax.device_get(loop.phases.evaluate(key, state))
+        fitted = loop.phases.fit(key, state)
+        metrics = jax.device_get(loop.phases.evaluate(key, state, fitted=fitted))
         held_out = _validated(experiment, key, state)
     selection = None
     if not is_last:
-        state, selection = _choose(experiment, display, index, key, state, seconds)
+        state, selection = _choose(
+            experiment, display, index, key, state, fitted, seconds
+        )
     _refuse_nan(metrics, files)
     bought = 0
     if selection is not None:
@@ -220,11 +224,13 @@ def _choose(
     index: int,
     key: Array,
     state: LoopState,
+    fitted: Any,
     seconds: dict[str, float],
 ) -> tuple[LoopState, Selection]:
     phases = experiment.loop.phases
     with _timed(seconds, "score"):
-        looked = phases.look(key, state, display.phase("score", index))
+        progress = display.phase("score", index)
+        looked = phases.look(key, state, progress, fitted=fitted)
         jax.block_until_ready(looked)
     with _timed(seconds, "select"), _stopping(index):
         display.phase("select", index)

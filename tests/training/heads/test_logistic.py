@@ -18,7 +18,7 @@ from jaxal import (
     seed_axes,
     strategy,
 )
-from jaxal.pools.pool import replicate
+from jaxal.pools.mesh import replicate
 from jaxal.training.heads.rows import column_factors, pool_moments, some_rows
 from tests.toys import blobs
 
