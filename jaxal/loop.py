@@ -12,6 +12,7 @@ from jaxal.metrics import metrics_of
 from jaxal.pacing import paced
 from jaxal.pools.answers import check_answers
 from jaxal.pools.initial import random_rows
+from jaxal.pools.inputs import take_rows
 from jaxal.pools.mesh import in_force, replicate
 from jaxal.pools.pool import reveal
 from jaxal.posteriors.networks import (
@@ -28,6 +29,7 @@ from jaxal.rounds import (
     round_keys,
 )
 from jaxal.types import (
+    Inputs,
     Learner,
     Model,
     Oracle,
@@ -58,7 +60,7 @@ def active_learner(
     *,
     batch_size: int | Sequence[int],
     posterior: Posterior | None = None,
-    test: tuple[Array, Array] | None = None,
+    test: tuple[Inputs, Array] | None = None,
     measure: Literal["predictive", "network"] | None = None,
     chunk_size: int = 512,
     mesh: Mesh | None = None,
@@ -82,7 +84,7 @@ def active_learner(
       posterior: where samples and predictions come from; by default
         `mc_dropout(model)` for a strategy that needs samples and `deterministic(model)`
         otherwise.
-      test: `([T, ...], [T])` inputs and labels to measure on, each round.
+      test: inputs, a pytree of `[T, ...]`, and labels `[T]` to measure on, each round.
       measure: what metrics are of: "predictive", the posterior's predictive
         distribution, as papers report; or "network", without dropout. By default
         predictive, unless the learner brings an `evaluate` and no task. The result says
@@ -330,7 +332,7 @@ def _shape_of(
 
     def one_row(key: Array, state: LoopState) -> Any:
         fitted = posterior.fit(key, state.learner, state.pool)
-        return ask(key, fitted, state.pool.inputs[:1])
+        return ask(key, fitted, take_rows(state.pool.inputs, slice(1)))
 
     return jax.eval_shape(one_row, jax.random.key(0), state)
 
@@ -372,7 +374,7 @@ def _init(
         rows = jnp.asarray(initial, jnp.int32)
         answers = oracle(key_oracle, rows)
         pool = reveal(pool, rows, answers, pool.is_available[rows])
-    state = learner.init(key_learner, pool.inputs[:1])
+    state = learner.init(key_learner, take_rows(pool.inputs, slice(1)))
     memory = strategy.init(pool.labels.shape[0])
     zero = jnp.zeros([], jnp.int32)
     return LoopState(pool, *replicate((state, zero, memory), pool))

@@ -16,6 +16,10 @@ from typing import Any, NamedTuple, Protocol
 
 from jax import Array
 
+Inputs = Any
+"""What a model takes, an entry a row: an array `[B, ...]`, or a pytree of them, such as
+{"tokens": [B, T], "mask": [B, T]} or {"image": [B, H, W, 3], "features": [B, D]}."""
+
 Variables = Mapping[str, Any]
 """What a model owns: "params" is trained, every other collection is carried along.
 
@@ -46,7 +50,7 @@ class ApplyFn(Protocol):
     def __call__(
         self,
         variables: Variables,
-        inputs: Array,
+        inputs: Inputs,
         *,
         key: Array | None = None,
         train: bool = False,
@@ -56,14 +60,14 @@ class ApplyFn(Protocol):
 class Model(NamedTuple):
     """Any network of any framework: this is all jaxal sees of it."""
 
-    init: Callable[[Array, Array], Variables]  # (key, inputs[B, ...])
+    init: Callable[[Array, Inputs], Variables]  # (key, inputs[B, ...])
     apply: ApplyFn
 
 
 class Pool(NamedTuple):
     """A pool of fixed size; what changes between rounds is its masks."""
 
-    inputs: Array  # [N, ...]
+    inputs: Inputs  # a pytree of [N, ...]
     labels: Array  # [N] int32, -1 where nobody has answered; or float32, NaN there
     is_labelled: Array  # [N] bool
     is_valid: Array  # [N] bool, False on rows that pad N to the mesh
@@ -94,7 +98,7 @@ class View(NamedTuple):
     logits: Array | None = None  # [N, C], of the deterministic network
     samples: Array | None = None  # [S, N, C] logits, one row of S per posterior sample
     features: Array | None = None  # [N, D]
-    inputs: Array | None = None  # [N, ...]
+    inputs: Inputs | None = None  # a pytree of [N, ...]
     rows: Any = None  # pytree of [N, ...], what `Strategy.rowwise` computed
     predictive: Array | None = None  # [N, C] log-probabilities, see `Posterior.predict`
 
@@ -202,11 +206,13 @@ class Posterior(NamedTuple):
     """
 
     num_samples: int  # S
-    sample: Callable[[Array, Any, Array], Output]  # (key, state, inputs[B])
+    sample: Callable[[Array, Any, Inputs], Output]  # (key, state, inputs[B])
     # -> logits [S, B, C], features [B, D] or None
-    predict: Callable[[Array, Any, Array], Output]  # (key, state, inputs[B]), logits of
+    predict: Callable[
+        [Array, Any, Inputs], Output
+    ]  # (key, state, inputs[B]), logits of
     # the predictive distribution [B, C]: what metrics measure
-    network: Callable[[Any, Array], Output]  # (state, inputs[B]), without chance
+    network: Callable[[Any, Inputs], Output]  # (state, inputs[B]), without chance
     fit: Callable[[Array, Any, Pool], Any] = same_variables  # (key, variables, pool)
     members: int | None = None  # leading axis of the variables, None: no such axis
     is_joint: bool = False
@@ -223,9 +229,9 @@ class Learner(NamedTuple):
     task that has an `evaluate` is measured by that; one with neither classifies.
     """
 
-    init: Callable[[Array, Array], Any]  # (key, inputs) -> state
+    init: Callable[[Array, Inputs], Any]  # (key, inputs) -> state
     fit: Callable[[Array, Any, Pool], tuple[Any, Any]]  # -> (state, FitInfo)
-    evaluate: Callable[[Any, Array, Array], Any] | None = None
+    evaluate: Callable[[Any, Inputs, Array], Any] | None = None
     # (state, inputs, labels) -> Metrics of what was trained, by itself
     start: Callable[[Array, Any, Pool], Any] | None = None  # -> FitState
     advance: Callable[[Any, Pool, Any], Any] | None = None  # (_, _, number of steps)

@@ -10,9 +10,10 @@ from jax import Array
 from jax.sharding import Mesh
 
 from jaxal.pacing import paced
+from jaxal.pools.inputs import num_rows
 from jaxal.pools.mapping import map_rows, map_some_rows, num_chunks, row_buffers, zeroed
 from jaxal.pools.mesh import find_mesh
-from jaxal.types import Output, Pool, Posterior, Strategy, View
+from jaxal.types import Inputs, Output, Pool, Posterior, Strategy, View
 
 PER_ROW = ("logits", "predictive", "samples", "features", "inputs")
 # Samples that are nearer than so many units in the last place are equal.
@@ -89,7 +90,7 @@ def _compile(
     def size(pool: Pool) -> int:
         return pool.labels.shape[0] if posterior.is_joint else chunk_size
 
-    def per_row(key: Array, state: Any) -> Callable[[Array], Any]:
+    def per_row(key: Array, state: Any) -> Callable[[Inputs], Any]:
         return lambda rows: _look_at_chunk(posterior, strategy, key, state, rows)
 
     def start(key: Array, state: Any, pool: Pool) -> Any:
@@ -116,7 +117,7 @@ def _compile(
 
     def piecewise(key: Array, state: Any, pool: Pool, progress: Any) -> Looked:
         outputs = start_jit(key, state, pool)
-        num_rows = pool.labels.shape[0]
+        total_rows = pool.labels.shape[0]
         count = num_chunks(pool.inputs, size(pool), mesh)
 
         def run(done: int, more: int) -> None:
@@ -126,7 +127,7 @@ def _compile(
             jax.block_until_ready(outputs)
 
         def in_rows(done: int, total: int) -> None:
-            progress(num_rows * done // total, num_rows)
+            progress(total_rows * done // total, total_rows)
 
         paced(run, count, in_rows)
         return finish_jit(outputs, pool)
@@ -156,11 +157,11 @@ def _as_view(strategy: Strategy, outputs: Any, pool: Pool) -> Looked:
 
 
 def _look_at_chunk(
-    posterior: Posterior, strategy: Strategy, key: Array, state: Any, inputs: Array
+    posterior: Posterior, strategy: Strategy, key: Array, state: Any, inputs: Inputs
 ) -> tuple[dict[str, Array], Any, Flags]:
     wanted = strategy.needs | strategy.streams
     found: dict[str, Any] = {"inputs": inputs}
-    nobody = jnp.zeros(inputs.shape[0], bool)
+    nobody = jnp.zeros(num_rows(inputs), bool)
     flags = Flags(nobody, nobody, ~nobody)
     if wanted & {"logits", "features"}:
         output = posterior.network(state, inputs)
@@ -180,7 +181,7 @@ def _look_at_chunk(
     whole = {n: found[n] for n in PER_ROW if n in strategy.needs and n != "inputs"}
     if "samples" in whole:  # rows first, as every other field
         whole["samples"] = jnp.moveaxis(whole["samples"], 1, 0)
-    return whole, _rowwise(strategy, found, inputs.shape[0]), flags
+    return whole, _rowwise(strategy, found, nobody.shape[0]), flags
 
 
 def _flag(flags: Flags, is_bad: Array) -> Flags:
@@ -196,11 +197,11 @@ def _are_apart(samples: Array) -> Array:
     return ~is_equal.all(axis=-1)
 
 
-def _rowwise(strategy: Strategy, found: dict[str, Any], num_rows: int) -> Any:
+def _rowwise(strategy: Strategy, found: dict[str, Any], size: int) -> Any:
     if strategy.rowwise is None:
         return None
     seen = {n: found[n] for n in PER_ROW if n in strategy.streams | strategy.needs}
-    nobody = jnp.zeros(num_rows, bool)
+    nobody = jnp.zeros(size, bool)
     return strategy.rowwise(View(~nobody, nobody, **seen))
 
 
@@ -303,7 +304,7 @@ def make_measure(
     *,
     of: str,
     chunk_size: int,
-) -> Callable[[Array, Any, Array, Array], Any]:
+) -> Callable[[Array, Any, Inputs, Array], Any]:
     """Returns the function that measures a posterior on a test set.
 
     Args:
@@ -316,14 +317,14 @@ def make_measure(
       A function of `(key, state, inputs, labels)`.
     """
 
-    def ask(key: Array, state: Any, inputs: Array) -> Output:
+    def ask(key: Array, state: Any, inputs: Inputs) -> Output:
         if of == "network":
             return posterior.network(state, inputs)
         return posterior.predict(key, state, inputs)
 
     @jax.jit
-    def measure(key: Array, state: Any, inputs: Array, labels: Array) -> Any:
-        size = inputs.shape[0] if posterior.is_joint else chunk_size
+    def measure(key: Array, state: Any, inputs: Inputs, labels: Array) -> Any:
+        size = num_rows(inputs) if posterior.is_joint else chunk_size
         rows = map_rows(lambda x: ask(key, state, x).logits, inputs, chunk_size=size)
         return metrics(rows, labels)
 

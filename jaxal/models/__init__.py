@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
+from jaxal.models.given import with_features
 from jaxal.models.linen import from_linen
 from jaxal.models.nnx import from_nnx
 from jaxal.models.preprocessing import scale_inputs
@@ -24,6 +25,7 @@ __all__ = [
     "resnet18",
     "scale_inputs",
     "self_scaling",
+    "with_features",
 ]
 
 MODELS: dict[str, Callable[..., Model]] = {

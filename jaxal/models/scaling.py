@@ -41,6 +41,11 @@ def self_scaling(model: Model) -> Model:
     """
 
     def init(key: Array, inputs: Array) -> Variables:
+        if not hasattr(inputs, "ndim"):
+            raise TypeError(
+                f"inputs are {type(inputs).__name__}, and self_scaling scales one "
+                "array. Scale those that need it inside the network."
+            )
         shift, scale = input_scale(inputs)
         zero = jnp.zeros_like(shift, shape=())
         found = {

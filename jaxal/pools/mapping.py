@@ -8,12 +8,14 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
+from jaxal.pools.inputs import num_rows, one_row
 from jaxal.pools.mesh import REPLICATED, SPREAD
+from jaxal.types import Inputs
 
 
 def map_rows(
-    fn: Callable[[Array], Any],
-    inputs: Array,
+    fn: Callable[[Any], Any],
+    inputs: Inputs,
     *,
     chunk_size: int = 1024,
     mesh: Mesh | None = None,
@@ -24,7 +26,7 @@ def map_rows(
 
     Args:
       fn: from `[B, ...]` to a pytree of `[B, ...]` arrays, each row by itself.
-      inputs: `[N, ...]`, with `N` divisible by the number of devices of `mesh`.
+      inputs: a pytree of `[N, ...]`, with `N` divisible by the devices of `mesh`.
       chunk_size: rows `B` that are looked at together, on each device.
       mesh: the mesh `inputs` is sharded over, None for one device.
 
@@ -44,25 +46,26 @@ def map_rows(
     )
 
 
-def num_chunks(inputs: Array, chunk_size: int, mesh: Mesh | None) -> int:
+def num_chunks(inputs: Inputs, chunk_size: int, mesh: Mesh | None) -> int:
     """Returns how many chunks the device with most rows walks over."""
-    local = inputs.shape[0] // (1 if mesh is None else mesh.size)
+    local = num_rows(inputs) // (1 if mesh is None else mesh.size)
     return -(-local // chunk_size)
 
 
-def row_buffers(fn: Callable[[Array], Any], inputs: Array, *, chunk_size: int) -> Any:
+def row_buffers(fn: Callable[[Any], Any], inputs: Inputs, *, chunk_size: int) -> Any:
     """Returns zeros of the shapes that `map_rows` fills, see `map_some_rows`."""
-    chunk = min(chunk_size, inputs.shape[0])
-    row = jax.ShapeDtypeStruct((chunk, *inputs.shape[1:]), inputs.dtype)
-    shapes = jax.eval_shape(fn, row)
-    return jax.tree.map(
-        lambda s: jnp.zeros((inputs.shape[0], *s.shape[1:]), s.dtype), shapes
+    size = num_rows(inputs)
+    chunk = jax.tree.map(
+        lambda s: jax.ShapeDtypeStruct((min(chunk_size, size), *s.shape), s.dtype),
+        one_row(inputs),
     )
+    shapes = jax.eval_shape(fn, chunk)
+    return jax.tree.map(lambda s: jnp.zeros((size, *s.shape[1:]), s.dtype), shapes)
 
 
 def map_some_rows(
-    fn: Callable[[Array], Any],
-    inputs: Array,
+    fn: Callable[[Any], Any],
+    inputs: Inputs,
     outputs: Any,
     first: Array | int,
     count: Array | int,
@@ -76,7 +79,7 @@ def map_some_rows(
 
     Args:
       fn: as for `map_rows`.
-      inputs: `[N, ...]`.
+      inputs: a pytree of `[N, ...]`.
       outputs: what `row_buffers` or an earlier call returned.
       first: the first chunk.
       count: how many chunks.
@@ -95,8 +98,8 @@ def map_some_rows(
       Array([3., 3., 0., 0., 0.], dtype=float32)
     """
 
-    def local(rows: Array, outputs: Any, first: Array, count: Array) -> Any:
-        return _fill(fn, rows, outputs, first, count, min(chunk_size, rows.shape[0]))
+    def local(rows: Inputs, outputs: Any, first: Array, count: Array) -> Any:
+        return _fill(fn, rows, outputs, first, count, min(chunk_size, num_rows(rows)))
 
     first, count = jnp.asarray(first, jnp.int32), jnp.asarray(count, jnp.int32)
     if mesh is None or mesh.size == 1:
@@ -112,8 +115,8 @@ def map_some_rows(
 
 
 def _fill(
-    fn: Callable[[Array], Any],
-    rows: Array,
+    fn: Callable[[Any], Any],
+    rows: Inputs,
     outputs: Any,
     first: Array,
     count: Array,
@@ -122,8 +125,12 @@ def _fill(
     def body(i: Array, outputs: Any) -> Any:
         # The last chunk overlaps the one before instead of being padded: one
         # executable for every chunk, and no copy of the pool.
-        start = jnp.minimum(i * chunk, rows.shape[0] - chunk)
-        part = fn(jax.lax.dynamic_slice_in_dim(rows, start, chunk))
+        start = jnp.minimum(i * chunk, num_rows(rows) - chunk)
+        part = fn(
+            jax.tree.map(
+                lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, chunk), rows
+            )
+        )
         return jax.tree.map(
             lambda out, new: jax.lax.dynamic_update_slice_in_dim(out, new, start, 0),
             outputs,

@@ -9,15 +9,16 @@ from jax import Array
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
+from jaxal.pools.inputs import as_inputs, num_rows
 from jaxal.pools.mesh import pool_mesh, spread_over
 from jaxal.types import Pool
 
 UNLABELLED = -1
 
 
-def pad_rows(array: Any, num_rows: int, value: Any = 0) -> Any:
-    """Returns `array` with constant rows appended until it has `num_rows`."""
-    missing = num_rows - array.shape[0]
+def pad_rows(array: Any, size: int, value: Any = 0) -> Any:
+    """Returns `array` with constant rows appended until it has `size`."""
+    missing = size - array.shape[0]
     if missing == 0:
         return array
     widths = [(0, missing)] + [(0, 0)] * (array.ndim - 1)
@@ -27,7 +28,7 @@ def pad_rows(array: Any, num_rows: int, value: Any = 0) -> Any:
 
 
 def make_pool(
-    inputs: Array | np.ndarray,
+    inputs: Any,
     labels: ArrayLike | None = None,
     *,
     mesh: Mesh | None = None,
@@ -35,7 +36,8 @@ def make_pool(
     """Returns a pool whose rows are padded to the mesh and sharded over it.
 
     Args:
-      inputs: `[N, ...]`, what the model takes, in any dtype.
+      inputs: what the model takes: an array `[N, ...]` in any dtype, or a dict (or
+        another pytree) of such arrays, see `jaxal.pools.inputs.as_inputs`.
       labels: `[N]` integers, -1 where nobody has answered; by default nobody has.
       mesh: where the rows live, by default `pool_mesh()`, every device there is.
 
@@ -44,8 +46,8 @@ def make_pool(
       the rows that were added.
 
     Raises:
-      ValueError: `inputs` has no rows, holds NaN or infinity, or `labels` has
-        another length or holds values below -1.
+      ValueError: `inputs` has no rows, arrays of other lengths, NaN or infinity, or
+        would lose digits; or `labels` has another length or holds values below -1.
 
     Example:
       >>> import jax.numpy as jnp
@@ -54,15 +56,15 @@ def make_pool(
       >>> int(pool.is_available.sum())
       6
     """
-    check_inputs(inputs)
-    num_rows = inputs.shape[0]
-    known = np.full(num_rows, UNLABELLED) if labels is None else np.asarray(labels)
-    check_labels(known, num_rows)
+    inputs = as_inputs(inputs)
+    size = num_rows(inputs)
+    known = np.full(size, UNLABELLED) if labels is None else np.asarray(labels)
+    check_labels(known, size)
     return _spread(inputs, known.astype(np.int32), mesh)
 
 
 def regression_pool(
-    inputs: Array | np.ndarray,
+    inputs: Any,
     targets: ArrayLike | None = None,
     *,
     mesh: Mesh | None = None,
@@ -70,7 +72,8 @@ def regression_pool(
     """Returns a pool whose labels are real numbers, NaN where nobody has answered.
 
     Args:
-      inputs: `[N, ...]`, what the model takes, in any dtype.
+      inputs: what the model takes: an array `[N, ...]` in any dtype, or a dict (or
+        another pytree) of such arrays, see `jaxal.pools.inputs.as_inputs`.
       targets: `[N]` numbers, NaN where nobody has answered; by default nobody has.
       mesh: where the rows live, by default `pool_mesh()`, every device there is.
 
@@ -79,8 +82,7 @@ def regression_pool(
       floating point, with NaN for a row they will not label.
 
     Raises:
-      ValueError: `inputs` has no rows, holds NaN or infinity, or `targets` has
-        another length or holds infinity.
+      ValueError: as `make_pool`; `targets` has another length or holds infinity.
 
     Example:
       >>> import jax.numpy as jnp
@@ -89,10 +91,10 @@ def regression_pool(
       >>> pool.is_labelled[:3].tolist()
       [True, False, True]
     """
-    check_inputs(inputs)
-    num_rows = inputs.shape[0]
-    known = np.full(num_rows, np.nan) if targets is None else np.asarray(targets)
-    check_targets(known, num_rows)
+    inputs = as_inputs(inputs)
+    size = num_rows(inputs)
+    known = np.full(size, np.nan) if targets is None else np.asarray(targets)
+    check_targets(known, size)
     return _spread(inputs, known.astype(np.float32), mesh)
 
 
@@ -123,14 +125,14 @@ def is_answer(labels: Any) -> Any:
 
 
 def _spread(inputs: Any, known: np.ndarray, mesh: Mesh | None) -> Pool:
-    num_rows = inputs.shape[0]
+    size = num_rows(inputs)
     mesh = pool_mesh() if mesh is None else mesh
-    padded = -(-num_rows // mesh.size) * mesh.size
+    padded = -(-size // mesh.size) * mesh.size
     pool = Pool(
-        inputs=pad_rows(inputs, padded),
+        inputs=jax.tree.map(lambda leaf: pad_rows(leaf, padded), inputs),
         labels=pad_rows(known, padded, unanswered(known.dtype)),
         is_labelled=pad_rows(is_answer(known), padded, False),
-        is_valid=pad_rows(np.ones(num_rows, bool), padded, False),
+        is_valid=pad_rows(np.ones(size, bool), padded, False),
     )
     return jax.device_put(pool, spread_over(mesh))
 
@@ -171,24 +173,6 @@ def reveal(pool: Pool, indices: Array, labels: Array, is_valid: Array) -> Pool:
         labels=pool.labels.at[rows].set(labels.astype(pool.labels.dtype), mode="drop"),
         is_labelled=pool.is_labelled.at[rows].set(True, mode="drop"),
     )
-
-
-def check_inputs(inputs: Array | np.ndarray) -> None:
-    """Raises ValueError unless `inputs` has rows and all of them are finite."""
-    if inputs.ndim < 1 or inputs.shape[0] == 0:
-        raise ValueError(
-            f"inputs has shape {list(inputs.shape)}, expected [N, ...] with at least "
-            "one row. Pass the pool as one array whose first axis counts examples."
-        )
-    if jnp.issubdtype(inputs.dtype, jnp.floating):
-        axes = tuple(range(1, inputs.ndim))
-        xp = np if isinstance(inputs, np.ndarray) else jnp
-        bad = int((~xp.isfinite(inputs).all(axis=axes)).sum())
-        if bad:
-            raise ValueError(
-                f"{bad} of {inputs.shape[0]} rows of inputs hold NaN or infinity. "
-                "Remove or impute them before making a pool."
-            )
 
 
 def check_labels(labels: np.ndarray, num_rows: int) -> None:

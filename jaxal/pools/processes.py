@@ -14,8 +14,10 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
+from jaxal.pools.inputs import as_inputs
+from jaxal.pools.inputs import num_rows as rows_of
 from jaxal.pools.mesh import pool_mesh, spread_over
-from jaxal.pools.pool import UNLABELLED, check_inputs, check_labels, pad_rows
+from jaxal.pools.pool import UNLABELLED, check_labels, pad_rows
 from jaxal.types import Pool
 
 # What the runtime says when it fails, as JaxRuntimeError or ValueError by turns.
@@ -90,7 +92,7 @@ def shard_process_rows(tree: Any, num_rows: int, *, mesh: Mesh | None = None) ->
 
 
 def make_pool_from_process_data(
-    inputs: np.ndarray,
+    inputs: Any,
     labels: ArrayLike | None = None,
     *,
     num_rows: int,
@@ -102,7 +104,8 @@ def make_pool_from_process_data(
     the pool as they take any other; their results are the same on every process.
 
     Args:
-      inputs: `[n, ...]`, rows `process_rows(num_rows)` of what the model takes.
+      inputs: a pytree of `[n, ...]`, rows `process_rows(num_rows)` of what the model
+        takes.
       labels: `[n]` integers of the same rows, -1 where nobody has answered.
       num_rows: rows `N` of the whole pool.
       mesh: where the rows live, by default `pool_mesh()`, every device there is.
@@ -121,10 +124,10 @@ def make_pool_from_process_data(
       6
     """
     mesh = pool_mesh() if mesh is None else mesh
-    size = inputs.shape[0]
+    inputs = as_inputs(inputs, may_be_empty=True)
+    size = rows_of(inputs)
     known = np.full(size, UNLABELLED) if labels is None else np.asarray(labels)
     if size:
-        check_inputs(inputs)
         check_labels(known, size)
     known = known.astype(np.int32)
     return Pool(

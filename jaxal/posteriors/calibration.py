@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxal.pools.inputs import num_rows, take_rows
 from jaxal.posteriors.laplace import full_precision
 from jaxal.posteriors.networks import by_samples, mean_probabilities
 from jaxal.types import Learner, Output, Pool, Posterior
@@ -176,22 +177,22 @@ def _held_out(
 ) -> tuple[Array, Array, Array]:
     """Inputs, labels and weights of what the temperature is fitted on."""
     if isinstance(holdout, tuple):
-        inputs, labels = (jnp.asarray(x) for x in holdout)
+        inputs, labels = jax.tree.map(jnp.asarray, holdout)
         return inputs, labels, jnp.ones(labels.shape[0])
-    num_rows = pool.labels.shape[0]
-    is_held = _are_held(num_rows, holdout) & pool.is_labelled
-    rows = jnp.argsort(~is_held, stable=True)[: min(num_rows, _MOST_ROWS)]
+    size = pool.labels.shape[0]
+    is_held = _are_held(size, holdout) & pool.is_labelled
+    rows = jnp.argsort(~is_held, stable=True)[: min(size, _MOST_ROWS)]
     labels = jnp.maximum(pool.labels[rows], 0)
-    return pool.inputs[rows], labels, is_held[rows].astype(jnp.float32)
+    return take_rows(pool.inputs, rows), labels, is_held[rows].astype(jnp.float32)
 
 
-def _are_held(num_rows: int, share: float) -> Array:
+def _are_held(size: int, share: float) -> Array:
     """Rows held out: by a row's number, so that padding to a mesh changes nothing."""
 
     def draw(row: Array) -> Array:
         return jax.random.uniform(jax.random.fold_in(jax.random.key(0), row))
 
-    return jax.vmap(draw)(jnp.arange(num_rows, dtype=jnp.uint32)) < share
+    return jax.vmap(draw)(jnp.arange(size, dtype=jnp.uint32)) < share
 
 
 def _tempered(output: Output, state: TemperedState) -> Output:
@@ -202,10 +203,10 @@ def _tempered(output: Output, state: TemperedState) -> Output:
 def _check_holdout(holdout: tuple[Array, Array] | float) -> None:
     if isinstance(holdout, tuple):
         inputs, labels = holdout
-        if labels.ndim != 1 or labels.shape[0] != inputs.shape[0]:
+        if labels.ndim != 1 or labels.shape[0] != num_rows(inputs):
             raise ValueError(
                 f"holdout has labels of shape {list(labels.shape)}, expected "
-                f"[{inputs.shape[0]}], one for each row of inputs."
+                f"[{num_rows(inputs)}], one for each row of inputs."
             )
     elif not 0 < holdout < 1:
         raise ValueError(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import linalg
+from jaxal.pools.inputs import num_rows
 from jaxal.posteriors.networks import by_samples, mean_probabilities
 from jaxal.types import Output, Posterior
 
@@ -60,7 +61,7 @@ def drawn_functions(
 
     def sample(key: Array, state: Any, inputs: Array) -> Output:
         draws = fn(key, state, inputs)
-        expected = (num_samples, inputs.shape[0])
+        expected = (num_samples, num_rows(inputs))
         if draws.ndim != 3 or draws.shape[:2] != expected:
             raise ValueError(
                 f"Draws have shape {list(draws.shape)}, expected [S, N, C] with S, N = "
@@ -124,7 +125,7 @@ def gaussian_functions(
     def moments(state: Any, inputs: Array) -> tuple[Array, Array]:
         mean, covariance = (jnp.asarray(x) for x in mean_and_cov(state, inputs))
         mean = mean[:, None] if mean.ndim == 1 else mean
-        size = inputs.shape[0]
+        size = num_rows(inputs)
         if covariance.ndim == 2:
             covariance = covariance[None]
         if mean.shape[0] != size or covariance.shape[1:] != (size, size):

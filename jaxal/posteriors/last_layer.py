@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.curvature import softmax_curvature
+from jaxal.pools.inputs import take_rows
 from jaxal.posteriors.laplace import (
     draw_full,
     draw_kronecker,
@@ -85,11 +86,13 @@ def laplace(
     def fit(key: Array, variables: Variables, pool: Pool) -> LaplaceState:
         del key
         parts = _PARTS[structure]
-        shapes = jax.eval_shape(outputs, variables, pool.inputs[:1])[:2]
+        shapes = jax.eval_shape(outputs, variables, take_rows(pool.inputs, slice(1)))[
+            :2
+        ]
         size = (shapes[0].shape[1], shapes[1].shape[1])
 
         def some(rows: Array, is_counted: Array) -> Any:
-            logits, features, _ = outputs(variables, pool.inputs[rows])
+            logits, features, _ = outputs(variables, take_rows(pool.inputs, rows))
             mask = is_counted[:, None]  # what is not counted may be NaN
             features = jnp.where(mask, features, 0)
             probs = jax.nn.softmax(jnp.where(mask, logits, 0))

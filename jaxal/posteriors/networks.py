@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal.types import Model, Output, Posterior, Variables, same_variables
+from jaxal.pools.inputs import one_row
+from jaxal.types import Inputs, Model, Output, Posterior, Variables, same_variables
 
 # Calls whose arguments and results are those of the jaxpr inside, one by one.
 _CALLS = {"pjit", "jit", "closed_call", "checkpoint", "custom_jvp_call"}
@@ -157,13 +158,14 @@ def mc_dropout(
         raise ValueError(f"num_samples is {num_samples}, expected at least 1 mask.")
 
     def sample(key: Array, variables: Variables, inputs: Array) -> Output:
-        def one_row(key: Array, row: Array) -> Array:
-            return model.apply(variables, row[None], key=key)[0].logits[0]
+        def on_row(key: Array, row: Inputs) -> Array:
+            alone = jax.tree.map(lambda leaf: leaf[None], row)
+            return model.apply(variables, alone, key=key)[0].logits[0]
 
-        if num_samples > 1 and not _reads_key(one_row, key, inputs):
+        if num_samples > 1 and not _reads_key(on_row, key, inputs):
             raise ValueError(_NO_DROPOUT.format(num_samples))
         # Rows are mapped inside a sample, all with its key: one mask for the pool.
-        one_mask = jax.vmap(one_row, in_axes=(None, 0))
+        one_mask = jax.vmap(on_row, in_axes=(None, 0))
         keys = jax.random.split(key, num_samples)
         return Output(jax.vmap(one_mask, in_axes=(0, None))(keys, inputs))
 
@@ -296,8 +298,8 @@ _NO_DROPOUT = (
 
 def _reads_key(fn: Callable[[Array, Array], Array], key: Array, inputs: Array) -> bool:
     """Whether what `fn(key, row)` returns may depend on the key: from shapes alone."""
-    row = jax.ShapeDtypeStruct(inputs.shape[1:], inputs.dtype)
-    jaxpr = jax.make_jaxpr(fn)(jax.ShapeDtypeStruct((), key.dtype), row).jaxpr
+    struct = jax.ShapeDtypeStruct((), key.dtype)
+    jaxpr = jax.make_jaxpr(fn)(struct, one_row(inputs)).jaxpr
     return any(_reached(jaxpr, [True] + [False] * (len(jaxpr.invars) - 1)))
 
 

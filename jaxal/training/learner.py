@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.metrics import classification_metrics
+from jaxal.pools.inputs import take_rows
 from jaxal.pools.mapping import map_rows
 from jaxal.posteriors.networks import deep_ensemble, deterministic, mean_probabilities
 from jaxal.training import recipes, soundness
@@ -16,7 +17,7 @@ from jaxal.training.augment import Augmentation
 from jaxal.training.optimizers import Optimizer, as_optimizer
 from jaxal.training.targets import target_units
 from jaxal.training.weights import Averaging, Refit, retrain
-from jaxal.types import Learner, Model, Pool, Variables
+from jaxal.types import Inputs, Learner, Model, Pool, Variables
 
 
 class FitInfo(NamedTuple):
@@ -121,9 +122,10 @@ def supervised(
         600, and none where `epochs` are given.
       capacity: the most labelled rows there will ever be; by default the size of the
         pool. Rows beyond it are not trained on, and a loop refuses to buy them.
-      augment: from a key and a batch of inputs to inputs of the same shape; a name of
-        `recipes.AUGMENTATIONS`; or None. "auto" crops and mirrors images in colour of
-        at least 16 x 16, shifts other images, and leaves the rest alone.
+      augment: from a key and a batch of inputs (all of them) to inputs of the same
+        shapes; a name of `recipes.AUGMENTATIONS`, for each image among the inputs; or
+        None. "auto" crops and mirrors images in colour of at least 16 x 16, shifts
+        other images, and leaves the rest alone.
       label_smoothing: share of the target spread evenly over the classes.
       refit: where a fit starts: `retrain` (new weights), `warm_start`, or
         `shrink_and_perturb(...)`.
@@ -180,8 +182,9 @@ def supervised(
         else deep_ensemble(model, members, combine=task.combine)
     )
 
-    def init(key: Array, inputs: Array) -> Variables:
-        return _per_member(members, key, lambda k: model.init(k, inputs[:1]))
+    def init(key: Array, inputs: Inputs) -> Variables:
+        row = take_rows(inputs, slice(1))
+        return _per_member(members, key, lambda k: model.init(k, row))
 
     def start(key: Array, variables: Variables, pool: Pool) -> FitState:
         def one(key: Array, variables: Variables) -> FitState:
@@ -208,7 +211,7 @@ def supervised(
         state = start(key, variables, pool)
         return finish(advance(state, pool, jnp.iinfo(jnp.int32).max), pool)
 
-    def evaluate(variables: Variables, inputs: Array, labels: Array) -> Any:
+    def evaluate(variables: Variables, inputs: Inputs, labels: Array) -> Any:
         logits = map_rows(
             lambda rows: posterior.network(variables, rows).logits,
             inputs,
@@ -311,12 +314,11 @@ def _train_step(model: Model, recipe: Recipe, state: FitState, pool: Pool) -> Fi
         lambda: state.order,
     )
     rows, weights = _batch(recipe, order, state.num_labelled, place)
-    inputs = pool.inputs[rows]
-    move = recipe.augment
-    if isinstance(move, str):
-        move = recipes.augmentation(move, inputs.shape[1:])
-    if move is not None:
-        inputs = move(key_augment, inputs)
+    inputs = take_rows(pool.inputs, rows)
+    if callable(recipe.augment):
+        inputs = recipe.augment(key_augment, inputs)
+    elif recipe.augment is not None:
+        inputs = recipes.augmented(recipe.augment, key_augment, inputs)
     labels = _targets(recipe, state, pool.labels[rows])
     (loss, variables), grads = _loss_and_grads(
         model, recipe, key_dropout, state.variables, inputs, labels, weights
@@ -343,7 +345,7 @@ def _loss_and_grads(
     recipe: Recipe,
     key: Array,
     variables: Variables,
-    inputs: Array,
+    inputs: Inputs,
     labels: Array,
     weights: Array,
 ) -> tuple[tuple[Array, Variables], Any]:
@@ -416,7 +418,7 @@ def _judge(
     model: Model, recipe: Recipe, variables: Variables, state: FitState, pool: Pool
 ) -> soundness.Verdict:
     rows = state.order[: soundness.JUDGED_ROWS]
-    outputs = model.apply(variables, pool.inputs[rows])[0].logits
+    outputs = model.apply(variables, take_rows(pool.inputs, rows))[0].logits
     return soundness.judge(
         variables["params"],
         outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32)),
@@ -442,7 +444,7 @@ def _refresh_statistics(
 
     def after(i: Array | int, carried: Variables) -> Variables:
         rows, _ = _batch(recipe, state.order, state.num_labelled, i)
-        inputs = pool.inputs[rows]
+        inputs = take_rows(pool.inputs, rows)
         updated = model.apply({**variables, **carried}, inputs, train=True)[1]
         return {name: updated[name] for name in carried}
 

@@ -13,13 +13,13 @@ do so, see `jaxal.models.scaling.input_scale`, and so are targets of a regressio
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
+from jaxal.pools.inputs import some_rows, take_rows
 from jaxal.training import augment
 from jaxal.training.augment import Augmentation
 from jaxal.training.optimizers import Optimizer, adamw, one_cycle
-from jaxal.types import SCALE_ROWS, SCALING, Model, Pool, Variables
+from jaxal.types import SCALING, Inputs, Model, Pool, Variables
 
 EPOCHS = 30
 MIN_STEPS = 600
@@ -144,27 +144,36 @@ def augmentation(name: str, row_shape: tuple[int, ...]) -> Augmentation | None:
     return augment.compose(*(steps[part] for part in name.split("_")))
 
 
+def augmented(name: str, key: Array, inputs: Inputs) -> Inputs:
+    """Returns a batch of inputs, the images among them moved as `augmentation` says.
+
+    Images of one kind and size are moved alike, so that views of a scene stay together.
+
+    Args:
+      name: one of `AUGMENTATIONS`, or "auto".
+      key: consumed.
+      inputs: a pytree of `[B, ...]`.
+    """
+
+    def move(leaf: Array) -> Array:
+        step = augmentation(name, leaf.shape[1:])
+        return leaf if step is None else step(key, leaf)
+
+    return jax.tree.map(move, inputs)
+
+
 def fresh_variables(model: Model, key: Array, pool: Pool) -> Variables:
     """Returns new weights; a network that scales its inputs is shown some of the pool.
 
     Args:
       model: the network.
       key: for the weights.
-      pool: rows that are valid are shown, evenly spaced, labelled or not. Which ones
-        depends on nothing else, so that padding and devices change nothing.
+      pool: rows that are valid are shown, evenly spaced, labelled or not.
     """
-    if SCALING not in jax.eval_shape(model.init, key, pool.inputs[:1]):
-        return model.init(key, pool.inputs[:1])
-    return model.init(key, pool.inputs[_evenly_spaced(pool.is_valid)])
-
-
-def _evenly_spaced(is_valid: Array) -> Array:
-    (order,) = jnp.nonzero(is_valid, size=is_valid.shape[0], fill_value=0)
-    count = is_valid.sum(dtype=jnp.int32)
-    places = jnp.arange(SCALE_ROWS, dtype=jnp.int32)
-    # As places * count // SCALE_ROWS, which would overflow with millions of rows.
-    whole, rest = count // SCALE_ROWS, count % SCALE_ROWS
-    return order[places * whole + places * rest // SCALE_ROWS]
+    row = take_rows(pool.inputs, slice(1))
+    if SCALING not in jax.eval_shape(model.init, key, row):
+        return model.init(key, row)
+    return model.init(key, some_rows(pool))
 
 
 def with_scale(variables: Variables, fresh: Variables) -> Variables:

@@ -1,17 +1,18 @@
 """What learners of one's own train on: the labelled rows, in a form that is safe."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal.types import Pool
+from jaxal.pools.inputs import take_rows
+from jaxal.types import Inputs, Pool
 
 
 class LabelledRows(NamedTuple):
     """Labelled rows of a pool first, then rows that do not count."""
 
-    inputs: Any  # [L, ...]
+    inputs: Inputs  # a pytree of [L, ...]
     labels: Array  # [L] as in the pool; 0, not NaN or -1, where a row does not count
     weights: Array  # [L] 1, or 0 where a row does not count
     indices: Array  # [L] int32 rows of the pool
@@ -68,4 +69,4 @@ def labelled_rows(pool: Pool, capacity: int | None = None) -> LabelledRows:
     rows = jnp.where(is_used, rows, rows[0])
     labels = jnp.where(is_used, pool.labels[rows], 0).astype(pool.labels.dtype)
     weights = is_used.astype(jnp.float32)
-    return LabelledRows(pool.inputs[rows], labels, weights, rows)
+    return LabelledRows(take_rows(pool.inputs, rows), labels, weights, rows)

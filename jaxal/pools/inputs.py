@@ -1,0 +1,197 @@
+"""What a model takes, one entry a row: an array, or a pytree of arrays `[N, ...]`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxal.types import SCALE_ROWS, Inputs, Pool
+
+LEAST_DIGITS = 1e-4
+"""What rounding to float32 may move a number by, in spreads of its column."""
+
+
+def num_rows(inputs: Inputs) -> int:
+    """Returns how many rows there are, `N`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal.pools.inputs import num_rows
+      >>> num_rows({"tokens": jnp.zeros([3, 7]), "mask": jnp.zeros([3, 7])})
+      3
+    """
+    return jax.tree.leaves(inputs)[0].shape[0]
+
+
+def take_rows(inputs: Inputs, rows: Any) -> Inputs:
+    """Returns some rows, by a slice or by their numbers `[M]`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal.pools.inputs import take_rows
+      >>> take_rows({"x": jnp.arange(4)}, jnp.array([2, 0]))["x"].tolist()
+      [2, 0]
+    """
+    return jax.tree.map(lambda leaf: leaf[rows], inputs)
+
+
+def one_row(inputs: Inputs) -> Inputs:
+    """Returns shape and type of a single row, without the axis of rows."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), inputs
+    )
+
+
+def some_rows(pool: Pool) -> Inputs:
+    """Returns `SCALE_ROWS` valid rows, evenly spaced: what a model finds its scale by.
+
+    Which ones depends on nothing else, so that padding and devices change nothing.
+    """
+    is_valid = pool.is_valid
+    (order,) = jnp.nonzero(is_valid, size=is_valid.shape[0], fill_value=0)
+    count = is_valid.sum(dtype=jnp.int32)
+    places = jnp.arange(SCALE_ROWS, dtype=jnp.int32)
+    # As places * count // SCALE_ROWS, which would overflow with millions of rows.
+    whole, rest = count // SCALE_ROWS, count % SCALE_ROWS
+    rows = order[places * whole + places * rest // SCALE_ROWS]
+    return take_rows(pool.inputs, rows)
+
+
+def as_inputs(inputs: Any, *, may_be_empty: bool = False) -> Inputs:
+    """Returns inputs as arrays that JAX holds without loss, or raises what is wrong.
+
+    A dict, tuple or dataclass is several inputs; a list, a DataFrame or whatever else
+    NumPy can read is one array. Integers of 64 bits become 32 where all of them fit.
+    Floats become float32, unless that moves one by more than 1e-4 of its column's
+    spread, as with time stamps. With `jax_enable_x64` nothing becomes anything else.
+
+    Args:
+      inputs: a pytree of `[N, ...]`.
+      may_be_empty: whether there may be no rows.
+
+    Raises:
+      ValueError: there are no rows; arrays have other numbers of rows, hold NaN,
+        infinity or something else than numbers, or would lose digits. It names the
+        array and the cure.
+
+    Example:
+      >>> from jaxal.pools.inputs import as_inputs
+      >>> as_inputs({"tokens": [[5, 2], [7, 0]]})["tokens"].dtype
+      dtype('int32')
+    """
+    named, treedef = jax.tree_util.tree_flatten_with_path(inputs, is_leaf=_is_array)
+    pairs = [("inputs" + jax.tree_util.keystr(path), leaf) for path, leaf in named]
+    if not pairs:
+        raise ValueError("inputs has no arrays. Pass one, or a dict of some.")
+    leaves = [_as_array(name, leaf) for name, leaf in pairs]
+    (first, _), size = pairs[0], leaves[0].shape[0]
+    if size == 0 and not may_be_empty:
+        raise ValueError(f"{first} has no rows, expected at least one.")
+    for (name, _), leaf in zip(pairs, leaves, strict=True):
+        if leaf.shape[0] != size:
+            raise ValueError(
+                f"{name} has {leaf.shape[0]} rows, {first} has {size}. Entry n of each "
+                "belongs to row n of the pool: pass as many."
+            )
+    return jax.tree.unflatten(treedef, leaves)
+
+
+def _is_array(value: Any) -> bool:
+    """Whether something is one array, though JAX may know it as a container."""
+    return value is None or isinstance(value, list) or hasattr(value, "__array__")
+
+
+def _as_array(name: str, leaf: Any) -> Any:
+    array = leaf if isinstance(leaf, jax.Array) else _from_numpy(name, leaf)
+    if array.ndim < 1:
+        raise ValueError(
+            f"{name} has shape [], expected [N, ...]. Pass arrays whose first axis "
+            "counts examples."
+        )
+    if jnp.issubdtype(array.dtype, jnp.floating):
+        xp = jnp if isinstance(array, jax.Array) else np
+        bad = int((~xp.isfinite(array).all(axis=tuple(range(1, array.ndim)))).sum())
+        if bad:
+            raise ValueError(
+                f"{bad} of {array.shape[0]} rows of {name} hold NaN or infinity. "
+                "Remove or impute them before making a pool."
+            )
+    return _narrowed(name, array)
+
+
+def _from_numpy(name: str, leaf: Any) -> np.ndarray:
+    if hasattr(leaf, "toarray"):
+        raise ValueError(
+            f"{name} is {type(leaf).__name__}, expected an array: JAX has no sparse "
+            "pool. Pass .toarray(), or a dense projection of it."
+        )
+    try:
+        array = np.asarray(leaf)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} has rows of different lengths. Pad them to one, and say in a mask "
+            'what is padding: {"tokens": [N, T], "mask": [N, T]}.'
+        ) from error
+    if not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.number)):
+        raise ValueError(
+            f"{name} has dtype {array.dtype}, expected numbers. Turn texts into token "
+            "ids or embeddings, and categories into numbers or one-hot columns."
+        )
+    return array
+
+
+def _narrowed(name: str, array: Any) -> Any:
+    held = jax.dtypes.canonicalize_dtype(array.dtype)
+    if isinstance(array, jax.Array) or held == array.dtype:
+        return array
+    if array.size == 0:
+        return array.astype(held)
+    with np.errstate(over="ignore"):
+        narrow = array.astype(held)
+    if np.issubdtype(held, np.integer) or not np.isfinite(narrow).all():
+        is_kept = bool((narrow == array).all())
+        cure = "Number them anew (np.unique(..., return_inverse=True))"
+    else:
+        gap = np.abs(array - narrow).max(axis=0)
+        spread = array.std(axis=0)
+        is_kept = bool(((spread == 0) | (gap <= LEAST_DIGITS * spread)).all())
+        cure = "Subtract the mean first, or pass .astype(np.float32)"
+    if not is_kept:
+        raise ValueError(
+            f"{name} is {array.dtype}, JAX holds it as {held}, and what tells rows "
+            f'apart would be lost. {cure}; or call jax.config.update("jax_enable_x64", '
+            "True)."
+        )
+    return narrow
+
+
+def keys_of(inputs: Inputs) -> str:
+    """Returns what inputs are made of, for a message."""
+    if isinstance(inputs, Mapping):
+        return f"a dict of {', '.join(map(repr, inputs))}"
+    return type(inputs).__name__
+
+
+def check_like(new: Inputs, pool: Inputs) -> None:
+    """Raises ValueError unless new rows are as those of a pool, of any number."""
+    found, known = (str(jax.tree.structure(tree)) for tree in (new, pool))
+    if found != known:
+        raise ValueError(
+            f"The new rows are {keys_of(new)}, the pool's {keys_of(pool)}. Pass arrays "
+            "under the same names."
+        )
+    leaves = jax.tree_util.tree_leaves_with_path(new)
+    for (path, leaf), old in zip(leaves, jax.tree.leaves(pool), strict=True):
+        if leaf.shape[1:] != old.shape[1:] or leaf.dtype != old.dtype:
+            raise ValueError(
+                f"inputs{jax.tree_util.keystr(path)} has {leaf.dtype} rows of shape "
+                f"{list(leaf.shape[1:])}, those of the pool are {old.dtype} "
+                f"{list(old.shape[1:])}. Make the new rows as the old ones were made."
+            )
+
+
+def is_traced(*trees: Any) -> bool:
+    """Whether any value is traced, so that nothing is known of it but its shape."""
+    return any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(trees))
