@@ -17,14 +17,16 @@ from jaxal.embeddings import (
     per_example_gradients,
     random_projection,
 )
-from jaxal.loop import active_learner, seed_axes, tell
+from jaxal.loop import active_learner
 from jaxal.metrics import Metrics, classification_metrics, expected_calibration_error
 from jaxal.planning import Plan, plan
+from jaxal.pools.changes import correct, extend, forget, reveal, withdraw
 from jaxal.pools.initial import class_balanced_rows, random_rows
 from jaxal.pools.mapping import map_rows
 from jaxal.pools.mesh import POOL_AXIS, pool_mesh
+from jaxal.pools.names import LabelNames, label_names
 from jaxal.pools.oracles import array_oracle, noisy_oracle, reluctant_oracle
-from jaxal.pools.pool import make_pool, regression_pool, reveal
+from jaxal.pools.pool import make_pool, regression_pool
 from jaxal.posteriors.calibration import hold_out, temperature_scaled
 from jaxal.posteriors.classifiers import classifier_logits, classifier_view
 from jaxal.posteriors.committees import (
@@ -43,7 +45,7 @@ from jaxal.posteriors.networks import (
     mc_dropout,
 )
 from jaxal.readings import Reading, by_selector, drawn, read
-from jaxal.rounds import ActiveLearner, LoopState, RoundInfo
+from jaxal.rounds import ActiveLearner, LoopState, RoundInfo, seed_axes, tell
 from jaxal.scores import (
     bald,
     consensus_entropy,
@@ -171,6 +173,7 @@ __all__ = [
     "FitInfo",
     "FitState",
     "Interval",
+    "LabelNames",
     "LabelledRows",
     "Learner",
     "LinearHead",
@@ -219,6 +222,7 @@ __all__ = [
     "committee_learner",
     "consensus_entropy",
     "consensus_kl",
+    "correct",
     "cross_entropy",
     "dcom",
     "deep_ensemble",
@@ -233,8 +237,10 @@ __all__ = [
     "expected_entropy",
     "expected_error_reduction",
     "expected_gradient_length",
+    "extend",
     "facility_location",
     "fisher_embedding",
+    "forget",
     "frank_wolfe",
     "galaxy",
     "gaussian_bald",
@@ -252,6 +258,7 @@ __all__ = [
     "k_means_nearest",
     "k_means_plus_plus",
     "kl_embedding",
+    "label_names",
     "label_savings",
     "labelled_rows",
     "labels_to_target",
@@ -320,4 +327,5 @@ __all__ = [
     "vessal",
     "vote_entropy",
     "warm_up",
+    "withdraw",
 ]

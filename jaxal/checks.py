@@ -1,7 +1,10 @@
 """Refusals of what can be known at trace time; every message names the cure."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 
@@ -67,6 +70,37 @@ def check_key(key: Array) -> None:
         raise ValueError(
             f"key has shape {list(key.shape)}, expected one key. "
             "Index the array of keys, or use jax.vmap over it."
+        )
+
+
+def check_rows(name: str, rows: Any, num_rows: int) -> None:
+    """Raises unless known `rows` `[K]` are distinct integers in `0 .. num_rows - 1`."""
+    if rows.ndim != 1 or not (np.issubdtype(rows.dtype, np.integer) or not rows.size):
+        raise ValueError(
+            f"{name} has dtype {rows.dtype} and shape {list(rows.shape)}, expected "
+            "integers [K]: numbers of rows."
+        )
+    if (bad := rows[(rows < 0) | (rows >= num_rows)]).size:
+        raise ValueError(
+            f"{name} names {bad.tolist()}, expected rows 0 to {num_rows - 1} of the "
+            "pool. Nothing was written down."
+        )
+    found, counts = np.unique(rows, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(
+            f"{name} names {found[counts > 1].tolist()} more than once, expected each "
+            "row once. Let one answer stand for several, such as that of the majority."
+        )
+
+
+def check_classes(name: str, labels: Any, num_classes: int, cure: str) -> None:
+    """Raises ValueError unless known `labels` are in `0 .. num_classes - 1`."""
+    labels = np.asarray(labels)
+    is_odd = (labels < 0) | (labels >= num_classes)
+    if is_odd.any():
+        raise ValueError(
+            f"{name} holds {np.unique(labels[is_odd])[:5].tolist()}, expected classes "
+            f"0 to {num_classes - 1}. {cure}"
         )
 
 

@@ -1,20 +1,21 @@
 """The loop: train, look at the pool, choose, ask, write down, as pure functions."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 
-from jaxal.metrics import metrics_of
+from jaxal import checks
+from jaxal.metrics import classification_metrics, metrics_of
 from jaxal.pacing import paced
-from jaxal.pools.answers import check_answers
-from jaxal.pools.initial import random_rows
+from jaxal.pools.changes import wait_for
 from jaxal.pools.inputs import take_rows
-from jaxal.pools.mesh import in_force, replicate
-from jaxal.pools.pool import reveal
+from jaxal.pools.mesh import in_force
 from jaxal.posteriors.networks import (
     deterministic,
     mc_dropout,
@@ -27,6 +28,15 @@ from jaxal.rounds import (
     Progress,
     RoundInfo,
     round_keys,
+    tell,
+)
+from jaxal.starting import (
+    Classes,
+    arrived,
+    check_known,
+    first_state,
+    with_initial,
+    without,
 )
 from jaxal.types import (
     Inputs,
@@ -61,6 +71,7 @@ def active_learner(
     batch_size: int | Sequence[int],
     posterior: Posterior | None = None,
     test: tuple[Inputs, Array] | None = None,
+    ignore: int | None = None,
     measure: Literal["predictive", "network"] | None = None,
     chunk_size: int = 512,
     mesh: Mesh | None = None,
@@ -85,6 +96,7 @@ def active_learner(
         `mc_dropout(model)` for a strategy that needs samples and `deterministic(model)`
         otherwise.
       test: inputs, a pytree of `[T, ...]`, and labels `[T]` to measure on, each round.
+      ignore: a test label, such as 255 or -1, whose rows are not measured on.
       measure: what metrics are of: "predictive", the posterior's predictive
         distribution, as papers report; or "network", without dropout. By default
         predictive, unless the learner brings an `evaluate` and no task. The result says
@@ -93,13 +105,18 @@ def active_learner(
       mesh: the mesh the pool is sharded over, by default that of the pool's arrays.
 
     Returns:
-      An `ActiveLearner`.
+      An `ActiveLearner`. `init(key, pool, initial, trained=...)` starts with as many
+      random rows, or those rows, labelled by the oracle; and with what the learner has
+      trained elsewhere, which is asked as it is as long as nothing is labelled. Later
+      fits start where the learner's `refit` says: from new weights, unless it is
+      `warm_start`. `ask` keeps what it asked from being asked again until it is told.
 
     Raises:
       ValueError: a batch size is not positive; there is neither model nor posterior; or
-        the strategy reads samples of a posterior that has a single one. A round whose
-        samples are all equal is refused when it is looked at; where values are traced,
-        its selection is invalid.
+        the strategy reads samples of a posterior that has a single one. At `init`:
+        labels of the pool or the test set are outside `0 .. C - 1`, or initial rows are
+        none. A round whose samples are all equal is refused when it is looked at; where
+        values are traced, its selection is invalid.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -127,14 +144,19 @@ def active_learner(
     judge = _judge(learner, posterior, measured, chunk_size)
     fit, fit_posterior = jax.jit(learner.fit), jax.jit(posterior.fit)
     fit_in_steps = _segmented(learner)
-    select = jax.jit(
-        lambda key, view, memory, index: _select(
-            strategy, sizes, learner, key, view, memory, index
-        )
-    )
+    select = jax.jit(partial(_select, strategy, sizes, learner.capacity))
+    classes = _classes(learner, posterior)
+    test = without(test, ignore)
 
-    def init(key: Array, pool: Pool, initial: int | Array | None = None) -> LoopState:
-        state = _init(learner, strategy, oracle, key, pool, initial)
+    def init(
+        key: Array, pool: Pool, initial: Any = None, *, trained: Any = None
+    ) -> LoopState:
+        checks.check_key(key)
+        key_rows, key_learner, key_oracle = jax.random.split(key, 3)
+        state = first_state(key_learner, pool, learner, strategy, trained)
+        check_known(pool, test, classes(state))
+        keys = key_rows, key_oracle
+        state = with_initial(keys, state, oracle, initial, classes(state))
         if reads_samples(strategy):  # refuses now what would fail after a training
             trained, _ = fit.eval_shape(key, state.learner, state.pool)
             _shape_of(posterior, posterior.sample, state._replace(learner=trained))
@@ -143,6 +165,7 @@ def active_learner(
     def train(
         key: Array, state: LoopState, progress: Progress | None = None
     ) -> tuple[LoopState, Any]:
+        state = arrived(state, mesh)
         run = fit if progress is None or fit_in_steps is None else fit_in_steps
         extra = {} if run is fit else {"progress": progress}
         trained, info = run(round_keys(key).fit, state.learner, state.pool, **extra)
@@ -150,6 +173,7 @@ def active_learner(
         return state._replace(learner=trained), info
 
     def fit_once(key: Array, state: LoopState) -> Any:
+        state = arrived(state, mesh)
         if posterior.fit is same_variables:
             return state.learner
         return fit_posterior(round_keys(key).posterior_fit, state.learner, state.pool)
@@ -173,6 +197,7 @@ def active_learner(
         *,
         fitted: Any = None,
     ) -> Looked:
+        state = arrived(state, mesh)
         fitted = fit_once(key, state) if fitted is None else fitted
         return look(round_keys(key).posterior, fitted, state.pool, progress)
 
@@ -180,11 +205,16 @@ def active_learner(
         key: Array, state: LoopState, looked: Looked
     ) -> tuple[LoopState, Selection]:
         refuse_unsound(looked)
+        state = arrived(state, mesh)
         # Under jit a selector cannot see how rows are spread, unless it is told so;
         # without, XLA would gather the features of all rows on every device.
         with in_force(mesh, state.pool):
             picks, memory = select(
-                round_keys(key).selection, looked.view, state.memory, state.round
+                round_keys(key).selection,
+                looked.view,
+                state.memory,
+                state.round,
+                state.pool.is_pending,
             )
         return _if_sound(looked.is_sound, state, memory, picks)
 
@@ -192,6 +222,7 @@ def active_learner(
         return decide(key, state, looked)[1]
 
     def ask(key: Array, state: LoopState) -> tuple[LoopState, Selection, RoundInfo]:
+        state = arrived(state, mesh)
         num_labelled = state.pool.is_labelled.sum(dtype=jnp.int32)
         state, info = train(key, state)
         fitted = fit_once(key, state)
@@ -200,18 +231,23 @@ def active_learner(
         decided, selection = decide(key, state, looked)
         is_sound = jnp.asarray(getattr(info, "is_sound", True)).all()
         state, selection = _if_sound(is_sound, state, decided.memory, selection)
+        pool = wait_for(state.pool, selection.indices, selection.is_valid)
+        state = state._replace(pool=pool)
         objections = looked.num_bad_rows, looked.are_samples_equal
         return state, selection, RoundInfo(metrics, info, num_labelled, *objections)
 
-    known: list[int] = []
-
     def tell_checked(
-        state: LoopState, selection: Selection, labels: Array
+        state: LoopState,
+        asked: Selection | ArrayLike,
+        labels: ArrayLike,
+        *,
+        ends_round: bool = True,
     ) -> LoopState:
-        if not known:  # only the model knows the number of classes; asked once
-            shape = _shape_of(posterior, posterior.predict, state)
-            known.append(shape.logits.shape[-1])
-        return tell(state, selection, labels, num_classes=known[0])
+        state = arrived(state, mesh)
+        num_classes = classes(state)
+        return tell(
+            state, asked, labels, num_classes=num_classes, ends_round=ends_round
+        )
 
     def step(key: Array, state: LoopState) -> tuple[LoopState, RoundInfo]:
         if oracle is None:
@@ -227,62 +263,6 @@ def active_learner(
 
     phases = Phases(train, fit_once, evaluate, measure_on, look_at, choose, decide)
     return ActiveLearner(init, ask, tell_checked, step, phases, measured)
-
-
-def tell(
-    state: LoopState,
-    selection: Selection,
-    labels: Array,
-    *,
-    num_classes: int | None = None,
-) -> LoopState:
-    """Returns the state in which the oracle's answers are written down.
-
-    Args:
-      state: the state that was asked.
-      selection: what was asked, `K` rows.
-      labels: `[K]` integers, -1 for a row that got no answer.
-      num_classes: the number of classes `C`, where it is known.
-
-    Returns:
-      The state of the next round.
-
-    Raises:
-      ValueError: there are not `K` labels, one is outside `-1 .. C - 1`, or a selected
-        row is labelled already. Values are checked where they are known, outside `jit`.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from jaxal import LoopState, Selection, make_pool, tell
-      >>> state = LoopState(make_pool(jnp.zeros([4, 1])), {}, jnp.int32(0))
-      >>> row = Selection(jnp.array([3]), jnp.array([0.0]), jnp.array([True]))
-      >>> tell(state, row, jnp.array([1])).pool.labels
-      Array([-1, -1, -1,  1], dtype=int32)
-    """
-    labels = check_answers(state.pool, selection, labels, num_classes)
-    pool = reveal(state.pool, selection.indices, labels, selection.is_valid)
-    return state._replace(pool=pool, round=state.round + 1)
-
-
-def seed_axes(state: LoopState) -> LoopState:
-    """Returns the axes for `vmap` over seeds: all but the pool's inputs have one.
-
-    Args:
-      state: any state of the loop.
-
-    Returns:
-      A `LoopState` of 0 and None, for `in_axes` and `out_axes`: fifty seeds share one
-      copy of the pool.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from jaxal import LoopState, make_pool, seed_axes
-      >>> state = LoopState(make_pool(jnp.zeros([4, 1])), {}, jnp.int32(0))
-      >>> seed_axes(state).pool.inputs is None, seed_axes(state).round
-      (True, 0)
-    """
-    axes = jax.tree.map(lambda _: 0, state)
-    return axes._replace(pool=axes.pool._replace(inputs=None))
 
 
 def _batch_sizes(batch_size: int | Sequence[int]) -> tuple[int, ...]:
@@ -325,6 +305,24 @@ def _judge(
     return make_measure(posterior, metrics, of=measured, chunk_size=chunk_size)
 
 
+def _classes(learner: Learner, posterior: Posterior) -> Classes:
+    """Only the model knows the number of classes; asked once.
+
+    Of a task of the user's own nothing is known: its outputs may be anything.
+    """
+    task, known = learner.task, list[int]()
+    if task is not None and task.metrics is not classification_metrics:
+        return lambda state: None
+
+    def classes(state: LoopState) -> int:
+        if not known:
+            shape = _shape_of(posterior, posterior.predict, state)
+            known.append(shape.logits.shape[-1])
+        return known[0]
+
+    return classes
+
+
 def _shape_of(
     posterior: Posterior, ask: Callable[[Array, Any, Array], Any], state: LoopState
 ) -> Any:
@@ -340,44 +338,20 @@ def _shape_of(
 def _select(
     strategy: Strategy,
     sizes: tuple[int, ...],
-    learner: Learner,
+    capacity: int | None,
     key: Array,
     view: View,
     memory: Any,
     index: Array,
+    is_pending: Array | None,
 ) -> tuple[Selection, Any]:
     selection, memory = strategy.step(key, view, memory, max(sizes))
     limit = jnp.asarray(sizes)[jnp.minimum(index, len(sizes) - 1)]
-    if learner.capacity is not None:  # never buy a label that cannot be trained on
-        limit = jnp.minimum(limit, learner.capacity - view.is_labelled.sum())
+    if capacity is not None:  # never buy a label that cannot be trained on
+        owed = 0 if is_pending is None else is_pending.sum()
+        limit = jnp.minimum(limit, capacity - view.is_labelled.sum() - owed)
     is_due = jnp.cumsum(selection.is_valid) <= limit
     return selection._replace(is_valid=selection.is_valid & is_due), memory
-
-
-def _init(
-    learner: Learner,
-    strategy: Strategy,
-    oracle: Oracle | None,
-    key: Array,
-    pool: Pool,
-    initial: int | Array | None,
-) -> LoopState:
-    key_rows, key_learner, key_oracle = jax.random.split(key, 3)
-    if isinstance(initial, int):
-        initial = random_rows(key_rows, pool.is_available, num_rows=initial)
-    if initial is not None:
-        if oracle is None:
-            raise ValueError(
-                "initial rows need an oracle to label them. Pass oracle= to "
-                "active_learner, or give make_pool the labels you have."
-            )
-        rows = jnp.asarray(initial, jnp.int32)
-        answers = oracle(key_oracle, rows)
-        pool = reveal(pool, rows, answers, pool.is_available[rows])
-    state = learner.init(key_learner, take_rows(pool.inputs, slice(1)))
-    memory = strategy.init(pool.labels.shape[0])
-    zero = jnp.zeros([], jnp.int32)
-    return LoopState(pool, *replicate((state, zero, memory), pool))
 
 
 def _if_sound(

@@ -5,9 +5,12 @@ from typing import Any, NamedTuple
 
 import jax
 from jax import Array
+from jax.typing import ArrayLike
 
 from jaxal import checks
 from jaxal.metrics import Metrics
+from jaxal.pools.answers import as_selection, check_answers
+from jaxal.pools.changes import reveal
 from jaxal.types import Pool, Selection
 from jaxal.viewing import Looked
 
@@ -64,9 +67,9 @@ class Phases(NamedTuple):
 class ActiveLearner(NamedTuple):
     """An active learner: `step` is `tell . oracle . ask`."""
 
-    init: Callable[..., LoopState]  # (key, pool, initial=None)
+    init: Callable[..., LoopState]  # (key, pool, initial=None, *, trained=None)
     ask: Callable[[Array, LoopState], tuple[LoopState, Selection, RoundInfo]]
-    tell: Callable[[LoopState, Selection, Array], LoopState]
+    tell: Callable[..., LoopState]  # (state, asked, labels, *, ends_round=True)
     step: Callable[[Array, LoopState], tuple[LoopState, RoundInfo]]
     phases: Phases
     measured: str = "predictive"  # what metrics are of, see `active_learner`
@@ -78,3 +81,65 @@ def round_keys(key: Array) -> RoundKeys:
     return RoundKeys(
         *(jax.random.fold_in(key, i) for i in range(len(RoundKeys._fields)))
     )
+
+
+def tell(
+    state: LoopState,
+    asked: Selection | ArrayLike,
+    labels: ArrayLike,
+    *,
+    num_classes: int | None = None,
+    ends_round: bool = True,
+) -> LoopState:
+    """Returns the state in which the oracle's answers are written down.
+
+    Args:
+      state: of the loop. Rows that were asked with it and have no answer yet are not
+        asked again before they are told.
+      asked: a selection of `K` rows, or their numbers `[K]`: all that was asked or a
+        part of it, in any order.
+      labels: `[K]` integers, -1 for a row that got no answer, which may be asked again.
+      num_classes: the number of classes `C`, where it is known.
+      ends_round: False where more answers of the round are to come.
+
+    Returns:
+      The state after these answers; of the next round, if they end this one.
+
+    Raises:
+      ValueError: there are not `K` labels, one is outside `-1 .. C - 1`, or a row is
+        none of the pool, named twice, labelled already or withdrawn. Where values are
+        traced, under `jit`, such an answer is not written down.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal import LoopState, Selection, make_pool, tell
+      >>> state = LoopState(make_pool(jnp.zeros([4, 1])), {}, jnp.int32(0))
+      >>> row = Selection(jnp.array([3]), jnp.array([0.0]), jnp.array([True]))
+      >>> tell(state, row, jnp.array([1])).pool.labels
+      Array([-1, -1, -1,  1], dtype=int32)
+    """
+    selection = as_selection(asked)
+    labels = check_answers(state.pool, selection, labels, num_classes)
+    pool = reveal(state.pool, selection.indices, labels, selection.is_valid)
+    return state._replace(pool=pool, round=state.round + int(ends_round))
+
+
+def seed_axes(state: LoopState) -> LoopState:
+    """Returns the axes for `vmap` over seeds: all but the pool's inputs have one.
+
+    Args:
+      state: any state of the loop.
+
+    Returns:
+      A `LoopState` of 0 and None, for `in_axes` and `out_axes`: fifty seeds share one
+      copy of the pool.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal import LoopState, make_pool, seed_axes
+      >>> state = LoopState(make_pool(jnp.zeros([4, 1])), {}, jnp.int32(0))
+      >>> seed_axes(state).pool.inputs is None, seed_axes(state).round
+      (True, 0)
+    """
+    axes = jax.tree.map(lambda _: 0, state)
+    return axes._replace(pool=axes.pool._replace(inputs=None))

@@ -65,17 +65,24 @@ class Model(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """A pool of fixed size; what changes between rounds is its masks."""
+    """A pool of fixed size; what changes between rounds is its masks.
+
+    It is changed by the functions of `jaxal.pools.changes`, which keep labelled rows
+    valid. Without the last two fields no row is waited for, and none can be added.
+    """
 
     inputs: Inputs  # a pytree of [N, ...]
     labels: Array  # [N] int32, -1 where nobody has answered; or float32, NaN there
     is_labelled: Array  # [N] bool
-    is_valid: Array  # [N] bool, False on rows that pad N to the mesh
+    is_valid: Array  # [N] bool, False on rows that are withdrawn or hold nothing yet
+    is_pending: Array | None = None  # [N] bool, asked and not answered yet
+    is_spare: Array | None = None  # [N] bool, rows that hold nothing yet
 
     @property
     def is_available(self) -> Array:
         """Rows that may still be bought, `[N]` bool."""
-        return self.is_valid & ~self.is_labelled
+        is_open = self.is_valid & ~self.is_labelled
+        return is_open if self.is_pending is None else is_open & ~self.is_pending
 
 
 class Selection(NamedTuple):

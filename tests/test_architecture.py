@@ -45,8 +45,10 @@ ALLOWED = {
     "selection": BASE | {"embeddings", "pools"} | SELECTION,
     "strategies": METHODS | {"posteriors"},
     "viewing": BASE | {"pools", "pacing"},
-    "rounds": BASE | {"metrics", "viewing"},
-    "loop": BASE | {"metrics", "pacing", "pools", "posteriors", "rounds", "viewing"},
+    "rounds": BASE | {"metrics", "pools", "viewing"},
+    "starting": BASE | {"pools", "rounds"},
+    "loop": BASE
+    | {"metrics", "pacing", "pools", "posteriors", "rounds", "starting", "viewing"},
     "streaming": BASE | {"embeddings", "pools"} | SELECTION,
     "planning": BASE | {"registry", "viewing"} | SELECTION,
     "testing": BASE | {"expressions", "pools", "registry", "viewing"},

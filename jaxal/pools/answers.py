@@ -1,12 +1,19 @@
 """What an oracle may answer, asked before anything is written down."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
-from jaxal.pools.pool import UNLABELLED
+from jaxal import checks
+from jaxal.pools.inputs import is_traced
+from jaxal.pools.pool import is_answer, unanswered
 from jaxal.types import Pool, Selection
+
+_CURE = (
+    "Say -1 where there is no answer, and number the classes from 0: jaxal.label_names "
+    "does. Nothing was written down; answer again."
+)
 
 
 def is_regression(pool: Pool) -> bool:
@@ -14,52 +21,51 @@ def is_regression(pool: Pool) -> bool:
     return jnp.issubdtype(pool.labels.dtype, jnp.floating)
 
 
+def as_selection(asked: Selection | ArrayLike) -> Selection:
+    """Returns what was asked, a selection or rows `[K]` by their numbers.
+
+    Where values are known it is on the host, so that it goes with a pool on any device.
+    """
+    if not isinstance(asked, Selection):
+        rows = asked if is_traced(asked) else np.asarray(asked)
+        asked = Selection(rows, np.full(rows.shape, np.nan), np.ones(rows.shape, bool))
+    return asked if is_traced(asked) else Selection(*map(np.asarray, asked))
+
+
 def check_answers(
-    pool: Pool, selection: Selection, labels: Array, num_classes: int | None
+    pool: Pool, selection: Selection, labels: ArrayLike, num_classes: int | None
 ) -> Array:
-    """Returns the answers `[K]` as an array, or raises what is wrong with them."""
-    labels = jnp.asarray(labels)
+    """Returns the answers `[K]` as an array, or raises what is wrong with them.
+
+    Where values are traced, an answer that would be refused is none.
+    """
+    labels = jnp.asarray(labels if is_traced(labels) else np.asarray(labels))
     if labels.shape != selection.indices.shape:
         raise ValueError(
             f"labels has shape {list(labels.shape)}, expected "
             f"{list(selection.indices.shape)}: one answer for each selected row, -1 "
             "where there is none."
         )
-    kind = jnp.floating if is_regression(pool) else jnp.integer
-    if not jnp.issubdtype(labels.dtype, kind):
-        what = "real numbers" if kind is jnp.floating else "class numbers"
-        raise ValueError(f"labels has dtype {labels.dtype}, expected {what}.")
-    values = (pool.is_labelled, *selection, labels)
-    if not any(isinstance(value, jax.core.Tracer) for value in values):
-        _refuse_odd(pool, selection, labels, num_classes)
-        _refuse_told_twice(pool, selection)
-    return labels
-
-
-def _refuse_odd(
-    pool: Pool, selection: Selection, labels: Array, num_classes: int | None
-) -> None:
-    # On the host: a mask's size is data, which a device would compile for each time.
-    answers = np.asarray(labels)[np.asarray(selection.is_valid)]
     is_real = is_regression(pool)
-    is_odd = np.isinf(answers) if is_real else answers < UNLABELLED
-    if num_classes is not None and not is_real:
-        is_odd |= answers >= num_classes
-    if is_odd.any():
-        top = "C - 1" if num_classes is None else num_classes - 1
-        fit = f"classes 0 to {top}, or -1" if not is_real else "numbers, or NaN"
-        raise ValueError(
-            f"labels holds {sorted(set(answers[is_odd].tolist()))}, expected {fit} for "
-            "no answer. Nothing was written down; answer again."
-        )
+    if not jnp.issubdtype(labels.dtype, jnp.floating if is_real else jnp.integer):
+        what = "real numbers" if is_real else "class numbers, see jaxal.label_names"
+        raise ValueError(f"labels has dtype {labels.dtype}, expected {what}.")
+    if not is_traced(selection.is_valid, labels):
+        _refuse_odd(np.asarray(labels)[np.asarray(selection.is_valid)], num_classes)
+        return labels
+    top = jnp.inf if is_real or num_classes is None else num_classes
+    is_odd = jnp.isinf(labels) if is_real else (labels < 0) | (labels >= top)
+    return jnp.where(is_odd, unanswered(labels.dtype), labels).astype(labels.dtype)
 
 
-def _refuse_told_twice(pool: Pool, selection: Selection) -> None:
-    is_known = np.asarray(pool.is_labelled[selection.indices])
-    is_taken = is_known & np.asarray(selection.is_valid)
-    if is_taken.any():
-        rows = np.asarray(selection.indices)[is_taken].tolist()
-        raise ValueError(
-            f"Rows {rows} are labelled already. Was this selection told twice, or does "
-            "it belong to another state?"
-        )
+def _refuse_odd(labels: np.ndarray, num_classes: int | None) -> None:
+    answers = labels[is_answer(labels)]
+    if np.issubdtype(answers.dtype, np.floating):
+        if np.isinf(answers).any():
+            raise ValueError(
+                "labels holds infinity, expected numbers, or NaN for no answer. "
+                "Nothing was written down; answer again."
+            )
+        return
+    top = np.iinfo(np.int32).max if num_classes is None else num_classes
+    checks.check_classes("labels", answers, top, _CURE)

@@ -5,8 +5,10 @@ A person is not an oracle here but the caller: `ask`, show the rows, `tell`.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from jaxal.pools.inputs import is_traced
 from jaxal.pools.pool import UNLABELLED, unanswered
 from jaxal.types import Oracle
 
@@ -18,7 +20,11 @@ def array_oracle(labels: Array) -> Oracle:
       labels: `[N]` integers, one a row of the pool; in regression, floating point.
 
     Returns:
-      An `Oracle`: from a key and `[K]` rows to `[K]` labels, int32 or float32.
+      An `Oracle`: from a key and `[K]` rows to `[K]` labels, int32 or float32. A row it
+      does not know is refused, or, where rows are traced, not answered.
+
+    Raises:
+      ValueError: when it is asked, a row is outside `0 .. N - 1`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -31,7 +37,18 @@ def array_oracle(labels: Array) -> Oracle:
 
     def oracle(key: Array, indices: Array) -> Array:
         del key
-        return answers[indices]
+        size = answers.shape[0]
+        if is_traced(indices, answers):
+            rows = jnp.where(indices < 0, size, indices)
+            return answers.at[rows].get(
+                mode="fill", fill_value=unanswered(answers.dtype)
+            )
+        if odd := [row for row in np.asarray(indices).tolist() if not 0 <= row < size]:
+            raise ValueError(
+                f"The oracle was asked for rows {odd[:5]}, and has labels for rows 0 "
+                f"to {size - 1}. Give it one label for each row of the pool."
+            )
+        return answers[jnp.asarray(indices)]
 
     return oracle
 

@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
@@ -31,6 +30,8 @@ def make_pool(
     inputs: Any,
     labels: ArrayLike | None = None,
     *,
+    capacity: int | None = None,
+    unlabelled: int = UNLABELLED,
     mesh: Mesh | None = None,
 ) -> Pool:
     """Returns a pool whose rows are padded to the mesh and sharded over it.
@@ -39,6 +40,8 @@ def make_pool(
       inputs: what the model takes: an array `[N, ...]` in any dtype, or a dict (or
         another pytree) of such arrays, see `jaxal.pools.inputs.as_inputs`.
       labels: `[N]` integers, -1 where nobody has answered; by default nobody has.
+      capacity: rows there will ever be, for `extend`; by default as many as there are.
+      unlabelled: what `labels` holds where nobody has answered, such as 255.
       mesh: where the rows live, by default `pool_mesh()`, every device there is.
 
     Returns:
@@ -59,14 +62,17 @@ def make_pool(
     inputs = as_inputs(inputs)
     size = num_rows(inputs)
     known = np.full(size, UNLABELLED) if labels is None else np.asarray(labels)
+    if labels is not None and unlabelled != UNLABELLED:
+        known = np.where(known == unlabelled, UNLABELLED, known.astype(np.int64))
     check_labels(known, size)
-    return _spread(inputs, known.astype(np.int32), mesh)
+    return _spread(inputs, known.astype(np.int32), capacity, mesh)
 
 
 def regression_pool(
     inputs: Any,
     targets: ArrayLike | None = None,
     *,
+    capacity: int | None = None,
     mesh: Mesh | None = None,
 ) -> Pool:
     """Returns a pool whose labels are real numbers, NaN where nobody has answered.
@@ -75,6 +81,7 @@ def regression_pool(
       inputs: what the model takes: an array `[N, ...]` in any dtype, or a dict (or
         another pytree) of such arrays, see `jaxal.pools.inputs.as_inputs`.
       targets: `[N]` numbers, NaN where nobody has answered; by default nobody has.
+      capacity: rows there will ever be, for `extend`; by default as many as there are.
       mesh: where the rows live, by default `pool_mesh()`, every device there is.
 
     Returns:
@@ -95,7 +102,7 @@ def regression_pool(
     size = num_rows(inputs)
     known = np.full(size, np.nan) if targets is None else np.asarray(targets)
     check_targets(known, size)
-    return _spread(inputs, known.astype(np.float32), mesh)
+    return _spread(inputs, known.astype(np.float32), capacity, mesh)
 
 
 def unanswered(dtype: Any) -> float | int:
@@ -124,55 +131,26 @@ def is_answer(labels: Any) -> Any:
     return labels != UNLABELLED
 
 
-def _spread(inputs: Any, known: np.ndarray, mesh: Mesh | None) -> Pool:
+def _spread(
+    inputs: Any, known: np.ndarray, capacity: int | None, mesh: Mesh | None
+) -> Pool:
     size = num_rows(inputs)
+    if capacity is not None and capacity < size:
+        raise ValueError(
+            f"capacity is {capacity}, expected at least the {size} rows there are."
+        )
     mesh = pool_mesh() if mesh is None else mesh
-    padded = -(-size // mesh.size) * mesh.size
+    padded = -(-max(size, capacity or 0) // mesh.size) * mesh.size
+    nobody: Any = np.zeros(padded, bool)
     pool = Pool(
         inputs=jax.tree.map(lambda leaf: pad_rows(leaf, padded), inputs),
         labels=pad_rows(known, padded, unanswered(known.dtype)),
         is_labelled=pad_rows(is_answer(known), padded, False),
         is_valid=pad_rows(np.ones(size, bool), padded, False),
+        is_pending=nobody,
+        is_spare=pad_rows(np.zeros(size, bool), padded, True),
     )
     return jax.device_put(pool, spread_over(mesh))
-
-
-def reveal(pool: Pool, indices: Array, labels: Array, is_valid: Array) -> Pool:
-    """Returns the pool with some answers written down.
-
-    Args:
-      pool: the pool of `N` rows.
-      indices: `[K]` rows that were asked about.
-      labels: `[K]` answers, -1 where the oracle did not answer; NaN in regression.
-      is_valid: `[K]` bool, rows to be ignored where False.
-
-    Returns:
-      The pool in which every valid, answered row is labelled.
-
-    Raises:
-      TypeError: classes are given to a pool of real numbers, or the reverse.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from jaxal import make_pool, reveal
-      >>> pool = make_pool(jnp.zeros([4, 2]))
-      >>> answered = jnp.array([True, False])
-      >>> reveal(pool, jnp.array([2, 0]), jnp.array([1, 1]), answered).labels
-      Array([-1, -1,  1, -1], dtype=int32)
-    """
-    kinds = [jnp.issubdtype(x.dtype, jnp.floating) for x in (labels, pool.labels)]
-    if kinds[0] != kinds[1]:
-        raise TypeError(
-            f"labels has dtype {labels.dtype}, the pool's {pool.labels.dtype}. Classes "
-            "go into make_pool as integers, real numbers into regression_pool."
-        )
-    is_answered = is_valid & is_answer(labels)
-    # An index past the end is dropped, so rows nobody answered write nothing.
-    rows = jnp.where(is_answered, indices, pool.labels.shape[0])
-    return pool._replace(
-        labels=pool.labels.at[rows].set(labels.astype(pool.labels.dtype), mode="drop"),
-        is_labelled=pool.is_labelled.at[rows].set(True, mode="drop"),
-    )
 
 
 def check_labels(labels: np.ndarray, num_rows: int) -> None:

@@ -135,6 +135,8 @@ def make_pool_from_process_data(
         labels=_shard(known, num_rows, mesh, UNLABELLED),
         is_labelled=_shard(known != UNLABELLED, num_rows, mesh, False),
         is_valid=_shard(np.ones(size, bool), num_rows, mesh, False),
+        is_pending=_shard(np.zeros(size, bool), num_rows, mesh, False),
+        is_spare=_shard(np.zeros(size, bool), num_rows, mesh, True),
     )
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxal.pools.pool import reveal
+from jaxal.pools.changes import reveal
 from jaxal.runs import store
 from jaxal.runs.experiment import Experiment
 from jaxal.runs.store import Record, RunError, RunFiles

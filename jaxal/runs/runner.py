@@ -10,9 +10,8 @@ import jax
 import numpy as np
 from jax import Array
 
-from jaxal.loop import tell
 from jaxal.metrics import Metrics
-from jaxal.rounds import LoopState
+from jaxal.rounds import LoopState, tell
 from jaxal.runs import checkpoint, compiles, provenance, store
 from jaxal.runs.buying import buy, buy_initial
 from jaxal.runs.experiment import Experiment

@@ -245,6 +245,7 @@ def _start(
 ) -> FitState:
     key_weights, key_steps = jax.random.split(key)
     fresh = recipes.fresh_variables(model, key_weights, pool)
+    given = recipes.scaled_once(variables, fresh)
     variables = recipe.refit(key_weights, variables, fresh)
     variables = recipes.with_scale(variables, fresh)
     capacity = recipe.capacity or pool.labels.shape[0]
@@ -252,6 +253,8 @@ def _start(
     num_labelled = jnp.minimum(pool.is_labelled.sum(dtype=jnp.int32), capacity)
     if recipe.bootstrap:  # a key of its own: other recipes draw what they always drew
         order = _resample(jax.random.fold_in(key, 2), order, num_labelled)
+    # With nothing labelled there is nothing to learn: what was given is asked as it is.
+    variables = _unless_taught(num_labelled, variables, given)
     num_steps = recipe.epochs * _steps_per_epoch(recipe, num_labelled)
     zero = jnp.zeros([], jnp.int32)
     return FitState(
@@ -262,7 +265,6 @@ def _start(
         order=order.astype(jnp.int32),
         num_labelled=num_labelled,
         step=zero,
-        # With nothing labelled there is nothing to learn: no steps at all.
         num_steps=jnp.where(
             num_labelled > 0, jnp.maximum(num_steps, recipe.min_steps), 0
         ),
@@ -410,8 +412,21 @@ def _finish(
     verdict = _judge(model, recipe, variables, state, pool)
     info = FitInfo(state.last_loss, state.step, state.num_labelled, *verdict)
     if recipe.task.standardises:
-        variables = recipes.with_units(variables, state.units)
+        scaled = recipes.with_units(variables, state.units)
+        variables = _unless_taught(state.num_labelled, scaled, variables)
     return variables, info
+
+
+def _unless_taught(num_labelled: Array, taught: Variables, given: Variables) -> Any:
+    """Variables after a fit, or those that were given where it has no labels."""
+
+    def choose(new: Any, old: Any) -> Any:
+        return jnp.where(num_labelled > 0, new, old).astype(new.dtype)
+
+    return {
+        name: jax.tree.map(choose, tree, given[name]) if name in given else tree
+        for name, tree in taught.items()
+    }
 
 
 def _judge(

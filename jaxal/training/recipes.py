@@ -13,6 +13,7 @@ do so, see `jaxal.models.scaling.input_scale`, and so are targets of a regressio
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from jaxal.pools.inputs import some_rows, take_rows
@@ -174,6 +175,18 @@ def fresh_variables(model: Model, key: Array, pool: Pool) -> Variables:
     if SCALING not in jax.eval_shape(model.init, key, row):
         return model.init(key, row)
     return model.init(key, some_rows(pool))
+
+
+def scaled_once(variables: Variables, fresh: Variables) -> Variables:
+    """Returns variables with the scale found in this fit where they have none yet."""
+    if "inputs" not in fresh.get(SCALING, {}) or "inputs" not in variables.get(
+        SCALING, {}
+    ):
+        return variables
+    old, new = variables[SCALING]["inputs"], fresh[SCALING]["inputs"]
+    is_unset = (old["shift"] == 0).all() & (old["scale"] == 1).all()
+    inputs = jax.tree.map(lambda n, o: jnp.where(is_unset, n, o), new, old)
+    return {**variables, SCALING: {**variables[SCALING], "inputs": inputs}}
 
 
 def with_scale(variables: Variables, fresh: Variables) -> Variables:

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxal.pools.changes import reveal
 from jaxal.pools.mapping import map_rows, map_some_rows, row_buffers
 from jaxal.pools.mesh import pool_mesh
-from jaxal.pools.pool import make_pool, reveal
+from jaxal.pools.pool import make_pool
 from tests.toys import DEVICE_COUNTS
 
 

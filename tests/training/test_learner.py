@@ -9,8 +9,9 @@ import optax
 import pytest
 
 from jaxal.models import from_linen
+from jaxal.pools.changes import reveal
 from jaxal.pools.mesh import pool_mesh, replicate
-from jaxal.pools.pool import make_pool, reveal
+from jaxal.pools.pool import make_pool
 from jaxal.training import optimizers, weights
 from jaxal.training.learner import _batch, _shuffle, cross_entropy, supervised
 from jaxal.types import Model, Output

@@ -1,0 +1,127 @@
+"""How a loop begins: with nothing, with some labels, or where it was left."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh
+
+from jaxal import checks
+from jaxal.pools.answers import as_selection, check_answers, is_regression
+from jaxal.pools.changes import reveal
+from jaxal.pools.initial import initial_rows
+from jaxal.pools.inputs import is_traced, take_rows
+from jaxal.pools.mesh import pool_mesh, replicate, spread_over
+from jaxal.rounds import LoopState
+from jaxal.types import Inputs, Learner, Oracle, Pool, Strategy
+
+Test = tuple[Inputs, Array]  # inputs and labels to measure on
+Classes = Callable[[LoopState], int | None]  # C, where labels are classes
+
+
+def first_state(
+    key: Array, pool: Pool, learner: Learner, strategy: Strategy, trained: Any
+) -> LoopState:
+    """Returns a state in which nothing has been asked.
+
+    Args:
+      key: of the weights.
+      pool: to choose from.
+      learner: whose weights are drawn, unless they are given.
+      strategy: whose memory begins.
+      trained: what the learner has trained elsewhere, or None.
+    """
+    if trained is None:
+        trained = learner.init(key, take_rows(pool.inputs, slice(1)))
+    trained = jax.tree.map(jnp.asarray, trained)
+    rest = trained, jnp.zeros([], jnp.int32), strategy.init(pool.labels.shape[0])
+    return LoopState(pool, *replicate(rest, pool))
+
+
+def with_initial(
+    keys: tuple[Array, Array],
+    state: LoopState,
+    oracle: Oracle | None,
+    initial: Any,
+    num_classes: int | None,
+) -> LoopState:
+    """Returns the state in which the initial set is labelled, see `initial_rows`.
+
+    Args:
+      keys: of the rows and of the oracle.
+      state: the first.
+      oracle: who labels them.
+      initial: how many rows, which ones, or None.
+      num_classes: `C`, None where labels are no classes.
+
+    Raises:
+      ValueError: the rows are none, an answer is no class, or there is no oracle.
+    """
+    rows = initial_rows(keys[0], state.pool, initial)
+    if rows is None:
+        return state
+    if oracle is None:
+        raise ValueError(
+            "initial rows need an oracle to label them. Pass oracle= to "
+            "active_learner, or give make_pool the labels you have."
+        )
+    answers = oracle(keys[1], rows)
+    answers = check_answers(state.pool, as_selection(rows), answers, num_classes)
+    return state._replace(pool=reveal(state.pool, rows, answers))
+
+
+def check_known(pool: Pool, test: Test | None, num_classes: int | None) -> None:
+    """Raises where labels of the pool or the test set are outside `0 .. C - 1`.
+
+    Args:
+      pool: with the labels it came with.
+      test: to measure on.
+      num_classes: `C`, None where labels are no classes.
+    """
+    if num_classes is None or is_regression(pool) or is_traced(pool.labels):
+        return
+    if int(pool.labels.max()) >= num_classes:
+        checks.check_classes(
+            "The pool's labels",
+            pool.labels.max(),
+            num_classes,
+            "Number the classes from 0 (jaxal.label_names does), and say what stands "
+            "for no label: make_pool(..., unlabelled=255).",
+        )
+    if test is not None and not is_traced(test[1]):
+        checks.check_classes(
+            "test", test[1], num_classes, "Leave such rows out with ignore=."
+        )
+
+
+def without(test: Test | None, ignore: int | None) -> Test | None:
+    """Returns a test set without the rows whose label is `ignore`."""
+    if test is None or ignore is None:
+        return test
+    inputs, labels = test
+    (rows,) = np.nonzero(np.asarray(labels) != ignore)
+    return (
+        test
+        if rows.size == labels.shape[0]
+        else (take_rows(inputs, rows), labels[rows])
+    )
+
+
+def arrived(state: LoopState, mesh: Mesh | None) -> LoopState:
+    """Returns a state that was saved, by pickle or `jax.device_get`, on its devices.
+
+    Args:
+      state: of the loop; one whose arrays are JAX's comes back as it is.
+      mesh: of the pool, by default every device there is.
+    """
+    if all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state)):
+        return state
+    pool, *rest = state
+    if not isinstance(pool.labels, jax.Array):
+        mesh = pool_mesh() if mesh is None else mesh
+        is_even = pool.labels.shape[0] % mesh.size == 0
+        pool = jax.device_put(pool, spread_over(mesh) if is_even else None)
+    return LoopState(pool, *replicate(jax.tree.map(jnp.asarray, rest), pool))
