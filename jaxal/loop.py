@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
@@ -266,12 +267,13 @@ def active_learner(
 
 
 def _batch_sizes(batch_size: int | Sequence[int]) -> tuple[int, ...]:
-    sizes = (batch_size,) if isinstance(batch_size, int) else tuple(batch_size)
-    if not sizes or any(not isinstance(size, int) or size < 1 for size in sizes):
+    sizes = np.atleast_1d(np.asarray(batch_size))
+    is_whole = np.issubdtype(sizes.dtype, np.integer) and sizes.ndim == 1
+    if not sizes.size or not is_whole or sizes.min() < 1:
         raise ValueError(
             f"batch_size is {batch_size}, expected a positive number or one a round."
         )
-    return sizes
+    return tuple(sizes.tolist())
 
 
 def _default_posterior(

@@ -70,7 +70,8 @@ def classification_metrics(logits: Array, labels: Array) -> Metrics:
       the macro F1; the per-class accuracy of an absent class is NaN.
 
     Raises:
-      ValueError: `logits` is not `[N, C]`, or `labels` has another length.
+      ValueError: `logits` is not `[N, C]`, or `labels` has another length or is outside
+        `0 .. C - 1`; where values are traced, the likelihood is NaN instead.
 
     Example:
       >>> import jax.numpy as jnp
@@ -88,7 +89,9 @@ def classification_metrics(logits: Array, labels: Array) -> Metrics:
             f"labels has shape {list(labels.shape)}, expected [{logits.shape[0]}], "
             "one label for each row of logits."
         )
-    log_probs = jax.nn.log_softmax(logits.astype(jnp.float32))
+    if not isinstance(labels, jax.core.Tracer):
+        cure = "Leave out rows whose label nobody knows."
+        checks.check_classes("labels", labels, logits.shape[-1], cure)
     predicted = jnp.argmax(logits, axis=-1)
     is_class = jax.nn.one_hot(labels, logits.shape[-1])
     is_predicted = jax.nn.one_hot(predicted, logits.shape[-1])
@@ -97,13 +100,26 @@ def classification_metrics(logits: Array, labels: Array) -> Metrics:
     f1 = jnp.where(either > 0, 2 * hits / jnp.maximum(either, 1), 0)
     return Metrics(
         accuracy=jnp.mean(predicted == labels, dtype=jnp.float32),
-        nll=-jnp.take_along_axis(log_probs, labels[:, None], axis=-1).mean(),
+        nll=-log_likelihood(logits, labels).mean(),
         macro_f1=f1.sum() / jnp.maximum((either > 0).sum(), 1),
         ece=expected_calibration_error(logits, labels),
         per_class_accuracy=jnp.where(
             present > 0, hits / jnp.maximum(present, 1), jnp.nan
         ),
     )
+
+
+def log_likelihood(logits: Array, labels: Array) -> Array:
+    """Returns the log-probability `[N]` of labels; NaN of one that is no class.
+
+    Args:
+      logits: `[N, C]`.
+      labels: `[N]` integers.
+    """
+    log_probs = jax.nn.log_softmax(logits.astype(jnp.float32))
+    places = jnp.where(labels < 0, logits.shape[-1], labels)[:, None]
+    found = jnp.take_along_axis(log_probs, places, axis=-1, mode="fill")
+    return found[:, 0]
 
 
 def metrics_of(task: Any) -> Callable[[Array, Array], Any]:

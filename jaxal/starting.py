@@ -85,7 +85,7 @@ def check_known(pool: Pool, test: Test | None, num_classes: int | None) -> None:
         return
     if int(pool.labels.max()) >= num_classes:
         checks.check_classes(
-            "The pool's labels",
+            "pool.labels",
             pool.labels.max(),
             num_classes,
             "Number the classes from 0 (jaxal.label_names does), and say what stands "

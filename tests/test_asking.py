@@ -165,7 +165,7 @@ def test_answers_to_the_initial_set_are_checked():
 
 
 def test_classes_outside_the_models_are_refused_wherever_they_enter():
-    with pytest.raises(ValueError, match=r"pool's labels holds \[3\].*unlabelled=255"):
+    with pytest.raises(ValueError, match=r"pool.labels holds \[3\].*unlabelled=255"):
         a_state(initial=None, labels=LABELS + 1)
     parts = MODEL, LEARNER, strategy("margin"), array_oracle(LABELS)
     odd = np.where(np.arange(40) < 4, 255, LABELS)

@@ -209,7 +209,7 @@ def test_phases_with_progress_give_the_same_round():
 
 
 def test_a_schedule_of_batch_sizes_compiles_one_selection():
-    loop, state = a_loop("margin", batch_size=(2, 5, 3))
+    loop, state = a_loop("margin", batch_size=np.array([2, 5, 3]))
     counts = [4]
     for i in range(4):
         state, _ = loop.step(jax.random.key(i), state)
@@ -552,8 +552,11 @@ def test_step_without_an_oracle_says_what_to_do():
     state = loop.init(KEY, make_pool(INPUTS))
     with pytest.raises(ValueError, match="ask"):
         loop.step(KEY, state)
-    with pytest.raises(ValueError, match="batch_size"):
-        active_learner(model, supervised(model), strategy("random"), batch_size=0)
+    for size in (0, True, 2.0, (), (3, 0)):
+        with pytest.raises(ValueError, match="batch_size"):
+            active_learner(
+                model, supervised(model), strategy("random"), batch_size=size
+            )
 
 
 @pytest.mark.parametrize(

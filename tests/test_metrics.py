@@ -1,11 +1,13 @@
 """Metrics against hand-computed cases and scikit-learn."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn import metrics as sk
 
 from jaxal.metrics import classification_metrics, expected_calibration_error
+from jaxal.training.learner import cross_entropy
 
 
 def test_ece_by_hand():
@@ -59,3 +61,15 @@ def test_shapes_are_checked():
         classification_metrics(jnp.eye(3), jnp.array([0, 1]))
     with pytest.raises(ValueError, match="logits"):
         classification_metrics(jnp.ones(3), jnp.array([0]))
+
+
+@pytest.mark.parametrize("label", [-1, 3, 255])
+def test_a_label_that_is_no_class_is_refused_and_never_another_class(label):
+    logits, labels = jnp.log(jnp.array([[0.98, 0.01, 0.01]] * 2)), jnp.array([0, label])
+    with pytest.raises(
+        ValueError, match=rf"holds \[{label}\], expected classes 0 to 2"
+    ):
+        classification_metrics(logits, labels)
+    assert np.isnan(jax.jit(classification_metrics)(logits, labels).nll)
+    losses = cross_entropy(logits, labels)
+    assert np.isfinite(losses[0]) and np.isnan(losses[1])

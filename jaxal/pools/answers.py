@@ -1,5 +1,8 @@
 """What an oracle may answer, asked before anything is written down."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -27,9 +30,10 @@ def as_selection(asked: Selection | ArrayLike) -> Selection:
     Where values are known it is on the host, so that it goes with a pool on any device.
     """
     if not isinstance(asked, Selection):
-        rows = asked if is_traced(asked) else np.asarray(asked)
-        asked = Selection(rows, np.full(rows.shape, np.nan), np.ones(rows.shape, bool))
-    return asked if is_traced(asked) else Selection(*map(np.asarray, asked))
+        rows: Any = asked if is_traced(asked) else np.asarray(asked)
+        scores, is_valid = jnp.full(rows.shape, jnp.nan), jnp.ones(rows.shape, bool)
+        asked = Selection(rows, scores, is_valid)
+    return asked if is_traced(asked) else jax.tree.map(np.asarray, asked)
 
 
 def check_answers(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal.metrics import classification_metrics
+from jaxal.metrics import classification_metrics, log_likelihood
 from jaxal.pools.inputs import take_rows
 from jaxal.pools.mapping import map_rows
 from jaxal.posteriors.networks import deep_ensemble, deterministic, mean_probabilities
@@ -371,7 +371,7 @@ def cross_entropy(logits: Array, labels: Array, smoothing: float = 0.0) -> Array
       smoothing: $\epsilon$ in [0, 1).
 
     Returns:
-      `[B]` losses in nats.
+      `[B]` losses in nats, NaN for a label that is no class.
 
     Example:
       >>> import jax.numpy as jnp
@@ -380,7 +380,7 @@ def cross_entropy(logits: Array, labels: Array, smoothing: float = 0.0) -> Array
       Array([0.6931], dtype=float32)
     """
     log_probs = jax.nn.log_softmax(logits.astype(jnp.float32))
-    target = jnp.take_along_axis(log_probs, labels[:, None], axis=-1)[:, 0]
+    target = log_likelihood(logits, labels)
     return -(1 - smoothing) * target - smoothing * log_probs.mean(axis=-1)
 
 
