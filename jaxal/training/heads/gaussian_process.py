@@ -155,12 +155,12 @@ def _fit(kernel: Kernel, variables: Variables, pool: Pool) -> tuple[Variables, F
     few, are_few = some_rows(jnp.arange(capacity), is_used, _MOST_CHOOSING)
     hyper = once_if(
         is_due,
-        lambda: fit_hyperparameters(
+        lambda is_due: fit_hyperparameters(
             kernel,
             variables["params"],
             inputs[few],
             targets[few],
-            are_few,
+            are_few & is_due,
             _NUM_STEPS,
         ),
         variables["params"],

@@ -28,6 +28,7 @@ _PENALTIES = tuple(10.0 ** (-3 + 7 / 12 * i) for i in range(7))
 # What a penalty is before any label is seen: decades, a mean and a deviation.
 _USUAL, _DECADES = -1.25, 1.0
 _MOST_CHOOSING = 512
+_SPARE = 64  # roundings of a Gram matrix
 
 
 class Head(NamedTuple):
@@ -75,20 +76,22 @@ class Basis(NamedTuple):
     """Rows as a solver sees them: in no more columns than there are rows."""
 
     design: Array  # [L, E], a column of ones last
-    vectors: Array | None  # [D, E - 1], orthonormal; None: the columns themselves
+    rows: Array | None  # [L, D] that are `design` in other columns; None: the same
 
     def inwards(self, params: Any) -> Array:
         """Returns coefficients `[E, C]` of a kernel `[D, C]` and a bias `[C]`."""
         kernel = params["kernel"]
-        if self.vectors is not None:
-            kernel = jnp.matmul(self.vectors.T, kernel, precision="highest")
+        if self.rows is not None:
+            logits = jnp.matmul(self.rows, kernel, precision="highest")
+            kernel = linalg.solve_lower(self.design[:, :-1], logits)
         return jnp.concatenate([kernel, params["bias"][None]])
 
     def outwards(self, coefficients: Array) -> dict[str, Array]:
         """Returns kernel and bias of coefficients."""
         kernel, bias = coefficients[:-1], coefficients[-1]
-        if self.vectors is not None:
-            kernel = jnp.matmul(self.vectors, kernel, precision="highest")
+        if self.rows is not None:
+            kernel = linalg.solve_lower_transposed(self.design[:, :-1], kernel)
+            kernel = jnp.matmul(self.rows.T, kernel, precision="highest")
         return {"kernel": kernel, "bias": bias}
 
 
@@ -192,13 +195,14 @@ def chosen(
     ways = jnp.asarray(options.by_column)
     penalties = jnp.asarray(options.penalties, moments.mean.dtype)
 
-    def choose() -> Any:
-        centred = centred_rows(pool, rows, is_used, moments.mean)
+    def choose(is_due: Array) -> Any:
+        due_rows, are_due = jnp.where(is_due, rows, 0), is_used & is_due
+        centred = centred_rows(pool, due_rows, are_due, moments.mean)
 
         def of_way(by_column: Array) -> Array:
             factors = column_factors(moments, by_column)
             design = in_basis(centred * factors[None]).design
-            return losses(design, rows, is_used, penalties) + unusual(penalties)
+            return losses(design, due_rows, are_due, penalties) + unusual(penalties)
 
         best = jnp.argmin(jax.lax.map(of_way, ways))
         way, which = jnp.divmod(best, penalties.shape[0])
@@ -214,13 +218,17 @@ def chosen(
 
 
 def in_basis(rows: Array) -> Basis:
-    """Returns `[L, D]` rows in an orthonormal basis, where `L < D`, and with ones."""
-    vectors = None
+    """Returns `[L, D]` rows, and ones, in at most L columns: where `L < D`, in those
+    that orthogonalise them one after the other."""
+    columns = rows
     if rows.shape[0] < rows.shape[1]:
-        vectors, triangle = linalg.orthonormal(rows.T)
-        rows = triangle.T
-    ones = jnp.ones_like(rows[:, :1])
-    return Basis(jnp.concatenate([rows, ones], axis=1), vectors)
+        gram = jnp.matmul(rows, rows.T, precision="highest")
+        own = jnp.diagonal(gram)
+        # Rows may be there twice, or not at all.
+        spare = jnp.where(own > 0, _SPARE * jnp.finfo(own.dtype).eps * own, 1)
+        columns = linalg.cholesky(gram + jnp.diag(spare))
+    design = jnp.concatenate([columns, jnp.ones_like(rows[:, :1])], axis=1)
+    return Basis(design, None if columns is rows else rows)
 
 
 def scales(moments: Moments, choice: Any) -> dict[str, Array]:

@@ -31,14 +31,11 @@ from jaxal.training.heads.rows import (
 from jaxal.training.heads.softmax import (
     SoftmaxProblem,
     mean_loss,
-    padded_size,
     solve_softmax,
 )
 from jaxal.training.learner import FitInfo, Task, cross_entropy
 from jaxal.training.rows import labelled_numbers
 from jaxal.types import Pool, Variables
-
-_STEPS_CHOOSING = 100
 
 
 class _Settings(NamedTuple):
@@ -132,21 +129,19 @@ def _fit(
 
     def losses(design: Array, rows: Array, is_used: Array, penalties: Array) -> Array:
         problem = _problem(settings, pool, rows, is_used, design, penalties)
-        fit = solve_softmax(problem, max_steps=_STEPS_CHOOSING)
+        fit = solve_softmax(problem)
         return leave_one_out_loss(problem, fit.coefficients)
 
     old = variables["choice"]
     options = settings.candidates
     choice = chosen(options, old, moments, pool, rows, is_used, losses)
     scale = scales(moments, choice)
-    pad = padded_size(rows.shape[0]) - rows.shape[0]
-    rows, is_used = jnp.pad(rows, (0, pad)), jnp.pad(is_used, (0, pad))
     inputs = centred_rows(pool, rows, is_used, moments.mean) * scale["factor"][None]
     basis = in_basis(inputs)
     problem = _problem(settings, pool, rows, is_used, basis.design)
-    start = basis.inwards(moved_to(variables, scale))[None, None]
+    start = basis.inwards(moved_to(variables, scale))[None]
     fit = solve_softmax(problem, start)
-    params = basis.outwards(fit.coefficients[0, 0])
+    params = basis.outwards(fit.coefficients[0])
     info = FitInfo(
         mean_loss(problem, fit.coefficients), fit.num_steps, problem.num_rows
     )
@@ -178,7 +173,7 @@ def _problem(
     )
     penalty = jnp.concatenate([of_weights, jnp.ones_like(penalties)[:, None]], axis=1)
     count = is_used.sum(dtype=jnp.int32)
-    return SoftmaxProblem(design, targets, weights[:, None], penalty, count)
+    return SoftmaxProblem(design, targets, weights, penalty, count)
 
 
 def _weights(

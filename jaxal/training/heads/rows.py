@@ -101,19 +101,22 @@ def has_grown(before: Array, now: Array) -> Array:
     return (2 * now >= 3 * before) | (now < before)
 
 
-def once_if(is_due: Array, fn: Callable[[], T], old: T) -> T:
-    """Returns `fn()` where it is due and `old` elsewhere.
+def once_if(is_due: Array, fn: Callable[[Array], T], old: T) -> T:
+    """Returns what `fn` says where it is due and `old` elsewhere.
 
     Under `vmap` a `cond` computes both; a loop of one turn is left out where it is due
-    in none of the batch, which is so in most rounds of a study.
+    in none of the batch, which is so in most rounds of a study. A compiler moves what
+    does not change out of loops, and computes it always: `fn` has to mask its inputs
+    with what it is given.
 
     Args:
       is_due: [] bool.
-      fn: from nothing to a pytree like `old`.
+      fn: from `is_due`, as far as a compiler knows another one in every turn, to a
+        pytree like `old`.
       old: what there is.
     """
 
     def turn(carry: tuple[Array, T]) -> tuple[Array, T]:
-        return jnp.zeros_like(carry[0]), fn()
+        return jnp.zeros_like(carry[0]), fn(carry[0])
 
     return jax.lax.while_loop(lambda carry: carry[0], turn, (is_due, old))[1]
