@@ -11,7 +11,6 @@ from jaxal import linalg
 from jaxal.pools.mapping import map_rows
 from jaxal.training.heads.rows import (
     Moments,
-    centred_rows,
     column_factors,
     flat,
     has_grown,
@@ -70,6 +69,15 @@ class Candidates(NamedTuple):
     def is_decided(self) -> bool:
         """Whether there is nothing to choose."""
         return len(self.by_column) == len(self.penalties) == 1
+
+
+class LabelledDesign(NamedTuple):
+    """Labelled rows first, and what a head knows of them."""
+
+    inputs: Array  # [L, D], zeros where not in use
+    is_used: Array  # [L] bool
+    targets: Array  # [L, ...]
+    weights: Array  # [L], 0 where not in use
 
 
 class Basis(NamedTuple):
@@ -172,10 +180,8 @@ def chosen(
     options: Candidates,
     old: Any,
     moments: Moments,
-    pool: Pool,
-    rows: Array,
-    is_used: Array,
-    losses: Callable[[Array, Array, Array, Array], Array],
+    rows: LabelledDesign,
+    losses: Callable[[LabelledDesign, Array], Array],
 ) -> Any:
     """Returns scaling and penalty, those of before unless labels have grown.
 
@@ -183,38 +189,38 @@ def chosen(
       options: what there is to choose between.
       old: what was chosen before.
       moments: of the pool.
-      pool: whose rows choose.
-      rows: `[L]` labelled rows, of which at most 512 choose: the prior of more rows is
-        the same.
-      is_used: `[L]` bool.
-      losses: from a design `[L, E]`, rows, which are used and penalties `[G]` to
+      rows: those labelled, centred, of which at most 512 choose: the prior of more
+        rows is the same.
+      losses: from rows whose inputs are a design `[L, E]`, and penalties `[G]`, to
         losses `[G]`.
     """
-    count = is_used.sum(dtype=jnp.int32)
-    rows, is_used = some_rows(rows, is_used, _MOST_CHOOSING)
+    count = rows.is_used.sum(dtype=jnp.int32)
     ways = jnp.asarray(options.by_column)
     penalties = jnp.asarray(options.penalties, moments.mean.dtype)
 
-    def choose(is_due: Array) -> Any:
-        due_rows, are_due = jnp.where(is_due, rows, 0), is_used & is_due
-        centred = centred_rows(pool, due_rows, are_due, moments.mean)
-
+    def choose(
+        ways: Array, penalties: Array, moments: Moments, rows: LabelledDesign
+    ) -> Any:
         def of_way(by_column: Array) -> Array:
             factors = column_factors(moments, by_column)
-            design = in_basis(centred * factors[None]).design
-            return losses(design, due_rows, are_due, penalties) + unusual(penalties)
+            design = in_basis(rows.inputs * factors[None]).design
+            return losses(rows._replace(inputs=design), penalties) + unusual(penalties)
 
         best = jnp.argmin(jax.lax.map(of_way, ways))
         way, which = jnp.divmod(best, penalties.shape[0])
-        return {
-            "penalty": penalties[which],
-            "by_column": ways[way],
-            "num_labelled": count,
-        }
+        return penalties[which], ways[way]
 
-    if options.is_decided:
-        return {"penalty": penalties[0], "by_column": ways[0], "num_labelled": count}
-    return once_if(has_grown(old["num_labelled"], count), choose, old)
+    is_due = has_grown(old["num_labelled"], count)
+    choice = penalties[0], ways[0]
+    if not options.is_decided:
+        few, _ = some_rows(rows, rows.is_used, _MOST_CHOOSING)
+        old_choice = old["penalty"], old["by_column"]
+        choice = once_if(is_due, choose, old_choice, ways, penalties, moments, few)
+    return {
+        "penalty": choice[0],
+        "by_column": choice[1],
+        "num_labelled": jnp.where(is_due, count, old["num_labelled"]),
+    }
 
 
 def in_basis(rows: Array) -> Basis:

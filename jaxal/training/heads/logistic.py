@@ -15,6 +15,7 @@ from jaxal.training.heads.leave_one_out import leave_one_out_loss
 from jaxal.training.heads.linear import (
     Candidates,
     Head,
+    LabelledDesign,
     Scaling,
     candidates,
     chosen,
@@ -24,10 +25,7 @@ from jaxal.training.heads.linear import (
     scales,
     solved,
 )
-from jaxal.training.heads.rows import (
-    centred_rows,
-    pool_moments,
-)
+from jaxal.training.heads.rows import Moments, centred_rows, pool_moments
 from jaxal.training.heads.softmax import (
     SoftmaxProblem,
     mean_loss,
@@ -125,20 +123,18 @@ def _fit(
     settings: _Settings, variables: Variables, pool: Pool
 ) -> tuple[Variables, FitInfo]:
     moments = pool_moments(pool)
-    rows, is_used = labelled_numbers(pool, settings.capacity)
+    rows = _labelled(settings, pool, moments)
 
-    def losses(design: Array, rows: Array, is_used: Array, penalties: Array) -> Array:
-        problem = _problem(settings, pool, rows, is_used, design, penalties)
-        fit = solve_softmax(problem)
-        return leave_one_out_loss(problem, fit.coefficients)
+    def losses(rows: LabelledDesign, penalties: Array) -> Array:
+        problem = _problem(rows, penalties)
+        return leave_one_out_loss(problem, solve_softmax(problem).coefficients)
 
-    old = variables["choice"]
     options = settings.candidates
-    choice = chosen(options, old, moments, pool, rows, is_used, losses)
+    choice = chosen(options, variables["choice"], moments, rows, losses)
     scale = scales(moments, choice)
-    inputs = centred_rows(pool, rows, is_used, moments.mean) * scale["factor"][None]
-    basis = in_basis(inputs)
-    problem = _problem(settings, pool, rows, is_used, basis.design)
+    basis = in_basis(rows.inputs * scale["factor"][None])
+    ones = jnp.ones(1, basis.design.dtype)
+    problem = _problem(rows._replace(inputs=basis.design), ones)
     start = basis.inwards(moved_to(variables, scale))[None]
     fit = solve_softmax(problem, start)
     params = basis.outwards(fit.coefficients[0])
@@ -148,32 +144,29 @@ def _fit(
     return {"params": params, "scale": scale, "choice": choice}, info
 
 
-def _problem(
-    settings: _Settings,
-    pool: Pool,
-    rows: Array,
-    is_used: Array,
-    design: Array,
-    penalties: Array | None = None,
-) -> SoftmaxProblem:
-    """The labelled rows, with one model for each penalty of the weights."""
-    dtype = design.dtype
+def _labelled(settings: _Settings, pool: Pool, moments: Moments) -> LabelledDesign:
+    """The labelled rows, centred, with distributions over classes."""
+    rows, is_used = labelled_numbers(pool, settings.capacity)
+    inputs = centred_rows(pool, rows, is_used, moments.mean)
     labels = jnp.where(is_used, pool.labels[rows], 0)
-    targets = jax.nn.one_hot(labels, settings.num_classes, dtype=dtype)
+    targets = jax.nn.one_hot(labels, settings.num_classes, dtype=inputs.dtype)
     if settings.soft_labels is not None:
-        targets = settings.soft_labels.astype(dtype)[rows]
-    weights = is_used.astype(dtype)
+        targets = settings.soft_labels.astype(inputs.dtype)[rows]
+    weights = is_used.astype(inputs.dtype)
     if settings.class_weights is not None:
-        weights *= targets @ settings.class_weights.astype(dtype)
+        weights *= targets @ settings.class_weights.astype(inputs.dtype)
     if settings.row_weights is not None:
-        weights *= settings.row_weights.astype(dtype)[rows]
-    penalties = jnp.ones(1, dtype) if penalties is None else penalties
-    of_weights = jnp.broadcast_to(
-        penalties[:, None], (penalties.shape[0], design.shape[1] - 1)
-    )
+        weights *= settings.row_weights.astype(inputs.dtype)[rows]
+    return LabelledDesign(inputs, is_used, targets, weights)
+
+
+def _problem(rows: LabelledDesign, penalties: Array) -> SoftmaxProblem:
+    """Rows as they are, with one model for each penalty of the weights."""
+    width = rows.inputs.shape[1] - 1
+    of_weights = jnp.broadcast_to(penalties[:, None], (penalties.shape[0], width))
     penalty = jnp.concatenate([of_weights, jnp.ones_like(penalties)[:, None]], axis=1)
-    count = is_used.sum(dtype=jnp.int32)
-    return SoftmaxProblem(design, targets, weights, penalty, count)
+    count = rows.is_used.sum(dtype=jnp.int32)
+    return SoftmaxProblem(rows.inputs, rows.targets, rows.weights, penalty, count)
 
 
 def _weights(

@@ -37,29 +37,31 @@ class SoftmaxFit(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """Rows in the basis, in K chunks of B."""
+    """Rows in the basis, in K chunks of B; products read both orders without a copy."""
 
     design: Array  # [K, G, B, D]
-    targets: Array  # [K, 1, B, C]
-    weights: Array  # [K, 1, B, 1]
+    columns: Array  # [K, G, D, B]
+    targets: Array  # [K, 1, C, B]
+    weights: Array  # [K, 1, 1, B]
 
 
 class _Solver(NamedTuple):
     """What steps read."""
 
     rows: _Rows
-    count: Array | None  # [] chunks that hold rows; None: there is one chunk
+    num_chunks: Array | None  # [] that hold rows; None: there is one chunk
     curvature: float  # of a row, in the basis
 
 
 class _Path(NamedTuple):
-    """Steps under way."""
+    """Steps under way; classes come before rows, whose many vectorise."""
 
-    at: Array  # [G, D, C]
-    logits: Array  # [K, G, B, C]
-    direction: Array  # [G, D, C]
-    gradient: Array  # [G, D, C]
-    last: Array  # [G, D, C] the gradient before
+    at: Array  # [G, C, D]
+    logits: Array  # [K, G, C, B]
+    probs: Array  # [K, G, C, B]
+    direction: Array  # [G, C, D]
+    gradient: Array  # [G, C, D]
+    last: Array  # [G, C, D] the gradient before
     num_steps: Array  # []
 
 
@@ -103,16 +105,16 @@ def solve_softmax(
         return (path.num_steps < max_steps) & (_norm(path.gradient) > limit).any()
 
     groups, width = problem.penalty.shape
-    at = jnp.zeros((groups, width, problem.targets.shape[1]), factor.dtype)
+    at = jnp.zeros((groups, problem.targets.shape[1], width), factor.dtype)
     if start is not None:
-        at = _times(jnp.swapaxes(factor, 1, 2), start)
-    logits = _logits(solver, at)
-    gradient = _gradient(solver, at, logits)
+        at = _times(_turned(start), factor)
+    logits = _moved(solver, at)
+    probs, gradient = _gradient(solver, at, logits)
     first = jnp.zeros([], jnp.int32)
-    path = _Path(at, logits, jnp.zeros_like(at), gradient, gradient, first)
+    path = _Path(at, logits, probs, jnp.zeros_like(at), gradient, gradient, first)
     path = jax.lax.while_loop(is_going, lambda path: _step(solver, path), path)
-    coefficients = jax.vmap(linalg.solve_lower_transposed)(factor, path.at)
-    return SoftmaxFit(coefficients, path.num_steps, _norm(path.gradient))
+    found = jax.vmap(linalg.solve_lower_transposed)(factor, _turned(path.at))
+    return SoftmaxFit(found, path.num_steps, _norm(path.gradient))
 
 
 def mean_loss(problem: SoftmaxProblem, coefficients: Array) -> Array:
@@ -124,6 +126,10 @@ def mean_loss(problem: SoftmaxProblem, coefficients: Array) -> Array:
 
 def _times(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision="highest")
+
+
+def _turned(a: Array) -> Array:
+    return jnp.swapaxes(a, -2, -1)
 
 
 def _dot(a: Array, b: Array) -> Array:
@@ -142,17 +148,19 @@ def _factor(problem: SoftmaxProblem, curvature: float) -> Array:
 
 
 def _in_chunks(problem: SoftmaxProblem, factor: Array) -> tuple[_Rows, Array | None]:
-    size, weights = problem.design.shape[0], problem.weights[:, None]
+    size = problem.design.shape[0]
     columns = jax.vmap(linalg.solve_lower, in_axes=(0, None))(factor, problem.design.T)
     length = size if size <= _CHUNK else _CHUNK
 
     def chunked(x: Array) -> Array:
-        x = jnp.pad(x, [(0, 0), (0, -size % length), (0, 0)])
-        return jnp.moveaxis(x.reshape(x.shape[0], -1, length, x.shape[2]), 1, 0)
+        x = jnp.pad(x, [(0, 0), (0, 0), (0, -size % length)])
+        return jnp.moveaxis(x.reshape(*x.shape[:2], -1, length), 2, 0)
 
-    parts = jnp.swapaxes(columns, 1, 2), problem.targets[None], weights[None]
+    columns = chunked(columns)
+    targets, weights = problem.targets.T[None], problem.weights[None, None]
     count = None if size <= _CHUNK else -(-problem.num_rows // _CHUNK)
-    return _Rows(*map(chunked, parts)), count
+    rows = _Rows(_turned(columns), columns, chunked(targets), chunked(weights))
+    return rows, count
 
 
 def _summed(solver: _Solver, fn: Callable[..., Any], *parts: Array) -> Any:
@@ -161,31 +169,32 @@ def _summed(solver: _Solver, fn: Callable[..., Any], *parts: Array) -> Any:
     def of(index: Array | int) -> Any:
         return fn(*jax.tree.map(lambda x: x[index], (solver.rows, *parts)))
 
-    if solver.count is None:
+    if solver.num_chunks is None:
         return of(0)
     none = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(of, 0))
     return jax.lax.fori_loop(
-        0, solver.count, lambda i, total: jax.tree.map(jnp.add, total, of(i)), none
+        0, solver.num_chunks, lambda i, total: jax.tree.map(jnp.add, total, of(i)), none
     )
 
 
-def _logits(solver: _Solver, at: Array) -> Array:
-    """`[K, G, B, C]`, zeros for chunks without rows."""
-    design = solver.rows.design
-    if solver.count is None:
-        return _times(design, at[None])
-    none = jnp.zeros((*design.shape[:3], at.shape[-1]), at.dtype)
+def _moved(solver: _Solver, at: Array) -> Array:
+    """Logits `[K, G, C, B]`, zeros for chunks without rows."""
+    columns = solver.rows.columns
+    if solver.num_chunks is None:
+        return _times(at[None], columns)
+    none = jnp.zeros((*columns.shape[:2], at.shape[1], columns.shape[3]), at.dtype)
     return jax.lax.fori_loop(
-        0, solver.count, lambda i, x: x.at[i].set(_times(design[i], at)), none
+        0, solver.num_chunks, lambda i, x: x.at[i].set(_times(at, columns[i])), none
     )
 
 
-def _gradient(solver: _Solver, at: Array, logits: Array) -> Array:
-    def part(rows: _Rows, logits: Array) -> Array:
-        errors = jax.nn.softmax(logits) - rows.targets - solver.curvature * logits
-        return _times(jnp.swapaxes(rows.design, 1, 2), rows.weights * errors)
+def _gradient(solver: _Solver, at: Array, logits: Array) -> tuple[Array, Array]:
+    def part(rows: _Rows, logits: Array, probs: Array) -> Array:
+        errors = probs - rows.targets - solver.curvature * logits
+        return _times(rows.weights * errors, rows.design)
 
-    return at + _summed(solver, part, logits)
+    probs = jax.nn.softmax(logits, axis=-2)
+    return probs, at + _summed(solver, part, logits, probs)
 
 
 def _step(solver: _Solver, path: _Path) -> _Path:
@@ -195,30 +204,31 @@ def _step(solver: _Solver, path: _Path) -> _Path:
     direction = jnp.maximum(rise, 0) * path.direction - gradient
     is_down = _dot(direction, gradient) < 0
     direction = jnp.where(is_down, direction, -gradient)
-    moves = _logits(solver, direction)
+    moves = _moved(solver, direction)
     length = _length(solver, path, direction, moves)
     at, logits = path.at + length * direction, path.logits + length[None] * moves
-    after = _gradient(solver, at, logits)
-    return _Path(at, logits, direction, after, gradient, path.num_steps + 1)
+    probs, after = _gradient(solver, at, logits)
+    return _Path(at, logits, probs, direction, after, gradient, path.num_steps + 1)
 
 
 def _length(solver: _Solver, path: _Path, direction: Array, moves: Array) -> Array:
-    """How far to go, `[G, 1, 1]`, where logits move by `[K, G, B, C]`."""
+    """How far to go, `[G, 1, 1]`, where logits move by `[K, G, C, B]`."""
 
-    def bends(rows: _Rows, logits: Array, moves: Array) -> tuple[Array, Array]:
-        weighted, probs = rows.weights * moves, jax.nn.softmax(logits)
-        mean = (probs * moves).sum(-1, keepdims=True)
+    def bends(rows: _Rows, probs: Array, moves: Array) -> tuple[Array, Array]:
+        weighted = rows.weights * moves
+        mean = (probs * moves).sum(-2, keepdims=True)
         return _dot(weighted * probs, moves - mean), _dot(weighted, moves)
 
-    def bent(rows: _Rows, logits: Array, moves: Array) -> Array:
-        change = jax.nn.softmax(logits + newton * moves) - jax.nn.softmax(logits)
+    def bent(rows: _Rows, logits: Array, probs: Array, moves: Array) -> Array:
+        change = jax.nn.softmax(logits + newton * moves, axis=-2) - probs
         return _dot(rows.weights * change, moves)
 
     least = jnp.finfo(direction.dtype).tiny
     slope = -_dot(path.gradient, direction)
-    bend, most = _summed(solver, bends, path.logits, moves)
+    bend, most = _summed(solver, bends, path.probs, moves)
     flat = _dot(direction, direction) - solver.curvature * most
     newton = slope / jnp.maximum(flat + bend, least)
-    change = newton * flat + _summed(solver, bent, path.logits, moves)
-    secant = newton * jnp.clip(slope / jnp.maximum(change, least), 0, _FURTHEST)
+    bent_by = _summed(solver, bent, path.logits, path.probs, moves)
+    change = jnp.maximum(newton * flat + bent_by, least)
+    secant = newton * jnp.clip(slope / change, 0, _FURTHEST)
     return jnp.maximum(secant, slope / jnp.maximum(flat + most / 2, least))

@@ -19,7 +19,9 @@ from jaxal import (
     strategy,
 )
 from jaxal.pools.pool import replicate
-from jaxal.training.heads.rows import column_factors, pool_moments, some_rows
+from jaxal.training.heads.leave_one_out import leave_one_out_loss
+from jaxal.training.heads.rows import column_factors, once_if, pool_moments, some_rows
+from jaxal.training.heads.softmax import SoftmaxProblem, solve_softmax
 from tests.toys import blobs
 
 KEY = jax.random.key(0)
@@ -165,15 +167,58 @@ def test_a_warm_start_ends_where_a_cold_one_does_in_fewer_steps():
     assert int(after.num_steps) < int(before.num_steps)
 
 
-def test_capacity_larger_than_a_chunk_of_rows_is_the_same_fit():
-    inputs, known, _ = some(500, 5, num_rows=700)
+@pytest.mark.parametrize("penalty", [0.1, None])
+def test_capacity_larger_than_a_chunk_of_rows_is_the_same_fit(penalty):
+    inputs, known, _ = some(300, 5, num_rows=700)
     found = []
-    for capacity in (None, 500):
-        head = logistic_head(3, scaling="one", penalty=0.1, capacity=capacity)
+    for capacity in (None, 512, 300):
+        head = logistic_head(3, scaling="one", penalty=penalty, capacity=capacity)
         state, info = fitted(head, one_device(inputs, known))
-        assert int(info.num_labelled) == 500
+        assert int(info.num_labelled) == 300
         found.append(head.model.apply(state, jnp.asarray(inputs))[0].logits)
-    np.testing.assert_allclose(*found, atol=1e-3)
+    np.testing.assert_allclose(found[0], found[2], atol=1e-3)
+    np.testing.assert_allclose(found[1], found[2], atol=1e-3)
+
+
+def test_under_vmap_only_lanes_in_which_it_is_due_compute():
+    asked = []
+
+    def compute(x):
+        jax.debug.callback(asked.append, x)
+        return x + 1
+
+    is_due, x = jnp.array([False, True, False]), jnp.arange(3.0)
+    run = jax.jit(jax.vmap(lambda d, x: once_if(d, compute, -x, x)))
+    assert run(is_due, x).tolist() == [0, 2, -2]
+    jax.effects_barrier()
+    assert [float(a) for a in asked] == [1]
+
+
+@pytest.mark.parametrize("width", [4, 40])
+def test_rows_left_out_are_about_those_left_out_by_hand(width):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(25, width)) / np.sqrt(width)
+    targets = np.eye(3)[(z[:, :3] + 0.3 * rng.normal(size=(25, 3))).argmax(1)]
+    penalties, expected = np.array([0.1, 1.0]), []
+    for penalty in penalties:
+        total = 0
+        for row in range(25):
+            kept = np.arange(25) != row
+            w, b = solved_by_scipy(z[kept], targets[kept], np.ones(24), penalty)
+            logits = z[row] @ w + b
+            total += scipy.special.logsumexp(logits) - logits @ targets[row]
+        expected.append(total)
+    design = jnp.asarray(np.hstack([z, np.ones((25, 1))]), jnp.float32)
+    of = np.repeat(penalties[:, None], width, 1)
+    problem = SoftmaxProblem(
+        design,
+        jnp.asarray(targets, jnp.float32),
+        jnp.ones(25),
+        jnp.asarray(np.hstack([of, np.ones((2, 1))]), jnp.float32),
+        jnp.int32(25),
+    )
+    found = leave_one_out_loss(problem, solve_softmax(problem).coefficients)
+    np.testing.assert_allclose(found, expected, rtol=0.1)
 
 
 def test_tables_are_scaled_by_column_and_embeddings_by_one_number():
