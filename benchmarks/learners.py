@@ -289,6 +289,8 @@ def page(header: dict, rows: list[dict]) -> str:
         f"{header['time']}; {versions}; commit {header['commit']}. Means of "
         f"{header['seeds']} seeds, the same random rows for every learner; seconds are "
         "the median of a fit.",
+        "",
+        *summary(rows),
     ]
     for name in dict.fromkeys(row["data"] for row in rows):
         some = [row for row in rows if row["data"] == name]
@@ -301,6 +303,27 @@ def page(header: dict, rows: list[dict]) -> str:
         ]
         lines += map(_markdown, some)
     return "\n".join(lines) + "\n"
+
+
+def summary(rows: list[dict]) -> list[str]:
+    """Returns a table of the best of each kind: accuracy in per cent, or the RMSE."""
+    lines = ["| data | labels | jaxal | scikit-learn, linear | scikit-learn, best |"]
+    lines.append("|" + "---|" * 5)
+    for data, count in dict.fromkeys((row["data"], row["labels"]) for row in rows):
+        some = [r for r in rows if (r["data"], r["labels"]) == (data, count)]
+        kinds = ("jaxal", ("sklearn LogisticRegression", "sklearn Ridge"), "sklearn")
+        cells = [_best(some, kind) for kind in kinds]
+        lines.append(f"| {data} | {count} | {' | '.join(cells)} |")
+    return lines
+
+
+def _best(rows: list[dict], kind: str | tuple[str, ...]) -> str:
+    some = [r for r in rows if r["learner"].startswith(kind) and "seconds" in r]
+    best = max(some, key=lambda r: r.get("accuracy", -r.get("rmse", 0)))
+    name = best["learner"].split(maxsplit=1)[1]
+    if "accuracy" in best:
+        return f"{best['accuracy']:.1f} ({name})"
+    return f"{best['rmse']:.1f} ({name})"
 
 
 def _markdown(row: dict) -> str:
