@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxal.metrics import classification_metrics
 from jaxal.posteriors.last_layer import laplace
@@ -67,8 +67,8 @@ def logistic_head(
     is unlikely, not impossible.
 
     The penalty is kept in the scaling: features are $z / \sqrt\lambda$, so that weights
-    have a standard normal prior, and `laplace(head.model)`, which `head.posterior` is,
-    is the Laplace approximation of this model as it stands.
+    have a standard normal prior, and `laplace(head.model)` is the Laplace approximation
+    of this model as it stands; `head.posterior` is that, and knows the rows' weights.
 
     Args:
       num_classes: C.
@@ -116,7 +116,12 @@ def logistic_head(
     task = Task(cross_entropy, classification_metrics, mean_probabilities)
 
     learner = solved(model, partial(_fit, settings), task, capacity)
-    return Head(model, learner, laplace(model, num_samples=num_samples))
+
+    def weights(pool: Pool, rows: Array) -> Array:
+        return _said(settings, pool, rows, jnp.float32)[1]
+
+    posterior = laplace(model, num_samples=num_samples, weights=weights)
+    return Head(model, learner, posterior)
 
 
 def _fit(
@@ -148,16 +153,23 @@ def _labelled(settings: _Settings, pool: Pool, moments: Moments) -> LabelledDesi
     """The labelled rows, centred, with distributions over classes."""
     rows, is_used = labelled_numbers(pool, settings.capacity)
     inputs = centred_rows(pool, rows, is_used, moments.mean)
-    labels = jnp.where(is_used, pool.labels[rows], 0)
-    targets = jax.nn.one_hot(labels, settings.num_classes, dtype=inputs.dtype)
+    targets, weights = _said(settings, pool, rows, inputs.dtype)
+    return LabelledDesign(inputs, is_used, targets, jnp.where(is_used, weights, 0))
+
+
+def _said(
+    settings: _Settings, pool: Pool, rows: Array, dtype: DTypeLike
+) -> tuple[Array, Array]:
+    """Distributions over classes `[B, C]` and weights `[B]` of labelled rows."""
+    targets = jax.nn.one_hot(pool.labels[rows], settings.num_classes, dtype=dtype)
     if settings.soft_labels is not None:
-        targets = settings.soft_labels.astype(inputs.dtype)[rows]
-    weights = is_used.astype(inputs.dtype)
+        targets = settings.soft_labels.astype(dtype)[rows]
+    weights = jnp.ones(rows.shape[0], dtype)
     if settings.class_weights is not None:
-        weights *= targets @ settings.class_weights.astype(inputs.dtype)
+        weights *= targets @ settings.class_weights.astype(dtype)
     if settings.row_weights is not None:
-        weights *= settings.row_weights.astype(inputs.dtype)[rows]
-    return LabelledDesign(inputs, is_used, targets, weights)
+        weights *= settings.row_weights.astype(dtype)[rows]
+    return targets, weights
 
 
 def _problem(rows: LabelledDesign, penalties: Array) -> SoftmaxProblem:

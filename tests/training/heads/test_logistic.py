@@ -298,6 +298,24 @@ def test_units_of_a_pool_longer_than_what_is_read_of_it():
     np.testing.assert_allclose((z**2).sum(-1).mean(), 1, rtol=0.05)
 
 
+def test_a_row_of_weight_two_narrows_the_posterior_like_two_rows():
+    inputs, known, rows = some(12, 4)
+    twice = np.vstack([inputs, inputs[rows]]), np.append(known, known[rows])
+    alone = {"scaling": "one", "penalty": 0.1}
+    head = logistic_head(3, **alone, class_weights=[2.0] * 3, row_weights=np.ones(80))
+    state, _ = fitted(head, one_device(inputs, known))
+    found = head.posterior.fit(KEY, state, one_device(inputs, known))
+    plain = logistic_head(3, **alone).posterior
+    expected = plain.fit(KEY, state, one_device(*twice))
+    other = plain.fit(KEY, state, one_device(inputs, known))
+    samples = [
+        np.asarray(plain.sample(KEY, s, jnp.asarray(inputs)).logits).std(0)
+        for s in (found, expected, other)
+    ]
+    np.testing.assert_allclose(samples[0], samples[1], rtol=1e-2)
+    assert samples[0].mean() < 0.95 * samples[2].mean()
+
+
 def test_settings_out_of_range_are_named():
     with pytest.raises(ValueError, match="scaling is 'rows'"):
         logistic_head(2, scaling="rows")
