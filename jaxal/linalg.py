@@ -51,13 +51,6 @@ def triangle(matrix: Array) -> Array:
 
 
 @sequential_vmap
-def orthonormal(matrix: Array) -> tuple[Array, Array]:
-    """Returns `Q [M, D]` with orthonormal columns and `R [D, D]`, `Q R = matrix`."""
-    vectors, upper = jnp.linalg.qr(matrix)
-    return vectors, upper
-
-
-@sequential_vmap
 def shortest_fit(matrix: Array, right: Array) -> Array:
     """Returns the shortest `x` for which `|matrix x - right|` is least."""
     return jnp.linalg.lstsq(matrix, right)[0]

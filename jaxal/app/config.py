@@ -34,6 +34,19 @@ _RANGES = {
     "label_noise": (0.0, 1.0),
     "chunk_size": (1, math.inf),
 }
+_OF_TRAINING = (
+    "epochs",
+    "min_steps",
+    "train_batch",
+    "optimizer",
+    "learning_rate",
+    "schedule",
+    "weight_decay",
+    "label_smoothing",
+    "augment",
+    "averaging",
+    "refit",
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,9 @@ class Overrides:
     """Dropout of resnet18 and mlp; the CNNs have their papers' own."""
     dtype: flags.Dtype = None
     """Precision of resnet18's convolutions."""
+    learner: flags.Learner = None
+    """logistic_regression is solved in each round, scaling and penalty chosen by
+    leave-one-out, unless an option of training is given; the others are trained."""
     epochs: flags.Int = None
     """Passes over the labelled rows in each round."""
     min_steps: flags.Int = None
@@ -89,9 +105,10 @@ class Overrides:
     refit: flags.Refit = None
     """Where each round's training starts."""
     posterior: flags.Posterior = None
-    """Where predictive samples come from; auto is mc_dropout if the strategy asks.
-    bootstrap is an ensemble on resampled labels, laplace draws last layers around the
-    trained one, laplace_full with all their correlations."""
+    """Where predictive samples come from; auto, if the strategy asks, is mc_dropout,
+    and laplace of a model that is solved. bootstrap is an ensemble on resampled labels,
+    laplace draws last layers around the trained one, laplace_full with all their
+    correlations."""
     num_samples: flags.Int = None
     """Dropout masks, members of the ensemble, or last layers drawn."""
     prior_precision: flags.Float = None
@@ -100,7 +117,8 @@ class Overrides:
     """Divide logits by a temperature fitted on the validation split in each round."""
     measure: flags.Measure = None
     """What metrics are of: the posterior's predictive distribution, the mean over
-    dropout masks for instance, or the network without dropout."""
+    dropout masks for instance, or the network without dropout, which is the default
+    for a model that is solved."""
     label_noise: flags.Float = None
     """Probability that the oracle names a wrong class."""
     chunk_size: flags.Int = None
@@ -209,6 +227,10 @@ def resolve_recipe(overrides: Overrides, preset: str, kind: str) -> Recipe:
         given["rounds"] = 2**31  # the budget is the limit
     recipe = dataclasses.replace(presets.PRESETS[preset][kind], **given)
     _check_recipe(recipe)
+    recipe = dataclasses.replace(recipe, learner=_learner(recipe, given))
+    if recipe.learner == "solved" and "measure" not in given:
+        # The mean of a few draws around a weak penalty is much worse than their middle.
+        recipe = dataclasses.replace(recipe, measure="network")
     return recipe
 
 
@@ -277,6 +299,27 @@ def strategy_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
         except (ValueError, SyntaxError):  # a bare word is a string
             found[name.replace("-", "_")] = text
     return found
+
+
+def _learner(recipe: Recipe, given: dict[str, Any]) -> str:
+    """What makes the model: one that can be solved is, unless training is asked for."""
+    asked = [name for name in _OF_TRAINING if name in given]
+    asked += ["posterior"] if recipe.posterior in ("ensemble", "bootstrap") else []
+    is_linear = recipe.model == "logistic_regression"
+    if recipe.learner != "solved":
+        is_trained = recipe.learner == "trained" or asked or not is_linear
+        return "trained" if is_trained else "solved"
+    if not is_linear:
+        raise RunError(
+            f"--learner solved is for --model logistic_regression, not {recipe.model}."
+        )
+    if asked:
+        flag = "--" + asked[0].replace("_", "-")
+        raise RunError(
+            f"{flag} is about training, and --learner solved does not train. Leave one "
+            "of them out."
+        )
+    return "solved"
 
 
 def _check_recipe(recipe: Recipe) -> None:

@@ -87,6 +87,8 @@ def build_loop(
     row_shape: tuple[int, ...],
     test: tuple[np.ndarray, np.ndarray],
     validation: tuple[np.ndarray, np.ndarray] | None = None,
+    *,
+    learner: Learner | None = None,
 ) -> ActiveLearner:
     """Returns the loop of a recipe; runs that share it compile nothing twice.
 
@@ -97,13 +99,14 @@ def build_loop(
       row_shape: of one input.
       test: inputs and labels to measure on.
       validation: inputs and labels that a temperature is fitted on.
+      learner: of the network, by default one that trains it as the recipe says.
 
     Raises:
       RunError: all posterior samples would be equal, a temperature is asked for and
         there is no validation split, or the strategy cannot choose with its settings.
     """
     posterior = _posterior(recipe, network, strategy, validation)
-    learner = _learner(recipe, network, posterior.members)
+    learner = learner or _learner(recipe, network, posterior.members)
     rows = jax.ShapeDtypeStruct((recipe.pool_size or 1, *row_shape), test[0].dtype)
     rehearse(strategy, learner, posterior, rows, max(recipe.query_size))
     return active_learner(
@@ -241,7 +244,8 @@ def _posterior(
 ) -> Posterior:
     kind, num_samples = recipe.posterior, recipe.num_samples
     if kind == "auto":
-        kind = "mc_dropout" if asks_posterior(strategy) else "deterministic"
+        drawn = "laplace" if recipe.learner == "solved" else "mc_dropout"
+        kind = drawn if asks_posterior(strategy) else "deterministic"
     make = {
         "deterministic": lambda: deterministic(network),
         "mc_dropout": lambda: mc_dropout(network, num_samples),

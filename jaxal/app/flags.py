@@ -59,6 +59,7 @@ Name = Annotated[str | None, _PRESET, tyro.conf.arg(metavar="NAME")]
 
 Drawn = Annotated[str | None, _PRESET, one_of("random", "balanced")]
 Dtype = Annotated[str | None, _PRESET, one_of("float32", "bfloat16")]
+Learner = Annotated[str | None, _PRESET, one_of("solved", "trained")]
 Optimizer = Annotated[str | None, _PRESET, one_of("sgd", "adamw")]
 Schedule = Annotated[str | None, _PRESET, one_of("cosine", "one_cycle")]
 Augment = Annotated[str | None, _PRESET, one_of(*AUGMENTATIONS)]

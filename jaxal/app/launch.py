@@ -20,6 +20,7 @@ from jaxal.runs import compiles, runner, store
 from jaxal.runs.experiment import Experiment, Validate
 from jaxal.runs.store import Record, RunFiles
 from jaxal.training import recipes
+from jaxal.training.heads.logistic import logistic_head
 from jaxal.types import Model, Strategy
 
 SGD_RATES = 0.1, 5e-4  # ResNet's learning rate and weight decay
@@ -133,6 +134,8 @@ def headline(made: Experiment, recipe: Recipe, files: RunFiles) -> str:
     network = recipe.model
     if recipe.model in ("resnet18", "mlp"):
         network += f" of width {recipe.width}"
+    if recipe.learner == "solved":
+        network += ", solved"
     return (
         f"=== {settings['dataset'].upper()} ({settings['source']})\n"
         f"=== preset {settings['preset']} ({settings['platform']}: {why}) | "
@@ -170,20 +173,23 @@ def _build_loop(
     recipe: Recipe, chosen: Strategy, loaded: Dataset
 ) -> tuple[ActiveLearner, Validate | None]:
     inputs, size = loaded.train.inputs, recipe.test_size
-    network = _network(recipe, len(loaded.class_names))
+    network, learner = _network(recipe, len(loaded.class_names)), None
+    if recipe.learner == "solved":
+        most = presets.label_plan(recipe)[-1]
+        network, learner, _ = logistic_head(len(loaded.class_names), capacity=most)
     parts = recipe, chosen, network, inputs.shape[1:]
     test = loaded.test.inputs[:size], loaded.test.labels[:size]
     if loaded.validation is None:
-        return experiment.build_loop(*parts, test), None
+        return experiment.build_loop(*parts, test, learner=learner), None
     held_out = loaded.validation.inputs, loaded.validation.labels
-    loop = experiment.build_loop(*parts, test, held_out)
+    loop = experiment.build_loop(*parts, test, held_out, learner=learner)
     return loop, experiment.build_validation(loop, held_out)
 
 
 def _with_rates(recipe: Recipe, num_classes: int, inputs: np.ndarray) -> Recipe:
     """The recipe with learning rate and decay that suit its network, if not given."""
     rate, decay = recipe.learning_rate, recipe.weight_decay
-    if rate is not None and decay is not None:
+    if recipe.learner == "solved" or (rate is not None and decay is not None):
         return recipe
     row = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
     shapes = jax.eval_shape(_network(recipe, num_classes).init, jax.random.key(0), row)

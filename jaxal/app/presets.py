@@ -18,6 +18,7 @@ class Recipe:
     width: int
     dropout: float
     dtype: str
+    learner: str | None  # None until it is known what is asked of it
     epochs: int
     min_steps: int
     train_batch: int
@@ -52,6 +53,7 @@ _BASE = Recipe(
     # strategies are comparable only on one and the same network.
     dropout=0.2,
     dtype="float32",
+    learner=None,
     # How to train is said in `recipes`, for Python and the command line alike; here
     # with half the images a step and fewer epochs, to take minutes on a CPU.
     epochs=24,

@@ -52,21 +52,21 @@ def draw_full(key: Array, factor: Array, num_samples: int) -> Array:
     return jnp.einsum("sp,cdp->scd", noise, factor, precision="highest")
 
 
-def kronecker_sums(probs: Array, features: Array, is_counted: Array) -> KroneckerSums:
+def kronecker_sums(probs: Array, features: Array, weights: Array) -> KroneckerSums:
     """Returns sums over the rows that count; those of parts of a pool add up.
 
     Args:
       probs: `[N, C]` predictions.
       features: `[N, D]`, what the last layer sees.
-      is_counted: `[N]` bool.
+      weights: `[N]`, numbers or bool; rows of weight 0 do not count.
     """
-    weights = is_counted.astype(probs.dtype)[:, None]
-    probs, features = probs * weights, full_precision(features) * weights
+    weights = weights.astype(probs.dtype)[:, None]
+    features = full_precision(features)
     # Masked rows are zeros, and p sums to one or to nothing.
     return KroneckerSums(
-        probs.sum(0),
-        _product(probs.T, probs),
-        _product(features.T, features),
+        (probs * weights).sum(0),
+        _product(probs.T, probs * weights),
+        _product(features.T, features * weights),
         weights.sum(),
     )
 

@@ -39,6 +39,7 @@ def laplace(
     num_samples: int = 20,
     prior_precision: float = 1.0,
     bias: bool = True,
+    weights: Callable[[Pool, Array], Array] | None = None,
 ) -> Posterior:
     r"""Returns the Laplace approximation of a network's last layer.
 
@@ -58,6 +59,9 @@ def laplace(
       num_samples: last layers to draw, `S`.
       prior_precision: t, the weight decay of the summed loss, positive.
       bias: whether the last layer has a bias that is uncertain too.
+      weights: from a pool and numbers `[B]` of labelled rows to what their losses were
+        multiplied with, `[B]`; by default 1. Soft labels change nothing: the curvature
+        of a cross-entropy is the same whatever the label.
 
     Returns:
       A `Posterior` for classification.
@@ -96,7 +100,10 @@ def laplace(
             mask = is_counted[:, None]  # what is not counted may be NaN
             features = jnp.where(mask, features, 0)
             probs = jax.nn.softmax(jnp.where(mask, logits, 0))
-            return parts.sums(probs, features, is_counted)
+            counts = is_counted
+            if weights is not None:
+                counts = jnp.where(is_counted, weights(pool, rows), 0)
+            return parts.sums(probs, features, counts)
 
         total = sum_over_labelled(some, pool.is_labelled)
         return LaplaceState(variables, parts.fit(total, size, prior_precision))

@@ -1,5 +1,6 @@
 """The command line: what it accepts, what it refuses, and what it says."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 from jaxal.app import cli, config, launch, presets
 from jaxal.app.config import Options, Overrides
 from jaxal.app.presets import PRESETS, Recipe
-from jaxal.runs import store
+from jaxal.app.progress import Terminal
+from jaxal.runs import runner, store
 from jaxal.runs.store import RunError
+from tests.dying import Death, Killed
 
 PLUGIN = """
 import jax.numpy as jnp
@@ -29,8 +32,34 @@ def test_every_setting_of_a_recipe_can_be_overridden_and_nothing_else():
 @pytest.mark.parametrize("kind", ["photo", "small", "table"])
 def test_flags_beat_the_preset_and_only_where_given(preset, kind):
     recipe = config.resolve_recipe(Overrides(epochs=7, pool_size=0), preset, kind)
-    expected = dataclasses.replace(PRESETS[preset][kind], epochs=7, pool_size=None)
-    assert recipe == expected
+    given = {"epochs": 7, "pool_size": None, "learner": "trained"}
+    assert recipe == dataclasses.replace(PRESETS[preset][kind], **given)
+
+
+@pytest.mark.parametrize(
+    ("change", "learner"),
+    [
+        ({}, "solved"),
+        ({"learner": "trained"}, "trained"),
+        ({"learning_rate": 0.1}, "trained"),
+        ({"refit": "retrain"}, "trained"),
+        ({"posterior": "bootstrap"}, "trained"),
+        ({"posterior": "laplace", "dropout": 0.0}, "solved"),
+        ({"model": "mlp"}, "trained"),
+    ],
+)
+def test_a_linear_model_is_solved_unless_training_is_asked_for(change, learner):
+    asked = Overrides(**{"model": "logistic_regression"} | change)
+    assert config.resolve_recipe(asked, "cpu", "table").learner == learner
+
+
+def test_what_is_about_training_is_no_option_of_what_is_solved():
+    every = {field.name for field in dataclasses.fields(Overrides)}
+    assert set(config._OF_TRAINING) < every
+    for change in ({"model": "mlp"}, {"epochs": 3}, {"posterior": "ensemble"}):
+        asked = {"model": "logistic_regression", "learner": "solved"} | change
+        with pytest.raises(RunError, match="--learner solved"):
+            config.resolve_recipe(Overrides(**asked), "cpu", "table")
 
 
 def test_smoke_is_a_network_that_compiles_in_a_moment():
@@ -229,6 +258,14 @@ REACH = [
     (["--optimizer=sgd"], {"optimizer": "sgd"}),
     (["--model=resnet18", "--dtype=bfloat16"], {"dtype": "bfloat16"}),
     (["--averaging=swa"], {"averaging": "swa"}),
+    (
+        ["--model=logistic_regression"],
+        {"learner": "solved", "learning_rate": None, "measure": "network"},
+    ),
+    (
+        ["--model=logistic_regression", "--weight-decay=0.1"],
+        {"learner": "trained", "learning_rate": 0.02},
+    ),
     (["--refit=shrink_and_perturb"], {"refit": "shrink_and_perturb"}),
     (["--initial-kind=balanced"], {"initial_kind": "balanced"}),
     (["--label-noise=0.2"], {"label_noise": 0.2}),
@@ -329,6 +366,28 @@ def test_everything_at_once_from_words_to_files(tmp_path, capsys):
         assert len(record["validation"]["per_class_accuracy"]) == 10
     assert "validation" in capsys.readouterr().err
     assert len(store.read_lines(files.queries)) == 30
+
+
+def test_a_solved_model_chooses_by_its_posterior_and_goes_on_where_it_was(tmp_path):
+    words = "--model=logistic_regression --strategy=bald --num-samples=3 --rounds=3"
+    made, _ = prepared(
+        *words.split(), "--temperature=validation", "--num-validation=50"
+    )
+    whole, broken = store.RunFiles(tmp_path / "a"), store.RunFiles(tmp_path / "b")
+    life = Death(None)
+    with life.installed():
+        runner.run(made, whole, Terminal(made.plan))
+    death = Death(life.count // 2)
+    with contextlib.suppress(Killed), death.installed():
+        runner.run(made, broken, Terminal(made.plan))
+    assert death.is_dead and len(store.read_lines(broken.rounds)) < 4
+    runner.run(made, broken, Terminal(made.plan))
+    assert whole.queries.read_text() == broken.queries.read_text()
+    found = [
+        [r["accuracy"] for r in store.read_lines(f.rounds)] for f in (whole, broken)
+    ]
+    assert found[0] == found[1]
+    assert len(found[0]) == 4 and found[0][-1] > 0.7
 
 
 def test_unknown_commands_are_told(capsys):

@@ -1,5 +1,6 @@
 """The benchmark of learners, in short: no default may lose two points unseen."""
 
+import json
 import pathlib
 import sys
 
@@ -37,3 +38,14 @@ def test_no_default_has_lost_two_points(tmp_path, monkeypatch):
         else:
             assert row["accuracy"] > recorded - 2, key
     assert "## wine" in page.read_text()
+
+
+def test_the_page_shows_what_was_measured(monkeypatch):
+    monkeypatch.setattr(sys, "path", [FOLDER, *sys.path])
+    import learners
+
+    root = pathlib.Path(FOLDER).parent
+    measured = json.loads((root / "benchmarks/results/learners.json").read_text())
+    table = "\n".join(learners.summary(measured["results"]))
+    for page in ("docs/learners.md", "benchmarks/results/learners.md"):
+        assert table in (root / page).read_text()

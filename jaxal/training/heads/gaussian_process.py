@@ -152,18 +152,14 @@ def _fit(kernel: Kernel, variables: Variables, pool: Pool) -> tuple[Variables, F
     targets = jnp.where(is_used, units.inwards(targets), 0)
     count, before = is_used.sum(dtype=jnp.int32), variables["num_labelled"]
     is_due = has_grown(before, count)
-    few, are_few = some_rows(jnp.arange(capacity), is_used, _MOST_CHOOSING)
+    few, are_few = some_rows((inputs, targets), is_used, _MOST_CHOOSING)
     hyper = once_if(
         is_due,
-        lambda: fit_hyperparameters(
-            kernel,
-            variables["params"],
-            inputs[few],
-            targets[few],
-            are_few,
-            _NUM_STEPS,
-        ),
+        partial(fit_hyperparameters, kernel, _NUM_STEPS),
         variables["params"],
+        variables["params"],
+        *few,
+        are_few,
     )
     root = linalg.cholesky(noisy_covariance(kernel, hyper, inputs, is_used))
     half = linalg.solve_lower(root, targets[:, None])[:, 0]

@@ -77,11 +77,11 @@ def noisy_covariance(
 
 def fit_hyperparameters(
     kernel: Kernel,
+    num_steps: int,
     start: Hyperparameters,
     rows: Array,
     targets: Array,
     is_used: Array,
-    num_steps: int,
 ) -> Hyperparameters:
     r"""Returns hyperparameters of large marginal likelihood, by Adam.
 
@@ -92,11 +92,11 @@ def fit_hyperparameters(
 
     Args:
       kernel: which.
+      num_steps: steps of Adam.
       start: where to begin.
       rows: `[L, D]`.
       targets: `[L]` with a variance of one, 0 where not in use.
       is_used: `[L]` bool.
-      num_steps: steps of Adam.
 
     Reference:
       Hvarfner, Hellsten and Nardi, "Vanilla Bayesian Optimization Performs Great in

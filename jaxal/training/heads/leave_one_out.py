@@ -7,12 +7,14 @@ by the evidence 0.16. It draws no folds either, and costs one fit a penalty. It 
 need that fit to have converged, or it promises too much.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxal import linalg
-from jaxal.training.heads.softmax import SoftmaxProblem, softmax_logits
+from jaxal.training.heads.softmax import SoftmaxProblem
 
 _LEAST_CURVATURE = 1e-6  # of a row that is certain
 _LEAST_SHARE = 1e-3  # of a row's leverage that is not its own
@@ -26,8 +28,8 @@ def leave_one_out_loss(problem: SoftmaxProblem, coefficients: Array) -> Array:
     logit moves by $l (p - t) / (1 - h l)$.
 
     Args:
-      problem: with one weighting.
-      coefficients: `[G, 1, D, C]`, solved.
+      problem: whose rows are left out.
+      coefficients: `[G, D, C]`, solved.
 
     Returns:
       Weighted cross-entropy, nats.
@@ -38,7 +40,7 @@ def leave_one_out_loss(problem: SoftmaxProblem, coefficients: Array) -> Array:
       >>> from jaxal.training.heads.softmax import SoftmaxProblem, solve_softmax
       >>> design = jnp.array([[2.0], [1.0], [-1.0], [-2.0]])
       >>> problem = SoftmaxProblem(
-      ...     design, jnp.eye(2)[jnp.array([0, 0, 1, 1])], jnp.ones([4, 1]),
+      ...     design, jnp.eye(2)[jnp.array([0, 0, 1, 1])], jnp.ones(4),
       ...     jnp.array([[0.1], [100.0]]), jnp.int32(4))
       >>> loss = leave_one_out_loss(problem, solve_softmax(problem).coefficients)
       >>> bool(loss[0] < loss[1])
@@ -48,29 +50,41 @@ def leave_one_out_loss(problem: SoftmaxProblem, coefficients: Array) -> Array:
       Rad and Maleki, "A Scalable Estimate of the Out-of-Sample Prediction Error via
       Approximate Leave-One-Out", JRSS B 2020. https://doi.org/10.1111/rssb.12374
     """
-    weights = problem.weights
-    logits = softmax_logits(problem.design, coefficients)[:, :, 0]  # [L, G, C]
-    probs = jax.nn.softmax(logits)
-    curvature = weights[..., None] * jnp.maximum(probs * (1 - probs), _LEAST_CURVATURE)
-    leverage = jax.lax.map(
-        lambda xs: _leverages(problem.design, *xs),
-        (jnp.moveaxis(curvature, 1, 0), problem.penalty),
-    )
-    leverage = jnp.moveaxis(leverage, 0, 1)
-    errors = weights[..., None] * (probs - problem.targets[:, None])
-    own = jnp.maximum(1 - curvature * leverage, _LEAST_SHARE)
-    left_out = jax.nn.log_softmax(logits + leverage * errors / own)
-    losses = -(problem.targets[:, None] * left_out).sum(-1)
-    return (weights * losses).sum(0)
+    weights, targets = problem.weights[:, None], problem.targets
+
+    def of_penalty(penalty: Array, coefficients: Array) -> Array:
+        logits = jnp.matmul(problem.design, coefficients, precision="highest")
+        probs = jax.nn.softmax(logits)
+        curvature = weights * jnp.maximum(probs * (1 - probs), _LEAST_CURVATURE)
+        own = jnp.maximum(_own_shares(problem.design, curvature, penalty), _LEAST_SHARE)
+        # Its leverage is `(1 - own) / curvature`.
+        steps = jnp.where(curvature > 0, (1 - own) / own / curvature, 0)
+        moved = logits + steps * weights * (probs - targets)
+        return -(weights * targets * jax.nn.log_softmax(moved)).sum()
+
+    return jax.lax.map(lambda xs: of_penalty(*xs), (problem.penalty, coefficients))
 
 
-def _leverages(design: Array, curvature: Array, penalty: Array) -> Array:
-    """`[L, C]` from `[L, D]`, `[L, C]` and `[D]`, a matrix for each class."""
-
-    def of_class(curvature: Array) -> Array:
-        gram = jnp.matmul((design * curvature[:, None]).T, design, precision="highest")
-        # `z^T A^-1 z` is a sum of squares in the factor of A.
-        factor = linalg.cholesky(gram + jnp.diag(penalty))
-        return (linalg.solve_lower(factor, design.T) ** 2).sum(0)
-
+def _own_shares(design: Array, curvature: Array, penalty: Array) -> Array:
+    """`1 - h l`, `[L, C]`, of `[L, D]`, `[L, C]` and `[D]`: a matrix for each class."""
+    if design.shape[0] > design.shape[1]:
+        of_class = partial(_by_columns, design, penalty)
+    else:
+        gram = jnp.matmul(design / penalty[None], design.T, precision="highest")
+        of_class = partial(_by_rows, gram)
     return jax.vmap(of_class, in_axes=1, out_axes=1)(curvature)
+
+
+def _by_columns(design: Array, penalty: Array, curvature: Array) -> Array:
+    rows = design * jnp.sqrt(curvature)[:, None]
+    gram = jnp.matmul(rows.T, rows, precision="highest")
+    # `z^T A^-1 z` is a sum of squares in the factor of A.
+    factor = linalg.cholesky(gram + jnp.diag(penalty))
+    return 1 - (linalg.solve_lower(factor, rows.T) ** 2).sum(0)
+
+
+def _by_rows(gram: Array, curvature: Array) -> Array:
+    """The same where rows are fewer: the diagonal of `(1 + H^1/2 K H^1/2)^-1`."""
+    root, ones = jnp.sqrt(curvature), jnp.eye(gram.shape[0], dtype=gram.dtype)
+    factor = linalg.cholesky(ones + root[:, None] * gram * root[None])
+    return (linalg.solve_lower(factor, ones) ** 2).sum(0)

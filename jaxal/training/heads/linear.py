@@ -11,7 +11,6 @@ from jaxal import linalg
 from jaxal.pools.mapping import map_rows
 from jaxal.training.heads.rows import (
     Moments,
-    centred_rows,
     column_factors,
     flat,
     has_grown,
@@ -28,6 +27,7 @@ _PENALTIES = tuple(10.0 ** (-3 + 7 / 12 * i) for i in range(7))
 # What a penalty is before any label is seen: decades, a mean and a deviation.
 _USUAL, _DECADES = -1.25, 1.0
 _MOST_CHOOSING = 512
+_SPARE = 64  # roundings of a Gram matrix
 
 
 class Head(NamedTuple):
@@ -71,24 +71,35 @@ class Candidates(NamedTuple):
         return len(self.by_column) == len(self.penalties) == 1
 
 
+class LabelledDesign(NamedTuple):
+    """Labelled rows first, and what a head knows of them."""
+
+    inputs: Array  # [L, D], zeros where not in use
+    is_used: Array  # [L] bool
+    targets: Array  # [L, ...]
+    weights: Array  # [L], 0 where not in use
+
+
 class Basis(NamedTuple):
     """Rows as a solver sees them: in no more columns than there are rows."""
 
     design: Array  # [L, E], a column of ones last
-    vectors: Array | None  # [D, E - 1], orthonormal; None: the columns themselves
+    rows: Array | None  # [L, D] that are `design` in other columns; None: the same
 
     def inwards(self, params: Any) -> Array:
         """Returns coefficients `[E, C]` of a kernel `[D, C]` and a bias `[C]`."""
         kernel = params["kernel"]
-        if self.vectors is not None:
-            kernel = jnp.matmul(self.vectors.T, kernel, precision="highest")
+        if self.rows is not None:
+            logits = jnp.matmul(self.rows, kernel, precision="highest")
+            kernel = linalg.solve_lower(self.design[:, :-1], logits)
         return jnp.concatenate([kernel, params["bias"][None]])
 
     def outwards(self, coefficients: Array) -> dict[str, Array]:
         """Returns kernel and bias of coefficients."""
         kernel, bias = coefficients[:-1], coefficients[-1]
-        if self.vectors is not None:
-            kernel = jnp.matmul(self.vectors, kernel, precision="highest")
+        if self.rows is not None:
+            kernel = linalg.solve_lower_transposed(self.design[:, :-1], kernel)
+            kernel = jnp.matmul(self.rows.T, kernel, precision="highest")
         return {"kernel": kernel, "bias": bias}
 
 
@@ -169,10 +180,8 @@ def chosen(
     options: Candidates,
     old: Any,
     moments: Moments,
-    pool: Pool,
-    rows: Array,
-    is_used: Array,
-    losses: Callable[[Array, Array, Array, Array], Array],
+    rows: LabelledDesign,
+    losses: Callable[[LabelledDesign, Array], Array],
 ) -> Any:
     """Returns scaling and penalty, those of before unless labels have grown.
 
@@ -180,47 +189,52 @@ def chosen(
       options: what there is to choose between.
       old: what was chosen before.
       moments: of the pool.
-      pool: whose rows choose.
-      rows: `[L]` labelled rows, of which at most 512 choose: the prior of more rows is
-        the same.
-      is_used: `[L]` bool.
-      losses: from a design `[L, E]`, rows, which are used and penalties `[G]` to
+      rows: those labelled, centred, of which at most 512 choose: the prior of more
+        rows is the same.
+      losses: from rows whose inputs are a design `[L, E]`, and penalties `[G]`, to
         losses `[G]`.
     """
-    count = is_used.sum(dtype=jnp.int32)
-    rows, is_used = some_rows(rows, is_used, _MOST_CHOOSING)
+    count = rows.is_used.sum(dtype=jnp.int32)
     ways = jnp.asarray(options.by_column)
     penalties = jnp.asarray(options.penalties, moments.mean.dtype)
 
-    def choose() -> Any:
-        centred = centred_rows(pool, rows, is_used, moments.mean)
-
+    def choose(
+        ways: Array, penalties: Array, moments: Moments, rows: LabelledDesign
+    ) -> Any:
         def of_way(by_column: Array) -> Array:
             factors = column_factors(moments, by_column)
-            design = in_basis(centred * factors[None]).design
-            return losses(design, rows, is_used, penalties) + unusual(penalties)
+            design = in_basis(rows.inputs * factors[None]).design
+            return losses(rows._replace(inputs=design), penalties) + unusual(penalties)
 
         best = jnp.argmin(jax.lax.map(of_way, ways))
         way, which = jnp.divmod(best, penalties.shape[0])
-        return {
-            "penalty": penalties[which],
-            "by_column": ways[way],
-            "num_labelled": count,
-        }
+        return penalties[which], ways[way]
 
-    if options.is_decided:
-        return {"penalty": penalties[0], "by_column": ways[0], "num_labelled": count}
-    return once_if(has_grown(old["num_labelled"], count), choose, old)
+    is_due = has_grown(old["num_labelled"], count)
+    choice = penalties[0], ways[0]
+    if not options.is_decided:
+        few, _ = some_rows(rows, rows.is_used, _MOST_CHOOSING)
+        old_choice = old["penalty"], old["by_column"]
+        choice = once_if(is_due, choose, old_choice, ways, penalties, moments, few)
+    return {
+        "penalty": choice[0],
+        "by_column": choice[1],
+        "num_labelled": jnp.where(is_due, count, old["num_labelled"]),
+    }
 
 
 def in_basis(rows: Array) -> Basis:
-    """Returns `[L, D]` rows in an orthonormal basis, where `L < D`, and with ones."""
-    vectors = None
+    """Returns `[L, D]` rows, and ones, in at most L columns: where `L < D`, in those
+    that orthogonalise them one after the other."""
+    columns = rows
     if rows.shape[0] < rows.shape[1]:
-        vectors, triangle = linalg.orthonormal(rows.T)
-        rows = triangle.T
-    ones = jnp.ones_like(rows[:, :1])
-    return Basis(jnp.concatenate([rows, ones], axis=1), vectors)
+        gram = jnp.matmul(rows, rows.T, precision="highest")
+        own = jnp.diagonal(gram)
+        # Rows may be there twice, or not at all.
+        spare = jnp.where(own > 0, _SPARE * jnp.finfo(own.dtype).eps * own, 1)
+        columns = linalg.cholesky(gram + jnp.diag(spare))
+    design = jnp.concatenate([columns, jnp.ones_like(rows[:, :1])], axis=1)
+    return Basis(design, None if columns is rows else rows)
 
 
 def scales(moments: Moments, choice: Any) -> dict[str, Array]:

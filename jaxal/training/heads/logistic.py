@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxal.metrics import classification_metrics
 from jaxal.posteriors.last_layer import laplace
@@ -15,6 +15,7 @@ from jaxal.training.heads.leave_one_out import leave_one_out_loss
 from jaxal.training.heads.linear import (
     Candidates,
     Head,
+    LabelledDesign,
     Scaling,
     candidates,
     chosen,
@@ -24,21 +25,15 @@ from jaxal.training.heads.linear import (
     scales,
     solved,
 )
-from jaxal.training.heads.rows import (
-    centred_rows,
-    pool_moments,
-)
+from jaxal.training.heads.rows import Moments, centred_rows, pool_moments
 from jaxal.training.heads.softmax import (
     SoftmaxProblem,
     mean_loss,
-    padded_size,
     solve_softmax,
 )
 from jaxal.training.learner import FitInfo, Task, cross_entropy
 from jaxal.training.rows import labelled_numbers
 from jaxal.types import Pool, Variables
-
-_STEPS_CHOOSING = 100
 
 
 class _Settings(NamedTuple):
@@ -72,8 +67,8 @@ def logistic_head(
     is unlikely, not impossible.
 
     The penalty is kept in the scaling: features are $z / \sqrt\lambda$, so that weights
-    have a standard normal prior, and `laplace(head.model)`, which `head.posterior` is,
-    is the Laplace approximation of this model as it stands.
+    have a standard normal prior, and `laplace(head.model)` is the Laplace approximation
+    of this model as it stands; `head.posterior` is that, and knows the rows' weights.
 
     Args:
       num_classes: C.
@@ -121,64 +116,69 @@ def logistic_head(
     task = Task(cross_entropy, classification_metrics, mean_probabilities)
 
     learner = solved(model, partial(_fit, settings), task, capacity)
-    return Head(model, learner, laplace(model, num_samples=num_samples))
+
+    def weights(pool: Pool, rows: Array) -> Array:
+        return _said(settings, pool, rows, jnp.float32)[1]
+
+    posterior = laplace(model, num_samples=num_samples, weights=weights)
+    return Head(model, learner, posterior)
 
 
 def _fit(
     settings: _Settings, variables: Variables, pool: Pool
 ) -> tuple[Variables, FitInfo]:
     moments = pool_moments(pool)
-    rows, is_used = labelled_numbers(pool, settings.capacity)
+    rows = _labelled(settings, pool, moments)
 
-    def losses(design: Array, rows: Array, is_used: Array, penalties: Array) -> Array:
-        problem = _problem(settings, pool, rows, is_used, design, penalties)
-        fit = solve_softmax(problem, max_steps=_STEPS_CHOOSING)
-        return leave_one_out_loss(problem, fit.coefficients)
+    def losses(rows: LabelledDesign, penalties: Array) -> Array:
+        problem = _problem(rows, penalties)
+        return leave_one_out_loss(problem, solve_softmax(problem).coefficients)
 
-    old = variables["choice"]
     options = settings.candidates
-    choice = chosen(options, old, moments, pool, rows, is_used, losses)
+    choice = chosen(options, variables["choice"], moments, rows, losses)
     scale = scales(moments, choice)
-    pad = padded_size(rows.shape[0]) - rows.shape[0]
-    rows, is_used = jnp.pad(rows, (0, pad)), jnp.pad(is_used, (0, pad))
-    inputs = centred_rows(pool, rows, is_used, moments.mean) * scale["factor"][None]
-    basis = in_basis(inputs)
-    problem = _problem(settings, pool, rows, is_used, basis.design)
-    start = basis.inwards(moved_to(variables, scale))[None, None]
+    basis = in_basis(rows.inputs * scale["factor"][None])
+    ones = jnp.ones(1, basis.design.dtype)
+    problem = _problem(rows._replace(inputs=basis.design), ones)
+    start = basis.inwards(moved_to(variables, scale))[None]
     fit = solve_softmax(problem, start)
-    params = basis.outwards(fit.coefficients[0, 0])
+    params = basis.outwards(fit.coefficients[0])
     info = FitInfo(
         mean_loss(problem, fit.coefficients), fit.num_steps, problem.num_rows
     )
     return {"params": params, "scale": scale, "choice": choice}, info
 
 
-def _problem(
-    settings: _Settings,
-    pool: Pool,
-    rows: Array,
-    is_used: Array,
-    design: Array,
-    penalties: Array | None = None,
-) -> SoftmaxProblem:
-    """The labelled rows, with one model for each penalty of the weights."""
-    dtype = design.dtype
-    labels = jnp.where(is_used, pool.labels[rows], 0)
-    targets = jax.nn.one_hot(labels, settings.num_classes, dtype=dtype)
+def _labelled(settings: _Settings, pool: Pool, moments: Moments) -> LabelledDesign:
+    """The labelled rows, centred, with distributions over classes."""
+    rows, is_used = labelled_numbers(pool, settings.capacity)
+    inputs = centred_rows(pool, rows, is_used, moments.mean)
+    targets, weights = _said(settings, pool, rows, inputs.dtype)
+    return LabelledDesign(inputs, is_used, targets, jnp.where(is_used, weights, 0))
+
+
+def _said(
+    settings: _Settings, pool: Pool, rows: Array, dtype: DTypeLike
+) -> tuple[Array, Array]:
+    """Distributions over classes `[B, C]` and weights `[B]` of labelled rows."""
+    targets = jax.nn.one_hot(pool.labels[rows], settings.num_classes, dtype=dtype)
     if settings.soft_labels is not None:
         targets = settings.soft_labels.astype(dtype)[rows]
-    weights = is_used.astype(dtype)
+    weights = jnp.ones(rows.shape[0], dtype)
     if settings.class_weights is not None:
         weights *= targets @ settings.class_weights.astype(dtype)
     if settings.row_weights is not None:
         weights *= settings.row_weights.astype(dtype)[rows]
-    penalties = jnp.ones(1, dtype) if penalties is None else penalties
-    of_weights = jnp.broadcast_to(
-        penalties[:, None], (penalties.shape[0], design.shape[1] - 1)
-    )
+    return targets, weights
+
+
+def _problem(rows: LabelledDesign, penalties: Array) -> SoftmaxProblem:
+    """Rows as they are, with one model for each penalty of the weights."""
+    width = rows.inputs.shape[1] - 1
+    of_weights = jnp.broadcast_to(penalties[:, None], (penalties.shape[0], width))
     penalty = jnp.concatenate([of_weights, jnp.ones_like(penalties)[:, None]], axis=1)
-    count = is_used.sum(dtype=jnp.int32)
-    return SoftmaxProblem(design, targets, weights[:, None], penalty, count)
+    count = rows.is_used.sum(dtype=jnp.int32)
+    return SoftmaxProblem(rows.inputs, rows.targets, rows.weights, penalty, count)
 
 
 def _weights(

@@ -12,6 +12,7 @@ from jaxal.posteriors.networks import by_samples
 from jaxal.training.heads.linear import (
     Candidates,
     Head,
+    LabelledDesign,
     Scaling,
     candidates,
     chosen,
@@ -20,17 +21,14 @@ from jaxal.training.heads.linear import (
     scales,
     solved,
 )
-from jaxal.training.heads.rows import (
-    centred_rows,
-    pool_moments,
-)
+from jaxal.training.heads.rows import centred_rows, pool_moments
 from jaxal.training.learner import FitInfo
 from jaxal.training.regression import (
     combine_gaussians,
     gaussian_likelihood,
 )
 from jaxal.training.rows import labelled_numbers
-from jaxal.training.targets import Units, target_units
+from jaxal.training.targets import target_units
 from jaxal.types import Model, Output, Pool, Posterior, Variables
 
 _PENALTIES = tuple(10.0 ** (-4 + 5 / 8 * i) for i in range(9))
@@ -122,23 +120,26 @@ def _fit(
     options: Candidates, capacity: int | None, variables: Variables, pool: Pool
 ) -> tuple[Variables, FitInfo]:
     moments = pool_moments(pool)
-    rows, is_used = labelled_numbers(pool, capacity)
-    units = target_units(pool.labels[rows].astype(moments.mean.dtype), is_used)
+    numbers, is_used = labelled_numbers(pool, capacity)
+    labels = pool.labels[numbers].astype(moments.mean.dtype)
+    units = target_units(labels, is_used)
+    targets = jnp.where(is_used, units.inwards(labels), 0)
+    inputs = centred_rows(pool, numbers, is_used, moments.mean)
+    rows = LabelledDesign(inputs, is_used, targets, is_used.astype(inputs.dtype))
 
-    def losses(design: Array, rows: Array, is_used: Array, penalties: Array) -> Array:
-        targets = _targets(units, pool, rows, is_used)
+    def losses(rows: LabelledDesign, penalties: Array) -> Array:
         errors = jax.lax.map(
-            lambda p: (_solve(design, targets, is_used, p)[1] ** 2).sum(), penalties
+            lambda p: (
+                _solve(rows.inputs, rows.targets, rows.is_used, p)[1] ** 2
+            ).sum(),
+            penalties,
         )
-        size = is_used.sum().astype(targets.dtype)
+        size = rows.is_used.sum().astype(errors.dtype)
         return size / 2 * jnp.log(errors / jnp.maximum(size, 1) + _LEAST_NOISE)
 
-    old = variables["choice"]
-    choice = chosen(options, old, moments, pool, rows, is_used, losses)
+    choice = chosen(options, variables["choice"], moments, rows, losses)
     scale = scales(moments, choice)
-    inputs = centred_rows(pool, rows, is_used, moments.mean) * scale["factor"][None]
-    basis = in_basis(inputs)
-    targets = _targets(units, pool, rows, is_used)
+    basis = in_basis(inputs * scale["factor"][None])
     ones = jnp.ones(1, targets.dtype)
     coefficients, left_out = _solve(basis.design, targets, is_used, ones[0])
     params = basis.outwards(coefficients)
@@ -169,11 +170,6 @@ def _solve(
     fitted = jnp.matmul(design, coefficients, precision="highest")[:, 0]
     own = jnp.maximum(1 - (half**2).sum(0), _LEAST_SHARE)
     return coefficients, jnp.where(is_used, (targets - fitted) / own, 0)
-
-
-def _targets(units: Units, pool: Pool, rows: Array, is_used: Array) -> Array:
-    targets = pool.labels[rows].astype(units.mean.dtype)
-    return jnp.where(is_used, units.inwards(targets), 0)
 
 
 def _posterior(model: Model, capacity: int | None, num_samples: int) -> Posterior:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.custom_batching import sequential_vmap
 
 from jaxal.types import Pool
 
@@ -72,22 +73,22 @@ def column_factors(moments: Moments, by_column: Array | bool) -> Array:
     return jnp.where(by_column, own / width, one)
 
 
-def some_rows(rows: Array, is_used: Array, most: int) -> tuple[Array, Array]:
+def some_rows(rows: T, is_used: Array, most: int) -> tuple[T, Array]:
     """Returns at most so many of the rows in use, spread evenly over them.
 
     Args:
-      rows: `[L]` numbers, those in use first.
+      rows: a pytree of `[L, ...]`, those in use first.
       is_used: `[L]` bool.
       most: how many, static.
     """
-    if rows.shape[0] <= most:
+    if is_used.shape[0] <= most:
         return rows, is_used
     count = is_used.sum(dtype=jnp.int32)
     places = jnp.arange(most, dtype=jnp.int32)
     # Divided first: a product of two counts may not fit 32 bits.
     spread = places * (count // most) + places * (count % most) // most
     places = jnp.where(count > most, spread, places)
-    return rows[places], is_used[places]
+    return jax.tree.map(lambda x: x[places], (rows, is_used))
 
 
 def centred_rows(pool: Pool, rows: Array, is_used: Array, mean: Array) -> Array:
@@ -101,19 +102,21 @@ def has_grown(before: Array, now: Array) -> Array:
     return (2 * now >= 3 * before) | (now < before)
 
 
-def once_if(is_due: Array, fn: Callable[[], T], old: T) -> T:
-    """Returns `fn()` where it is due and `old` elsewhere.
+def once_if(is_due: Array, fn: Callable[..., T], old: T, *operands: Any) -> T:
+    """Returns `fn(*operands)` where it is due and `old` elsewhere.
 
-    Under `vmap` a `cond` computes both; a loop of one turn is left out where it is due
-    in none of the batch, which is so in most rounds of a study.
+    `vmap` makes a loop of it, in which it is due or not: a batch of `cond` would
+    compute both everywhere, and many problems at a time do not fit a processor's cache.
 
     Args:
       is_due: [] bool.
-      fn: from nothing to a pytree like `old`.
+      fn: from operands to a pytree like `old`; it may hold no array of its own.
       old: what there is.
+      *operands: pytrees.
     """
 
-    def turn(carry: tuple[Array, T]) -> tuple[Array, T]:
-        return jnp.zeros_like(carry[0]), fn()
+    @sequential_vmap
+    def turn(is_due: Array, old: T, operands: tuple) -> T:
+        return jax.lax.cond(is_due, lambda: fn(*operands), lambda: old)
 
-    return jax.lax.while_loop(lambda carry: carry[0], turn, (is_due, old))[1]
+    return turn(is_due, old, operands)

@@ -19,7 +19,9 @@ from jaxal import (
     strategy,
 )
 from jaxal.pools.mesh import replicate
-from jaxal.training.heads.rows import column_factors, pool_moments, some_rows
+from jaxal.training.heads.leave_one_out import leave_one_out_loss
+from jaxal.training.heads.rows import column_factors, once_if, pool_moments, some_rows
+from jaxal.training.heads.softmax import SoftmaxProblem, solve_softmax
 from tests.toys import blobs
 
 KEY = jax.random.key(0)
@@ -165,15 +167,57 @@ def test_a_warm_start_ends_where_a_cold_one_does_in_fewer_steps():
     assert int(after.num_steps) < int(before.num_steps)
 
 
-def test_capacity_larger_than_a_chunk_of_rows_is_the_same_fit():
-    inputs, known, _ = some(500, 5, num_rows=700)
+@pytest.mark.parametrize("penalty", [0.1, None])
+def test_capacity_larger_than_a_chunk_of_rows_is_the_same_fit(penalty):
+    inputs, known, _ = some(300, 5, num_rows=700)
     found = []
-    for capacity in (None, 500):
-        head = logistic_head(3, scaling="one", penalty=0.1, capacity=capacity)
+    for capacity in (None, 512, 300):
+        head = logistic_head(3, scaling="one", penalty=penalty, capacity=capacity)
         state, info = fitted(head, one_device(inputs, known))
-        assert int(info.num_labelled) == 500
+        assert int(info.num_labelled) == 300
         found.append(head.model.apply(state, jnp.asarray(inputs))[0].logits)
-    np.testing.assert_allclose(*found, atol=1e-3)
+    np.testing.assert_allclose(found[0], found[2], atol=1e-3)
+    np.testing.assert_allclose(found[1], found[2], atol=1e-3)
+
+
+def test_under_vmap_only_lanes_in_which_it_is_due_compute():
+    asked = []
+
+    def compute(x):
+        jax.debug.callback(asked.append, x)
+        return x + 1
+
+    is_due, x = jnp.array([False, True, False]), jnp.arange(3.0)
+    run = jax.jit(jax.vmap(lambda d, x: once_if(d, compute, -x, x)))
+    assert run(is_due, x).tolist() == [0, 2, -2]
+    jax.effects_barrier()
+    assert [float(a) for a in asked] == [1]
+
+
+def left_out(z, targets, penalty):
+    """The formula of `leave_one_out_loss`, in 64 bits and with inverses."""
+    logits = z @ np.vstack(solved_by_scipy(z[:, :-1], targets, np.ones(50), penalty))
+    probs = scipy.special.softmax(logits, axis=1)
+    curvature = probs * (1 - probs)
+    pull = np.diag([penalty] * (z.shape[1] - 1) + [1.0])
+    for c, h in enumerate(curvature.T):
+        lever = np.diag(z @ np.linalg.inv((z.T * h) @ z + pull) @ z.T)
+        logits[:, c] += lever * (probs - targets)[:, c] / (1 - h * lever)
+    return -(targets * scipy.special.log_softmax(logits, axis=1)).sum()
+
+
+@pytest.mark.parametrize("width", [4, 60])
+def test_rows_left_out_are_those_of_a_newton_step(width):
+    rng = np.random.default_rng(0)
+    z = np.hstack([rng.normal(size=(50, width)), np.ones((50, 1))])
+    targets = np.eye(3)[(z[:, :3] + 0.3 * rng.normal(size=(50, 3))).argmax(1)]
+    penalties = np.array([0.1, 1.0])
+    pulls = np.hstack([np.repeat(penalties[:, None], width, 1), np.ones((2, 1))])
+    numbers = [jnp.asarray(x, jnp.float32) for x in (z, targets, np.ones(50), pulls)]
+    problem = SoftmaxProblem(*numbers, jnp.int32(50))
+    found = leave_one_out_loss(problem, solve_softmax(problem).coefficients)
+    expected = [left_out(z, targets, penalty) for penalty in penalties]
+    np.testing.assert_allclose(found, expected, rtol=2e-3)
 
 
 def test_tables_are_scaled_by_column_and_embeddings_by_one_number():
@@ -252,6 +296,24 @@ def test_units_of_a_pool_longer_than_what_is_read_of_it():
     np.testing.assert_allclose(moments.deviation, inputs[::3].std(0), rtol=1e-4)
     z = (inputs - np.asarray(moments.mean)) * np.asarray(column_factors(moments, True))
     np.testing.assert_allclose((z**2).sum(-1).mean(), 1, rtol=0.05)
+
+
+def test_a_row_of_weight_two_narrows_the_posterior_like_two_rows():
+    inputs, known, rows = some(12, 4)
+    twice = np.vstack([inputs, inputs[rows]]), np.append(known, known[rows])
+    alone = {"scaling": "one", "penalty": 0.1}
+    head = logistic_head(3, **alone, class_weights=[2.0] * 3, row_weights=np.ones(80))
+    state, _ = fitted(head, one_device(inputs, known))
+    found = head.posterior.fit(KEY, state, one_device(inputs, known))
+    plain = logistic_head(3, **alone).posterior
+    expected = plain.fit(KEY, state, one_device(*twice))
+    other = plain.fit(KEY, state, one_device(inputs, known))
+    samples = [
+        np.asarray(plain.sample(KEY, s, jnp.asarray(inputs)).logits).std(0)
+        for s in (found, expected, other)
+    ]
+    np.testing.assert_allclose(samples[0], samples[1], rtol=1e-2)
+    assert samples[0].mean() < 0.95 * samples[2].mean()
 
 
 def test_settings_out_of_range_are_named():
