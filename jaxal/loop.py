@@ -263,7 +263,8 @@ def active_learner(
         return tell_checked(state, selection, labels), info
 
     phases = Phases(train, fit_once, evaluate, measure_on, look_at, choose, decide)
-    return ActiveLearner(init, ask, tell_checked, step, phases, measured)
+    facts = measured, strategy.name, sizes, classes
+    return ActiveLearner(init, ask, tell_checked, step, phases, *facts)
 
 
 def _batch_sizes(batch_size: int | Sequence[int]) -> tuple[int, ...]:

@@ -73,6 +73,9 @@ class ActiveLearner(NamedTuple):
     step: Callable[[Array, LoopState], tuple[LoopState, RoundInfo]]
     phases: Phases
     measured: str = "predictive"  # what metrics are of, see `active_learner`
+    strategy: str = ""  # its name
+    batch_sizes: tuple[int, ...] = ()  # rows to buy, a number a round
+    classes: Callable[[LoopState], int | None] = lambda state: None  # how many
 
 
 def round_keys(key: Array) -> RoundKeys:

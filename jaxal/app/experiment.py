@@ -17,7 +17,7 @@ from jaxal.pools.pool import UNLABELLED, make_pool
 from jaxal.posteriors.calibration import temperature_scaled
 from jaxal.posteriors.last_layer import laplace
 from jaxal.posteriors.networks import deep_ensemble, deterministic, mc_dropout
-from jaxal.runs.experiment import Answer, Experiment, Validate
+from jaxal.runs.experiment import Experiment, Validate, answering, stream
 from jaxal.runs.store import Record, RunError
 from jaxal.training import recipes, weights
 from jaxal.training.learner import supervised
@@ -34,19 +34,6 @@ from jaxal.types import (
     View,
 )
 from jaxal.viewing import asks_posterior, check_samples, reads_samples
-
-STREAMS = ("pool", "initial", "weights", "oracle", "rounds")
-
-
-def stream(seed: int, name: str) -> Array:
-    """Returns the key of one of the things a seed decides, independent of the others.
-
-    Example:
-      >>> from jaxal.app.experiment import stream
-      >>> stream(0, "initial") == stream(0, "weights")
-      Array(False, dtype=bool)
-    """
-    return jax.random.fold_in(jax.random.key(seed), STREAMS.index(name))
 
 
 def pool_rows(
@@ -226,9 +213,8 @@ def build(
         pool=make_pool(inputs, mesh=mesh),
         ids=ids,
         initial_rows=given,
-        answer=_answering(oracle, stream(seed, "oracle"), most),
+        answer=answering(oracle, stream(seed, "oracle"), most),
         oracle=oracle_name,
-        num_classes=num_classes,
         plan=plan,
         key_weights=stream(seed, "weights"),
         key_rounds=stream(seed, "rounds"),
@@ -314,26 +300,6 @@ def _oracle(recipe: Recipe, labels: np.ndarray, num_classes: int) -> tuple[Oracl
         return truth, "truth"
     noisy = noisy_oracle(truth, recipe.label_noise, num_classes)
     return noisy, f"noisy({recipe.label_noise})"
-
-
-def _answering(oracle: Oracle, key: Array, most: int) -> Answer:
-    """Asks row by row, so an answer does not depend on what else is being asked."""
-
-    @jax.jit
-    def ask(index: Array, rows: Array) -> Array:
-        def one(row: Array) -> Array:
-            question = jax.random.fold_in(jax.random.fold_in(key, index), row)
-            return oracle(question, row[None])[0]
-
-        return jax.vmap(one)(rows)
-
-    def answer(index: int, rows: np.ndarray) -> np.ndarray:
-        # Padded to one length, to be compiled once.
-        padded = np.zeros(max(most, len(rows)), np.int32)
-        padded[: len(rows)] = rows
-        return np.asarray(ask(jnp.int32(index), jnp.asarray(padded)))[: len(rows)]
-
-    return answer
 
 
 def _initial_rows(

@@ -95,6 +95,7 @@ def load_latest(
         place = folder / f"{_PREFIX}{number:05d}"
         try:
             manifest = verify(place)
+            _require_round(place, manifest, number)
             leaves = _read_state(place / STATE, manifest)
         except _DamagedError as damage:
             warn(f"Checkpoint is damaged: {damage}. Going back to the round before it.")
@@ -117,6 +118,11 @@ def verify(place: Path) -> Record:
     if _checksum(path) != manifest.get("state"):
         raise _DamagedError(f"{path} does not match its checksum")
     return manifest
+
+
+def _require_round(place: Path, manifest: Record, number: int) -> None:
+    if manifest["round"] != number:
+        raise _DamagedError(f"{place} was written as round {manifest['round']}")
 
 
 def _read_state(path: Path, manifest: Record) -> list[np.ndarray]:

@@ -10,12 +10,13 @@ import jax
 import numpy as np
 from jax import Array
 
-from jaxal.metrics import Metrics
-from jaxal.rounds import LoopState, tell
-from jaxal.runs import checkpoint, compiles, provenance, store
+from jaxal.pools.answers import as_selection
+from jaxal.pools.pool import is_answer
+from jaxal.rounds import LoopState
+from jaxal.runs import checkpoint, compiles, ledger, provenance, store
 from jaxal.runs.buying import buy, buy_initial
 from jaxal.runs.experiment import Experiment
-from jaxal.runs.store import Record, RunError, RunFiles
+from jaxal.runs.store import Record, RunError, RunFiles, WaitingError
 from jaxal.types import Pool, Selection
 
 _LABELLING = "dataset", "source", "preset", "strategy", "seed"
@@ -67,7 +68,8 @@ def run(
       overwrite: throw away what is there.
 
     Returns:
-      One record a round, as `rounds.jsonl` has them.
+      One record a round, as `rounds.jsonl` has them. The last says `is_last`, unless
+      the run waits for people to answer.
 
     Raises:
       RunError: the folder belongs to another experiment, a file is damaged, the disk
@@ -77,17 +79,20 @@ def run(
         if overwrite:
             store.clear(files)
         _claim(experiment, files, display, command)
-        records = store.repair_lines(files.rounds)
+        records = ledger.read_rounds(files)
         if records and records[-1]["is_last"]:
             display.message(f"{files.folder} is finished: nothing left to do.")
             return records
-        state, records = _resume(experiment, files, display, records)
-        for index in range(len(records), len(experiment.plan)):
-            state, record = _round(experiment, files, display, index, state)
-            records.append(record)
-            display.round(record)
-            if record["is_last"]:
-                break
+        try:
+            state, records = _resume(experiment, files, display, records)
+            for index in range(len(records), len(experiment.plan)):
+                state, record = _round(experiment, files, display, index, state)
+                records.append(record)
+                display.round(record)
+                if record["is_last"]:
+                    break
+        except WaitingError as waiting:
+            display.message(f"{files.folder}: {waiting}")
     return records
 
 
@@ -106,7 +111,7 @@ def _claim(
         begun |= {"environment": here, "command": command, "resumed": []}
         store.write_json(files.config, begun)
         return
-    found = store.read_json(files.config)
+    found = _config(files)
     # The same data may have moved; its fingerprint, part of "pool", says if it is.
     aside = {"source": experiment.settings["source"]}
     before = provenance.complete(found["settings"]) | aside
@@ -118,6 +123,18 @@ def _claim(
             + "\nUse another --name, or --overwrite to start again."
         )
     _note_environment(files, display, found, here)
+
+
+def _config(files: RunFiles) -> Record:
+    found = store.read_json(files.config)
+    kinds = {"settings": dict, "environment": dict, "resumed": list}
+    for name, kind in kinds.items():
+        if not isinstance(found, dict) or not isinstance(found.get(name), kind):
+            raise RunError(
+                f"{files.config} is damaged: it has no {name}. Use --overwrite or "
+                "another --name."
+            )
+    return found
 
 
 def _note_environment(
@@ -140,8 +157,12 @@ def _resume(
 ) -> tuple[LoopState, list[Record]]:
     """The state after the last round of which both line and checkpoint are whole."""
     store.repair_lines(files.queries)
-    pool = buy_initial(experiment, files, display.message)
-    state = experiment.loop.init(experiment.key_weights, pool, None)
+    state = experiment.loop.init(experiment.key_weights, experiment.pool, None)
+    num_classes = experiment.loop.classes(state)
+    entries = ledger.read(experiment, files, num_classes)
+    ledger.compare(files, entries, experiment.pool, records)
+    pool = buy_initial(experiment, files, display.message, num_classes)
+    state = state._replace(pool=pool)
     found = checkpoint.load_latest(
         files.checkpoint,
         _saved(state),
@@ -158,8 +179,34 @@ def _resume(
         store.rewrite_lines(files.rounds, records[:complete])
     if found is not None:
         state = _restored(found[1], pool)
+        ledger.check_state(files, entries, experiment.pool, state, found[0])
         display.message(f"Continuing {files.folder} after round {found[0]}.")
+    _collect_what_was_asked(experiment, files, display, complete, num_classes)
     return state, records[:complete]
+
+
+def _collect_what_was_asked(
+    experiment: Experiment,
+    files: RunFiles,
+    display: Display,
+    index: int,
+    num_classes: int | None,
+) -> None:
+    """Looks for answers to what round `index` asked, before it trains once more."""
+    if not files.asked.exists():
+        return
+    asked = store.read_json(files.asked)
+    rows = asked.get("rows") if isinstance(asked, dict) else None
+    num_rows = len(experiment.ids)
+    if not isinstance(rows, list) or not all(
+        type(row) is int and 0 <= row < num_rows for row in rows
+    ):
+        raise RunError(
+            f"{files.asked} is damaged. Remove it: what it says is found out again."
+        )
+    if asked.get("round") == index + 1 and rows:
+        selection = as_selection(np.array(rows, np.int32))
+        buy(experiment, files, display.message, num_classes, index + 1, selection)
 
 
 def _round(
@@ -190,16 +237,16 @@ def _round(
     bought = 0
     if selection is not None:
         with _timed(seconds, "label"):
-            selection, labels = buy(
-                experiment, files, display.message, index + 1, selection
+            selection, labels = _buy(
+                experiment, files, display, index, state, selection
             )
-            state = tell(state, selection, labels)
-        bought = int((selection.is_valid & (labels >= 0)).sum())
+            state = loop.tell(state, selection, labels)
+        bought = int((selection.is_valid & is_answer(labels)).sum())
         is_last = not bool(selection.is_valid.any())  # the pool is dry
     record = {
         "round": index,
         "labels": num_labelled,
-        **metrics._asdict(),
+        **({} if metrics is None else metrics._asdict()),
         **held_out,
         "measured": loop.measured,
         "loss": fit.loss,
@@ -214,7 +261,28 @@ def _round(
     # The line comes last: a round counts once both are whole.
     checkpoint.save(files.checkpoint, index, _saved(state), facts)
     store.append_lines(files.rounds, [record])
+    files.asked.unlink(missing_ok=True)
     return state, record
+
+
+def _buy(
+    experiment: Experiment,
+    files: RunFiles,
+    display: Display,
+    index: int,
+    state: LoopState,
+    selection: Selection,
+) -> tuple[Selection, Array]:
+    """Buys what round `index` chose; what people owe is kept for the restart."""
+    num_classes = experiment.loop.classes(state)
+    try:
+        return buy(
+            experiment, files, display.message, num_classes, index + 1, selection
+        )
+    except WaitingError:
+        rows = np.asarray(selection.indices)[np.asarray(selection.is_valid)]
+        store.write_json(files.asked, {"round": index + 1, "rows": rows.tolist()})
+        raise
 
 
 def _choose(
@@ -254,8 +322,10 @@ def _validated(experiment: Experiment, key: Array, state: LoopState) -> Record:
     return {"validation": metrics._asdict()}
 
 
-def _refuse_nan(metrics: Metrics, files: RunFiles) -> None:
-    if np.isnan(metrics.nll):
+def _refuse_nan(metrics: Any, files: RunFiles) -> None:
+    # A regression without a variance has no likelihood, but an error.
+    telling = getattr(metrics, "rmse", getattr(metrics, "nll", 0.0))
+    if np.isnan(telling):
         raise RunError(
             f"{files.folder}: the model's outputs on the test set are NaN, so no "
             "label was bought. Lower --learning-rate, or check the inputs."

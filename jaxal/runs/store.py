@@ -18,6 +18,10 @@ class RunError(RuntimeError):
     """What a person has to decide or repair; its message names the file and cure."""
 
 
+class WaitingError(RunError):
+    """People have not answered everything that was asked; nothing is wrong."""
+
+
 class StoppedError(KeyboardInterrupt):
     """Ctrl-C once there is a run, which can be continued."""
 
@@ -41,6 +45,11 @@ class RunFiles(NamedTuple):
     def queries(self) -> Path:
         """One line a label."""
         return self.folder / "queries.jsonl"
+
+    @property
+    def asked(self) -> Path:
+        """What people have been asked and not answered yet."""
+        return self.folder / "asked.json"
 
     @property
     def checkpoint(self) -> Path:
@@ -213,7 +222,7 @@ def clear(files: RunFiles) -> None:
     """
     shutil.rmtree(files.checkpoint, ignore_errors=True)
     shutil.rmtree(files.figures, ignore_errors=True)
-    for path in (files.rounds, files.queries, files.config):
+    for path in (files.rounds, files.queries, files.asked, files.config):
         path.unlink(missing_ok=True)
     sync_folder(files.folder)
 

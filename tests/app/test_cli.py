@@ -442,7 +442,7 @@ def test_strategy_and_seed_decide_what_they_should():
 def test_streams_of_a_seed_are_apart():
     import jax
 
-    from jaxal.app.experiment import STREAMS, stream
+    from jaxal.runs.experiment import STREAMS, stream
 
     keys = {
         tuple(jax.random.key_data(stream(seed, name)).tolist())

@@ -311,7 +311,10 @@ def test_labels_bought_for_other_rows_are_kept(made, tmp_path):
     run(made, folder)
     queries = store.read_lines(files.queries)
     strange = next(r for r in range(80) if r not in {q["row"] for q in queries})
-    bought = [*queries[:16], {**queries[16], "row": strange, "label": 2}]
+    bought = [
+        *queries[:16],
+        {**queries[16], "row": strange, "id": f"row-{strange}", "label": 2},
+    ]
     store.rewrite_lines(files.queries, bought)
     store.rewrite_lines(files.rounds, store.read_lines(files.rounds)[:2])
     messages = run(made, folder)
@@ -406,7 +409,7 @@ def test_an_answer_that_is_no_class_is_refused(made, tmp_path, answer):
     def answering(index, rows):
         return np.full(rows.shape, answer, np.int32)
 
-    with pytest.raises(RunError, match="Nothing was recorded"):
+    with pytest.raises(RunError, match="Nothing was written down"):
         run(made._replace(answer=answering), tmp_path / "run")
     assert not RunFiles(tmp_path / "run").queries.exists()
 

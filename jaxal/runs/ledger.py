@@ -1,0 +1,196 @@
+"""The ledger of a run: who said what of which row, and whether that can be believed."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxal.pools.answers import is_regression
+from jaxal.pools.pool import is_answer, unanswered
+from jaxal.rounds import LoopState
+from jaxal.runs import store
+from jaxal.runs.experiment import Experiment
+from jaxal.runs.store import Record, RunError, RunFiles
+from jaxal.types import Pool
+
+_CURE = "Restore the file from a copy, or start again with --overwrite."
+
+
+class Entry(NamedTuple):
+    """A line of the ledger."""
+
+    round: int  # the first that trains on it, 0 for the initial set
+    row: int
+    label: Any  # a class number or a real number, that of no answer included
+
+
+def read(
+    experiment: Experiment, files: RunFiles, num_classes: int | None
+) -> list[Entry]:
+    """Returns the ledger, every line of which was looked at.
+
+    Args:
+      experiment: whose rows and classes they must be.
+      files: of the run.
+      num_classes: `C`, None where labels are no classes.
+
+    Raises:
+      RunError: a line is none that a run like this one writes; says which and why.
+    """
+    entries: list[Entry] = []
+    answered: dict[int, int] = {}
+    for number, line in enumerate(store.read_lines(files.queries), start=1):
+        try:
+            entry = _entry(experiment, line, num_classes)
+            before = entries[-1].round if entries else 0
+            if not before <= entry.round <= before + 1:
+                raise ValueError(f"round is {entry.round}, after a line of {before}")
+            if entry.row in answered:
+                raise ValueError(
+                    f"row {entry.row} has a label already, in line "
+                    f"{answered[entry.row]}"
+                )
+        except ValueError as error:
+            raise RunError(f"Line {number} of {files.queries}: {error}. {_CURE}") from (
+                None
+            )
+        if is_answer(np.asarray(entry.label)):
+            answered[entry.row] = number
+        entries.append(entry)
+    return entries
+
+
+def read_rounds(files: RunFiles) -> list[Record]:
+    """Returns the records of complete rounds, one after the other from round 0.
+
+    Raises:
+      RunError: a line is none that a run writes.
+    """
+    records = store.repair_lines(files.rounds)
+    for index, record in enumerate(records):
+        kinds = {"round": int, "labels": int, "is_last": bool, "seconds": dict}
+        odd = [
+            name
+            for name, kind in kinds.items()
+            if not isinstance(record, dict) or type(record.get(name)) is not kind
+        ]
+        if odd or record["round"] != index:
+            what = f"{odd[0]} is missing or odd" if odd else "its round is another"
+            raise RunError(
+                f"Line {index + 1} of {files.rounds} is not round {index}: {what}. "
+                f"{_CURE}"
+            )
+    return records
+
+
+def compare(
+    files: RunFiles, entries: list[Entry], pool: Pool, records: list[Record]
+) -> None:
+    """Raises where rounds on disk trained on other numbers of labels than were bought.
+
+    Args:
+      files: of the run.
+      entries: the ledger.
+      pool: before the run.
+      records: of complete rounds.
+    """
+    start = int(np.asarray(pool.is_labelled).sum())
+    for record in records:
+        bought = sum(
+            entry.round <= record["round"] and bool(is_answer(np.asarray(entry.label)))
+            for entry in entries
+        )
+        if start + bought != record["labels"]:
+            raise RunError(
+                f"Round {record['round']} trained on {record['labels']} labels says "
+                f"{files.rounds}, and {files.queries} has {start + bought}. {_CURE}"
+            )
+
+
+def check_state(
+    files: RunFiles, entries: list[Entry], pool: Pool, state: LoopState, index: int
+) -> None:
+    """Raises where the state after a round holds other labels than the ledger.
+
+    Args:
+      files: of the run.
+      entries: the ledger.
+      pool: before the run.
+      state: as a checkpoint has it, after the answers to what round `index` asked.
+      index: the round.
+    """
+    expected = np.array(pool.labels)
+    for entry in entries:
+        if entry.round <= index + 1:
+            expected[entry.row] = entry.label
+    found = np.asarray(state.pool.labels)
+    differs = np.flatnonzero(
+        (found != expected) & (is_answer(found) | is_answer(expected))
+    )
+    if differs.size:
+        row = int(differs[0])
+        raise RunError(
+            f"{files.queries} and the checkpoint after round {index} disagree on "
+            f"{differs.size} labels: row {row} is {expected[row]} in the one and "
+            f"{found[row]} in the other. To train on the file as it is, remove "
+            f"{files.checkpoint} and {files.rounds}; else restore the file."
+        )
+
+
+def lines(
+    experiment: Experiment, index: int, asked: Iterator[tuple[int, float, Any, Record]]
+) -> list[Record]:
+    """Returns what is written for answers to the questions of a round.
+
+    Args:
+      experiment: whose rows they are.
+      index: the first round that trains on them.
+      asked: row, score, label and what else is known of it.
+    """
+    names = experiment.names
+    return [
+        {
+            "round": index,
+            "row": int(row),
+            "id": str(experiment.ids[row]),
+            "label": label if names is None else names.called([label])[0],
+            "score": float(score),
+            "cost": 1.0,
+            "oracle": experiment.oracle,
+            "dataset": experiment.settings["dataset"],
+            **more,
+        }
+        for row, score, label, more in asked
+    ]
+
+
+def _entry(experiment: Experiment, line: Any, num_classes: int | None) -> Entry:
+    if not isinstance(line, dict):
+        raise ValueError("it is no record with names")
+    if missing := {"round", "row", "id", "label"} - line.keys():
+        raise ValueError(f"it has no {sorted(missing)[0]}")
+    index, row = line["round"], line["row"]
+    if type(index) is not int or type(row) is not int:
+        raise ValueError(f"round {index!r} and row {row!r} are not both integers")
+    if not 0 <= row < len(experiment.ids):
+        raise ValueError(f"row {row} is none of 0 to {len(experiment.ids) - 1}")
+    if line["id"] != str(experiment.ids[row]):
+        raise ValueError(
+            f"row {row} is called {line['id']!r}, in this pool "
+            f"{str(experiment.ids[row])!r}"
+        )
+    return Entry(index, row, _label(experiment, line["label"], num_classes))
+
+
+def _label(experiment: Experiment, label: Any, num_classes: int | None) -> Any:
+    if experiment.names is not None:
+        if isinstance(label, dict | list):
+            raise ValueError(f"label {label!r} is no name")
+        return int(experiment.names.numbers([label])[0])
+    if is_regression(experiment.pool):
+        if label is not None and type(label) not in (int, float):
+            raise ValueError(f"label {label!r} is no number")
+        return unanswered(np.float32) if label is None else np.float32(label)
+    if type(label) is not int or not -1 <= label < (num_classes or 2**31):
+        raise ValueError(f"label {label!r} is no class 0 to {(num_classes or 0) - 1}")
+    return label

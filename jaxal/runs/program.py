@@ -1,0 +1,200 @@
+"""A run on disk of any loop: a program's own model, data and people."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxal.pools.initial import initial_rows
+from jaxal.pools.inputs import num_rows
+from jaxal.pools.names import LabelNames
+from jaxal.pools.oracles import array_oracle
+from jaxal.rounds import ActiveLearner
+from jaxal.runs import runner
+from jaxal.runs.experiment import Experiment, People, answering, stream
+from jaxal.runs.runner import Display
+from jaxal.runs.store import Record, RunFiles
+from jaxal.types import Inputs, Oracle, Pool
+
+
+def run(
+    loop: ActiveLearner,
+    pool: Pool,
+    oracle: Oracle | People | Any,
+    folder: str | os.PathLike,
+    *,
+    rounds: int,
+    initial: Any = None,
+    seed: int = 0,
+    ids: Sequence[Any] | None = None,
+    names: LabelNames | None = None,
+    validation: tuple[Inputs, Any] | None = None,
+    dataset: str = "pool",
+    settings: Record | None = None,
+    display: Display | None = None,
+    overwrite: bool = False,
+) -> list[Record]:
+    """Runs a loop on disk: killed at any moment and started again, it goes on.
+
+    The folder holds `config.json`, `rounds.jsonl` (a line a round: metrics, seconds),
+    `queries.jsonl` (a line a label), and a checkpoint. Every label is on disk before it
+    is trained on and is asked for once. A run that was killed ends with the files of
+    one that was not, times aside; `jaxal report` reads it.
+
+    Args:
+      loop: from `active_learner`; its own oracle is not used.
+      pool: the rows, with the labels there are already. It must be made of the same
+        inputs each time.
+      oracle: who answers: an `Oracle`, the labels `[N]` themselves, or `People`, who
+        answer in their own time.
+      folder: of the run, made if need be.
+      rounds: how often to train; the last round buys nothing.
+      initial: rows to label first: how many, which ones, or None.
+      seed: decides initial rows, weights, the oracle's chances, and the rounds.
+      ids: `[N]` what rows are called, by default their numbers.
+      names: of the classes, for an oracle that answers by name and for the ledger.
+      validation: inputs and labels to measure on besides the loop's test set.
+      dataset: what to call the data in reports.
+      settings: what else decides the result, such as `{"learning_rate": 0.1}`: a run
+        is not continued with others than it was begun with.
+      display: who is told of progress, by default standard output.
+      overwrite: throw away what is there.
+
+    Returns:
+      One record a round, as `rounds.jsonl` has them. The last has `is_last`, unless
+      people have questions left to answer: start the program again when they have.
+
+    Raises:
+      RunError: the folder belongs to another run, a file is damaged, the disk is full,
+        outputs are NaN, or an answer is no label.
+      ValueError: `rounds` is below 1, `ids` are not one a row or not distinct, or
+        initial rows are none.
+
+    Example:
+      >>> import tempfile
+      >>> import jax.numpy as jnp
+      >>> from jaxal import active_learner, make_pool, strategy, supervised
+      >>> from jaxal.models import logistic_regression
+      >>> from jaxal.runs import Silent, run
+      >>> inputs = jnp.linspace(-1.0, 1.0, 40)[:, None]
+      >>> labels, model = (inputs[:, 0] > 0.3).astype(int), logistic_regression(2)
+      >>> loop = active_learner(
+      ...     model, supervised(model), strategy("margin"), batch_size=4,
+      ...     test=(inputs, labels))
+      >>> folder = tempfile.mkdtemp()
+      >>> records = run(
+      ...     loop, make_pool(inputs), labels, folder, rounds=3, initial=4,
+      ...     display=Silent())
+      >>> [record["labels"] for record in records]
+      [4, 8, 12]
+    """
+    if rounds < 1:
+        raise ValueError(f"rounds is {rounds}, expected at least 1.")
+    called = _ids(pool, ids)
+    rows = initial_rows(stream(seed, "initial"), pool, initial)
+    plan = _plan(loop, pool, 0 if rows is None else rows.size, rounds)
+    most = max(plan[0], *loop.batch_sizes)
+    experiment = Experiment(
+        settings={
+            "dataset": dataset,
+            "source": "a program",
+            "preset": "program",
+            "strategy": loop.strategy,
+            "seed": seed,
+            "pool": _fingerprint(pool, called),
+            "rounds": rounds,
+            "classes": None if names is None else [*map(repr, names.names)],
+            **(settings or {}),
+        },
+        loop=loop,
+        pool=pool,
+        ids=called,
+        initial_rows=np.zeros(0, np.int32) if rows is None else np.asarray(rows),
+        answer=_answer(oracle, seed, most),
+        oracle=getattr(oracle, "name", type(oracle).__name__),
+        plan=plan,
+        key_weights=stream(seed, "weights"),
+        key_rounds=stream(seed, "rounds"),
+        validate=_validate(loop, validation),
+        names=names,
+    )
+    files, shown = RunFiles(Path(folder)), Lines() if display is None else display
+    return runner.run(experiment, files, shown, overwrite=overwrite)
+
+
+class Silent:
+    """A display that says nothing."""
+
+    def message(self, text: str) -> None:
+        """Says nothing."""
+
+    def phase(self, name: str, index: int) -> Callable[[int, int], None]:
+        """Says nothing."""
+        return lambda done, total: None
+
+    def round(self, record: Record) -> None:
+        """Says nothing."""
+
+
+class Lines(Silent):
+    """A display of a line for each round, on standard output."""
+
+    def message(self, text: str) -> None:
+        """Prints it."""
+        print(text, flush=True)
+
+    def round(self, record: Record) -> None:
+        """Prints labels, metrics and seconds of a round."""
+        known = ("accuracy", "rmse", "nll")
+        told = [f"{k} {record[k]:.4g}" for k in known if record.get(k) is not None]
+        spent = sum(record["seconds"].values())
+        parts = [f"{record['labels']} labels", *told, f"{spent:.1f} s"]
+        print(f"round {record['round']}: {', '.join(parts)}", flush=True)
+
+
+def _ids(pool: Pool, ids: Sequence[Any] | None) -> np.ndarray:
+    size = int(np.asarray(pool.is_valid).nonzero()[0].max(initial=-1)) + 1
+    called = [str(name) for name in (range(size) if ids is None else ids)]
+    if not size <= len(called) <= num_rows(pool.inputs):
+        raise ValueError(f"ids has {len(called)} names, the pool {size} rows.")
+    if len(set(called)) < len(called):
+        twice = next(name for name in called if called.count(name) > 1)
+        raise ValueError(f"ids has {twice!r} twice, expected a name of its own a row.")
+    return np.array(called)
+
+
+def _plan(loop: ActiveLearner, pool: Pool, initial: int, rounds: int) -> list[int]:
+    """Labels that each round trains on, if everything is answered."""
+    sizes = loop.batch_sizes
+    bought = [sizes[min(i, len(sizes) - 1)] for i in range(rounds - 1)]
+    start = int(np.asarray(pool.is_labelled).sum()) + initial
+    most = start + int(np.asarray(pool.is_available).sum()) - initial
+    return np.minimum(np.cumsum([start, *bought]), most).tolist()
+
+
+def _fingerprint(pool: Pool, ids: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves((pool.inputs, pool.labels, pool.is_valid)):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{array.dtype.name}{array.shape}".encode())
+        digest.update(array.view(np.uint8).data if array.size else b"")
+    digest.update("\n".join(ids.tolist()).encode())
+    return digest.hexdigest()[:16]
+
+
+def _answer(oracle: Any, seed: int, most: int) -> Any:
+    if isinstance(oracle, People):
+        return oracle
+    asked = oracle if callable(oracle) else array_oracle(oracle)
+    return answering(asked, stream(seed, "oracle"), most)
+
+
+def _validate(loop: ActiveLearner, validation: tuple[Inputs, Any] | None) -> Any:
+    if validation is None:
+        return None
+    inputs, labels = validation
+    return lambda key, state: loop.phases.measure(key, state, inputs, labels)
