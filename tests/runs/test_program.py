@@ -1,0 +1,313 @@
+"""A program's own loop on disk: killed, answered by people, damaged by hand."""
+
+import contextlib
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxal import active_learner, label_names, make_pool, strategy, supervised
+from jaxal.models import logistic_regression
+from jaxal.pools.mesh import pool_mesh
+from jaxal.runs import People, Reply, RunError, Silent, run, store
+from jaxal.runs.store import RunFiles
+from tests.dying import Death, Killed
+from tests.toys import blobs
+
+INPUTS, LABELS = blobs(60, 3)
+NAMES = label_names(["ant", "bee", "cat"])
+IDS = [f"photo-{i}.png" for i in range(60)]
+
+
+def make_loop(name="margin"):
+    model = logistic_regression(3)
+    learner = supervised(model, epochs=1, min_steps=8)
+    test = jnp.asarray(INPUTS), jnp.asarray(LABELS)
+    return active_learner(model, learner, strategy(name), batch_size=4, test=test)
+
+
+LOOP = make_loop()
+
+
+def play(folder, oracle=LABELS, display=None, **changes):
+    pool = make_pool(INPUTS, mesh=pool_mesh(jax.devices()[:1]))
+    settings = {"rounds": 4, "initial": 6, "ids": IDS} | changes
+    display = Listener() if display is None else display
+    return run(LOOP, pool, oracle, folder, display=display, **settings)
+
+
+class Listener(Silent):
+    def __init__(self):
+        self.messages = []
+
+    def message(self, text):
+        self.messages.append(text)
+
+
+def results(folder):
+    rounds = store.read_lines(RunFiles(folder).rounds)
+    for record in rounds:
+        del record["seconds"], record["compiles"]
+    return rounds, RunFiles(folder).queries.read_text()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    records = play(folder)
+    assert [record["labels"] for record in records] == [6, 10, 14, 18]
+    assert records[-1]["is_last"]
+    return folder, results(folder)
+
+
+def test_the_ledger_names_rows_and_the_config_says_what_decides(undisturbed):
+    files = RunFiles(undisturbed[0])
+    queries = store.read_lines(files.queries)
+    assert all(q["id"] == f"photo-{q['row']}.png" for q in queries)
+    assert [q["label"] for q in queries] == LABELS[[q["row"] for q in queries]].tolist()
+    settings = store.read_json(files.config)["settings"]
+    assert (settings["strategy"], settings["seed"]) == ("margin", 0)
+
+
+@pytest.mark.parametrize("at", [("write", 3), ("save", 1), ("rename", 2), ("fsync", 9)])
+def test_killed_it_ends_with_the_same_files(undisturbed, tmp_path, at):
+    with contextlib.suppress(Killed), Death(at).installed():
+        play(tmp_path / "run")
+        pytest.fail("it was not killed")
+    play(tmp_path / "run")
+    assert results(tmp_path / "run") == undisturbed[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 1}, "seed: 0, now 1"),
+        ({"settings": {"rate": 0.1}}, "rate: None, now 0.1"),
+        ({"ids": [f"{name}x" for name in IDS]}, "pool: "),
+    ],
+)
+def test_another_run_is_not_continued(undisturbed, changes, message):
+    with pytest.raises(RunError, match=message):
+        play(undisturbed[0], **changes)
+
+
+class Colleagues:
+    """They answer a few questions a day, the last first, by name."""
+
+    def __init__(self, a_day, noise=()):
+        self.a_day, self.asked, self.inbox = a_day, {}, list(noise)
+
+    def ask(self, questions):
+        self.asked |= {question.id: question for question in questions}
+
+    def collect(self):
+        answered = {reply.id for reply in self.inbox}
+        due = [q for name, q in self.asked.items() if name not in answered]
+        for question in due[::-1][: self.a_day]:
+            name = NAMES.names[LABELS[question.row]]
+            self.inbox.append(Reply(question.id, name, who="ada", seconds=2.5))
+        return self.inbox
+
+
+def test_people_answer_by_name_in_parts_and_the_run_goes_on(undisturbed, tmp_path):
+    people, days, trained = Colleagues(3), 0, []
+    assert isinstance(people, People)
+
+    class Watcher(Listener):
+        def phase(self, name, index):
+            trained.extend([index] * (name == "train"))
+            return super().phase(name, index)
+
+    while True:
+        display = Watcher()
+        records = play(tmp_path / "run", people, display, names=NAMES)
+        if records and records[-1]["is_last"]:
+            break
+        days += 1
+        assert any("Waiting for" in message for message in display.messages)
+    assert days == 4  # 6, 4, 4 and 4 questions; three a day, the first on asking
+    rounds, _ = results(tmp_path / "run")
+    assert [r["labels"] for r in rounds] == [6, 10, 14, 18]
+    expected = [{**r, "accuracy": 0} for r in undisturbed[1][0]]
+    assert [{**r, "accuracy": 0} for r in rounds] == expected
+    queries = store.read_lines(RunFiles(tmp_path / "run").queries)
+    assert {q["label"] for q in queries} <= {"ant", "bee", "cat"}
+    assert {(q["who"], q["seconds"]) for q in queries} == {("ada", 2.5)}
+    assert not RunFiles(tmp_path / "run").asked.exists()
+
+
+def test_a_wait_costs_no_training(tmp_path):
+    people, trained = Colleagues(6), []
+
+    class Watcher(Listener):
+        def phase(self, name, index):
+            trained.extend([index] * (name == "train"))
+            return super().phase(name, index)
+
+    play(tmp_path / "run", people, Watcher(), names=NAMES)
+    people.a_day = 0
+    for _ in range(4):
+        play(tmp_path / "run", people, Watcher(), names=NAMES)
+    assert trained.count(0) <= 2
+
+
+def test_an_answer_that_is_no_name_says_whose_it_is(tmp_path):
+    people = Colleagues(0)
+    with contextlib.suppress(RunError):
+        play(tmp_path / "run", people, names=NAMES)
+    some = next(iter(people.asked))
+    people.inbox.append(Reply(some, "dog", who="bob"))
+    with pytest.raises(RunError, match=rf"of bob to '{some}'.*'dog'.*expected one of"):
+        play(tmp_path / "run", people, names=NAMES)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rounds": 0}, "rounds is 0"),
+        ({"ids": ["a"] * 60}, "'a' twice"),
+        ({"ids": ["a"]}, "1 names"),
+        ({"initial": 61}, "initial is 61"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        play(tmp_path / "run", **settings)
+
+
+@pytest.fixture(scope="module")
+def halfway(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("halfway") / "run"
+    with contextlib.suppress(Killed), Death(("rename", 3)).installed():
+        play(folder)
+    assert len(store.read_lines(RunFiles(folder).rounds)) == 2
+    return folder
+
+
+def _edited(field, value, line=0):
+    def edit(files):
+        queries = store.read_lines(files.queries)
+        queries[line][field] = value
+        store.rewrite_lines(files.queries, queries)
+
+    return edit
+
+
+def _shortened(files):
+    store.rewrite_lines(files.queries, store.read_lines(files.queries)[:5])
+
+
+def _renamed(files):
+    for number in (5, 4):
+        place = files.checkpoint / "round-00001"
+        shutil.copytree(place, files.checkpoint / f"round-0000{number}")
+    lines = store.read_lines(files.rounds)
+    more = [{**lines[-1], "round": i} for i in range(2, 6)]
+    store.rewrite_lines(files.rounds, [*lines, *more])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            _edited("label", 99),
+            "Line 1 of .*queries.jsonl: label 99 is no class 0 to 2",
+        ),
+        (_edited("label", "ant"), "Line 1 .*'ant'"),
+        (_edited("row", 60), "Line 1 .*row 60 is none of 0 to 59"),
+        (_edited("row", "x"), "Line 1 .*not both integers"),
+        (_edited("id", "other"), "Line 1 .*is called 'other', in this pool"),
+        (_edited("round", 5, -1), "round is 5, after a line of"),
+        (_edited("label", -1), "trained on 6 labels says .*has 5"),
+        (_shortened, "trained on 6 labels says .*has 5"),
+        (_renamed, "trained on 10 labels says .*has "),
+        (lambda f: f.config.write_text("[]"), "config.json is damaged"),
+        (lambda f: f.config.write_text("{"), "config.json is damaged"),
+        (lambda f: f.rounds.write_text("3\n"), "Line 1 of .*rounds.jsonl"),
+    ],
+)
+def test_what_is_on_disk_is_not_believed(halfway, tmp_path, damage, message):
+    folder = shutil.copytree(halfway, tmp_path / "run")
+    damage(RunFiles(folder))
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    with pytest.raises(RunError, match=message):
+        play(folder)
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_label_changed_by_hand_is_named_not_trained_on(halfway, tmp_path):
+    folder = shutil.copytree(halfway, tmp_path / "run")
+    first = store.read_lines(RunFiles(folder).queries)[0]
+    other = (first["label"] + 1) % 3
+    _edited("label", other)(RunFiles(folder))
+    with pytest.raises(RunError, match=f"disagree on 1 labels: row {first['row']} is "):
+        play(folder)
+    shutil.rmtree(RunFiles(folder).checkpoint)  # the cure it names
+    RunFiles(folder).rounds.unlink()
+    play(folder)
+    assert store.read_lines(RunFiles(folder).queries)[0]["label"] == other
+
+
+def _mangled(content, random):
+    """A few bytes flipped, cut, doubled, or a value replaced by another JSON value."""
+    content = bytearray(content)
+    kind, place = random.integers(5), int(random.integers(max(len(content), 1)))
+    if kind == 0 and content:
+        content[place] ^= 1 << int(random.integers(8))
+    elif kind == 1:
+        del content[place:]
+    elif kind == 2:
+        content[place:place] = content[: int(random.integers(200))]
+    elif kind == 3:
+        del content[place : place + int(random.integers(1, 30))]
+    else:
+        odd = [b"null", b"[]", b"{}", b"-1", b"1e400", b'"\\ud800"', b"true", b"\xff"]
+        start = content.find(b": ", place)
+        end = min(x for x in (content.find(b",", start + 2), len(content)) if x >= 0)
+        content[start + 2 : end] = odd[int(random.integers(len(odd)))]
+    return bytes(content)
+
+
+def _check_damage(halfway, undisturbed, folder, seeds):
+    """Refused in words, or no different in the end; never a traceback."""
+    refused = 0
+    for seed in seeds:
+        random = np.random.default_rng(seed)
+        shutil.copytree(halfway, folder)
+        files = sorted(p for p in folder.rglob("*") if p.is_file() and p.stat().st_size)
+        path = files[int(random.integers(len(files)))]
+        path.write_bytes(_mangled(path.read_bytes(), random))
+        try:
+            play(folder)
+        except RunError as error:
+            assert str(folder) in str(error), f"seed {seed}: {error}"
+            refused += 1
+        else:
+            rounds, queries = results(folder)
+            pairs = zip(rounds, undisturbed[1][0], strict=True)
+            same = ("labels", "accuracy", "nll", "bought")
+            is_same = all(a[k] == b[k] for a, b in pairs for k in same)
+            assert is_same, f"seed {seed}: {path.name} was believed"
+            lines = [json.loads(line) for line in queries.splitlines()]
+            expected = [json.loads(x) for x in undisturbed[1][1].splitlines()]
+            kept = ("row", "id", "label", "round")
+            assert [[q[k] for k in kept] for q in lines] == [
+                [q[k] for k in kept] for q in expected
+            ], f"seed {seed}: {path.name} was believed"
+        shutil.rmtree(folder)
+    return refused
+
+
+def test_damaged_files_are_refused_or_make_no_difference(
+    halfway, undisturbed, tmp_path
+):
+    refused = _check_damage(halfway, undisturbed, tmp_path / "run", range(40))
+    assert refused > 5
+
+
+@pytest.mark.slow
+def test_a_thousand_damaged_files(halfway, undisturbed, tmp_path):
+    _check_damage(halfway, undisturbed, tmp_path / "run", range(1000))
