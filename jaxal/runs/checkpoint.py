@@ -69,7 +69,7 @@ def rounds(folder: Path) -> list[int]:
 def load_latest(
     folder: Path,
     template: Any,
-    facts: Record,
+    facts: Callable[[int], Record],
     warn: Callable[[str], None],
     *,
     before: int,
@@ -79,7 +79,7 @@ def load_latest(
     Args:
       folder: where the checkpoints of a run lie.
       template: a state of the same structure; its shardings are used.
-      facts: must be those the checkpoint was written with.
+      facts: from its round to what the checkpoint must have been written with.
       warn: is told about every damaged checkpoint that is passed over, and which of
         its files is to blame.
       before: checkpoints of this round and later ones are not looked at.
@@ -100,7 +100,7 @@ def load_latest(
         except _DamagedError as damage:
             warn(f"Checkpoint is damaged: {damage}. Going back to the round before it.")
             continue
-        _require_same(place, manifest, template, facts)
+        _require_same(place, manifest, template, facts(number))
         return number, _from_host(leaves, template)
     return None
 

@@ -1,6 +1,7 @@
 """The life of a run: begin or continue, round after round, until it is finished."""
 
 import contextlib
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -85,8 +86,8 @@ def run(
             return records
         try:
             state, records = _resume(experiment, files, display, records)
-            for index in range(len(records), len(experiment.plan)):
-                state, record = _round(experiment, files, display, index, state)
+            while len(records) < len(experiment.plan):
+                state, record = _round(experiment, files, display, records, state)
                 records.append(record)
                 display.round(record)
                 if record["is_last"]:
@@ -166,7 +167,7 @@ def _resume(
     found = checkpoint.load_latest(
         files.checkpoint,
         _saved(state),
-        {"pool": experiment.settings["pool"]},
+        lambda number: _facts(experiment, records[: number + 1]),
         display.message,
         before=len(records),
     )
@@ -213,9 +214,10 @@ def _round(
     experiment: Experiment,
     files: RunFiles,
     display: Display,
-    index: int,
+    records: list[Record],
     state: LoopState,
 ) -> tuple[LoopState, Record]:
+    index = len(records)
     loop, key = experiment.loop, jax.random.fold_in(experiment.key_rounds, index)
     compiled, seconds = compiles.count(), dict[str, float]()
     is_last = index == len(experiment.plan) - 1
@@ -257,12 +259,19 @@ def _round(
         **{name: experiment.settings[name] for name in _LABELLING},
     }
     record = json.loads(store.encode(record))  # as a later reader will find it
-    facts = {"pool": experiment.settings["pool"]}
+    facts = _facts(experiment, [*records, record])
     # The line comes last: a round counts once both are whole.
     checkpoint.save(files.checkpoint, index, _saved(state), facts)
     store.append_lines(files.rounds, [record])
     files.asked.unlink(missing_ok=True)
     return state, record
+
+
+def _facts(experiment: Experiment, records: list[Record]) -> Record:
+    """What a checkpoint belongs to: the pool, and what is on disk of rounds so far."""
+    written = "\n".join(map(store.encode, records))
+    digest = hashlib.sha256(written.encode()).hexdigest()
+    return {"pool": experiment.settings["pool"], "rounds.jsonl": digest[:16]}
 
 
 def _buy(

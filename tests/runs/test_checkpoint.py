@@ -42,7 +42,9 @@ def assert_same(a, b):
 def load(folder, *, before=99, facts=FACTS, template=None):
     warnings: list[str] = []
     like = make_state(0) if template is None else template
-    found = checkpoint.load_latest(folder, like, facts, warnings.append, before=before)
+    found = checkpoint.load_latest(
+        folder, like, lambda number: facts, warnings.append, before=before
+    )
     return found, warnings
 
 
