@@ -1,8 +1,8 @@
 """A run on disk: configuration, rounds, queries, checkpoints, reports."""
 
+from jaxal.runs.displays import Display, Lines, Silent
 from jaxal.runs.experiment import People, Question, Reply
-from jaxal.runs.program import Lines, Silent, run
-from jaxal.runs.runner import Display
+from jaxal.runs.program import run
 from jaxal.runs.store import RunError
 
 __all__ = [

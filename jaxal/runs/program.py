@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from jaxal.pools.names import LabelNames
 from jaxal.pools.oracles import array_oracle
 from jaxal.rounds import ActiveLearner
 from jaxal.runs import runner
+from jaxal.runs.displays import Display, Lines
 from jaxal.runs.experiment import Experiment, People, answering, stream
-from jaxal.runs.runner import Display
 from jaxal.runs.store import Record, RunFiles
 from jaxal.types import Inputs, Oracle, Pool
 
@@ -124,36 +124,6 @@ def run(
     )
     files, shown = RunFiles(Path(folder)), Lines() if display is None else display
     return runner.run(experiment, files, shown, overwrite=overwrite)
-
-
-class Silent:
-    """A display that says nothing."""
-
-    def message(self, text: str) -> None:
-        """Says nothing."""
-
-    def phase(self, name: str, index: int) -> Callable[[int, int], None]:
-        """Says nothing."""
-        return lambda done, total: None
-
-    def round(self, record: Record) -> None:
-        """Says nothing."""
-
-
-class Lines(Silent):
-    """A display of a line for each round, on standard output."""
-
-    def message(self, text: str) -> None:
-        """Prints it."""
-        print(text, flush=True)
-
-    def round(self, record: Record) -> None:
-        """Prints labels, metrics and seconds of a round."""
-        known = ("accuracy", "rmse", "nll")
-        told = [f"{k} {record[k]:.4g}" for k in known if record.get(k) is not None]
-        spent = sum(record["seconds"].values())
-        parts = [f"{record['labels']} labels", *told, f"{spent:.1f} s"]
-        print(f"round {record['round']}: {', '.join(parts)}", flush=True)
 
 
 def _ids(pool: Pool, ids: Sequence[Any] | None) -> np.ndarray:

@@ -19,6 +19,7 @@ ADDED: Record = {
     "prior_precision": 1.0,
     "temperature": "none",
     "measure": "network",
+    "learner": "trained",
 }
 """Settings that runs of earlier versions do not name, and what they amounted to."""
 _PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax")

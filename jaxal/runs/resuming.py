@@ -1,0 +1,156 @@
+"""Where a run begins, or goes on: what is on disk, and whether it is this run's."""
+
+import hashlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from jax import Array
+
+from jaxal.pools.answers import as_selection
+from jaxal.rounds import LoopState
+from jaxal.runs import checkpoint, ledger, provenance, store
+from jaxal.runs.buying import buy, buy_initial
+from jaxal.runs.displays import Display
+from jaxal.runs.experiment import Experiment
+from jaxal.runs.store import Record, RunError, RunFiles
+from jaxal.types import Pool
+
+
+class Saved(NamedTuple):
+    """The part of a `LoopState` that is not the data set itself."""
+
+    labels: Array  # [N] int32, -1 where nobody has answered
+    is_labelled: Array  # [N] bool
+    learner: Any
+    round: Array  # [] int32
+    memory: Any  # what the strategy remembers
+
+
+def claim(
+    experiment: Experiment, files: RunFiles, display: Display, command: str
+) -> None:
+    """Writes config.json, or makes sure that the one there says the same."""
+    here = provenance.environment()
+    if not files.config.exists():
+        if files.queries.exists() or files.rounds.exists():
+            raise RunError(
+                f"{files.folder} holds results but no config.json. Restore it, use "
+                "another --name, or --overwrite."
+            )
+        begun = {"format": provenance.FORMAT, "settings": experiment.settings}
+        begun |= {"environment": here, "command": command, "resumed": []}
+        store.write_json(files.config, begun)
+        return
+    found = _config(files)
+    # The same data may have moved; its fingerprint, part of "pool", says if it is.
+    aside = {"source": experiment.settings["source"]}
+    before = provenance.complete(found["settings"]) | aside
+    changed = provenance.differences(before, provenance.complete(experiment.settings))
+    if changed:
+        raise RunError(
+            f"{files.folder} was made with other settings:\n  "
+            + "\n  ".join(changed)
+            + "\nUse another --name, or --overwrite to start again."
+        )
+    _note_environment(files, display, found, here)
+
+
+def resume(
+    experiment: Experiment, files: RunFiles, display: Display, records: list[Record]
+) -> tuple[LoopState, list[Record]]:
+    """The state after the last round of which both line and checkpoint are whole."""
+    store.repair_lines(files.queries)
+    state = experiment.loop.init(experiment.key_weights, experiment.pool, None)
+    num_classes = experiment.loop.classes(state)
+    entries = ledger.read(experiment, files, num_classes)
+    ledger.compare(files, entries, experiment.pool, records)
+    pool = buy_initial(experiment, files, display.message, num_classes)
+    state = state._replace(pool=pool)
+    found = checkpoint.load_latest(
+        files.checkpoint,
+        saved_part(state),
+        lambda number: facts(experiment, records[: number + 1]),
+        display.message,
+        before=len(records),
+    )
+    complete = 0 if found is None else found[0] + 1
+    if records[complete:]:
+        display.message(
+            f"Rounds {complete} to {len(records) - 1} are computed again, from the "
+            "last state that is whole; labels that were bought are not asked for again."
+        )
+        store.rewrite_lines(files.rounds, records[:complete])
+    if found is not None:
+        state = _restored(found[1], pool)
+        ledger.check_state(files, entries, experiment.pool, state, found[0])
+        display.message(f"Continuing {files.folder} after round {found[0]}.")
+    _collect_what_was_asked(experiment, files, display, complete, num_classes)
+    return state, records[:complete]
+
+
+def facts(experiment: Experiment, records: list[Record]) -> Record:
+    """What a checkpoint belongs to: the pool, and what is on disk of rounds so far."""
+    written = "\n".join(map(store.encode, records))
+    digest = hashlib.sha256(written.encode()).hexdigest()
+    return {"pool": experiment.settings["pool"], "rounds.jsonl": digest[:16]}
+
+
+def saved_part(state: LoopState) -> Saved:
+    pool, learner, index, memory = state
+    return Saved(pool.labels, pool.is_labelled, learner, index, memory)
+
+
+def _config(files: RunFiles) -> Record:
+    found = store.read_json(files.config)
+    kinds = {"settings": dict, "environment": dict, "resumed": list}
+    for name, kind in kinds.items():
+        if not isinstance(found, dict) or not isinstance(found.get(name), kind):
+            raise RunError(
+                f"{files.config} is damaged: it has no {name}. Use --overwrite or "
+                "another --name."
+            )
+    return found
+
+
+def _note_environment(
+    files: RunFiles, display: Display, found: Record, here: Record
+) -> None:
+    last = found["resumed"][-1] if found["resumed"] else found["environment"]
+    changed = provenance.differences(last, here)
+    rounds = store.read_lines(files.rounds)
+    if changed and not (rounds and rounds[-1]["is_last"]):
+        display.message(
+            "Continuing with other software than before, so rounds may not repeat bit "
+            "for bit: " + "; ".join(changed)
+        )
+        found["resumed"].append({"round": len(rounds), **here})
+        store.write_json(files.config, found)
+
+
+def _collect_what_was_asked(
+    experiment: Experiment,
+    files: RunFiles,
+    display: Display,
+    index: int,
+    num_classes: int | None,
+) -> None:
+    """Looks for answers to what round `index` asked, before it trains once more."""
+    if not files.asked.exists():
+        return
+    asked = store.read_json(files.asked)
+    rows = asked.get("rows") if isinstance(asked, dict) else None
+    num_rows = len(experiment.ids)
+    if not isinstance(rows, list) or not all(
+        type(row) is int and 0 <= row < num_rows for row in rows
+    ):
+        raise RunError(
+            f"{files.asked} is damaged. Remove it: what it says is found out again."
+        )
+    if asked.get("round") == index + 1 and rows:
+        selection = as_selection(np.array(rows, np.int32))
+        buy(experiment, files, display.message, num_classes, index + 1, selection)
+
+
+def _restored(saved: Saved, pool: Pool) -> LoopState:
+    pool = pool._replace(labels=saved.labels, is_labelled=saved.is_labelled)
+    return LoopState(pool, saved.learner, saved.round, saved.memory)
