@@ -11,6 +11,7 @@ from jaxal import data
 from jaxal.app import config, experiment, presets
 from jaxal.app.config import Options
 from jaxal.app.given import read_ids, rows_of
+from jaxal.app.interrupts import heeded
 from jaxal.app.plugins import load_plugins
 from jaxal.app.presets import Recipe
 from jaxal.app.progress import Terminal, duration
@@ -52,13 +53,15 @@ def launch(options: Options, command: str = "") -> list[Path]:
         made, recipe = prepare(options, seed, loops)
         files = RunFiles(_folder(options, made.settings, seed))
         later = len(options.seeds) - 1 - position
-        display = Terminal(made.plan, runs_after=later)
-        display.message(headline(made, recipe, files))
         try:
-            records = runner.run(
-                made, files, display, command=command, overwrite=options.overwrite
-            )
-            _finish(files, made.settings, records, display)
+            with heeded() as heed:
+                display = Terminal(made.plan, runs_after=later, heed=heed)
+                display.message(headline(made, recipe, files))
+                records = runner.run(
+                    made, files, display, command=command, overwrite=options.overwrite
+                )
+                _finish(files, made.settings, records, display)
+                heed()
         except KeyboardInterrupt as error:
             raise store.StoppedError from error
         folders.append(files.folder)

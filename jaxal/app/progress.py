@@ -101,6 +101,7 @@ class Terminal:
         stream: TextIO | None = None,
         is_terminal: bool | None = None,
         patience: float = PATIENCE,
+        heed: Callable[[], None] = lambda: None,
     ) -> None:
         """Shows one run.
 
@@ -110,6 +111,7 @@ class Terminal:
           stream: where to write, by default stderr.
           is_terminal: whether bars are welcome, by default what the stream says.
           patience: seconds of compiling without bars until a line says so, once.
+          heed: called between the parts of a run, see `jaxal.app.interrupts`.
         """
         self._stream = sys.stderr if stream is None else stream
         self._has_bars = self._stream.isatty() if is_terminal is None else is_terminal
@@ -117,6 +119,7 @@ class Terminal:
         self._runs_after = runs_after
         self._estimate = Estimate(plan, compiling=compiles.seconds)
         self._patience = patience
+        self._heed = heed
         self._timer: threading.Timer | None = None
         self._bar: Any = None
 
@@ -127,6 +130,7 @@ class Terminal:
 
     def phase(self, name: str, index: int) -> Callable[[int, int], None]:
         """Begins a bar; what is returned moves it."""
+        self._heed()
         self._close()
         # Before the first step there is compiling to wait for, so say what it is for.
         waiting = self._wait(name, index) if self._has_bars else None

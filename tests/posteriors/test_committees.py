@@ -99,8 +99,10 @@ def test_pieces_of_a_committees_fit_are_the_fit():
     for size in (1, 5, 100):
         fit = advance(fit, pool, jnp.int32(size))
     pieces, piece_info = learner.finish(fit, pool)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-6), pieces, whole)
-    np.testing.assert_allclose(piece_info.loss, info.loss, rtol=1e-6)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, 1e-6, 1e-7), pieces, whole
+    )
+    np.testing.assert_allclose(piece_info.loss, info.loss, rtol=1e-5)
 
 
 def test_committees_name_what_is_missing():
