@@ -106,7 +106,6 @@ def test_a_number_of_initial_rows_is_one_of_any_kind(initial):
     assert int(found.is_labelled.sum()) == 20
 
 
-@pytest.mark.sharded
 @pytest.mark.parametrize("devices", DEVICE_COUNTS)
 @pytest.mark.parametrize(
     "initial",
@@ -202,7 +201,6 @@ def test_a_task_of_ones_own_is_not_judged_by_its_columns():
         assert len(rows_of(step(KEY, state)[0].pool.is_labelled)) == 15
 
 
-@pytest.mark.sharded
 @pytest.mark.parametrize("devices", DEVICE_COUNTS)
 def test_what_was_asked_is_not_asked_again_before_it_is_answered(devices):
     first = a_state(devices)
@@ -242,7 +240,6 @@ def test_capacity_counts_what_is_waited_for():
         assert int(selection.is_valid.sum()) == expected
 
 
-@pytest.mark.sharded
 @pytest.mark.parametrize("devices", DEVICE_COUNTS)
 def test_a_pool_that_lives_compiles_nothing(devices):
     state = a_state(devices, capacity=48)
@@ -312,7 +309,6 @@ KEPT = {
 }
 
 
-@pytest.mark.sharded
 @pytest.mark.parametrize("devices", [1, DEVICE_COUNTS[-1]])
 @pytest.mark.parametrize("keep", KEPT.values(), ids=KEPT)
 def test_a_state_that_was_kept_goes_on(keep, devices):
