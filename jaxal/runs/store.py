@@ -179,10 +179,10 @@ def read_json(path: Path) -> Any:
       RunError: there is no such file, or it is not JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return _parsed(path.read_bytes())
     except FileNotFoundError:
         raise RunError(f"{path} does not exist. Is this the folder of a run?") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise RunError(
             f"{path} is damaged ({error}). Use --overwrite or another --name."
         ) from None
@@ -260,12 +260,19 @@ def _plain(value: Any) -> Any:
 
 def _decode(path: Path, number: int, line: bytes) -> Record:
     try:
-        return json.loads(line)
-    except (json.JSONDecodeError, UnicodeDecodeError):
+        return _parsed(line)
+    except ValueError:
         raise RunError(
             f"Line {number} of {path} is damaged. Restore the file from a copy, or "
             "start again with --overwrite."
         ) from None
+
+
+def _parsed(content: bytes) -> Any:
+    """What JSON says; half a character, which could not be written, is refused."""
+    value = json.loads(content)
+    json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def _whole(content: bytes) -> int:
