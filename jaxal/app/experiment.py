@@ -164,19 +164,6 @@ def rehearse(
         raise RunError(f"--strategy={strategy.name} cannot choose: {error}") from error
 
 
-def build_validation(
-    loop: ActiveLearner, validation: tuple[np.ndarray, np.ndarray]
-) -> Validate:
-    """Returns the function that measures a state of the loop on the validation split.
-
-    Args:
-      loop: from `build_loop`.
-      validation: inputs and labels, none of them in the pool.
-    """
-    inputs, labels = jnp.asarray(validation[0]), jnp.asarray(validation[1])
-    return lambda key, state: loop.phases.measure(key, state, inputs, labels)
-
-
 def build(
     settings: Record,
     recipe: Recipe,
@@ -197,7 +184,7 @@ def build(
       train: inputs `[N, ...]`, true labels `[N]` and ids `[N]` of the pool's rows.
       num_classes: C.
       given: rows of the pool to start with, by default drawn.
-      validate: from `build_validation`.
+      validate: see `jaxal.runs.experiment.validating`.
       mesh: over which the pool is spread, by default all devices.
     """
     seed = settings["seed"]

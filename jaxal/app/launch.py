@@ -18,7 +18,7 @@ from jaxal.app.progress import Terminal, duration
 from jaxal.data import Dataset
 from jaxal.loop import ActiveLearner
 from jaxal.runs import compiles, runner, store
-from jaxal.runs.experiment import Experiment, Validate
+from jaxal.runs.experiment import Experiment, Validate, validating
 from jaxal.runs.store import Record, RunFiles
 from jaxal.training import recipes
 from jaxal.training.heads.logistic import logistic_head
@@ -186,7 +186,7 @@ def _build_loop(
         return experiment.build_loop(*parts, test, learner=learner), None
     held_out = loaded.validation.inputs, loaded.validation.labels
     loop = experiment.build_loop(*parts, test, held_out, learner=learner)
-    return loop, experiment.build_validation(loop, held_out)
+    return loop, validating(loop, held_out)
 
 
 def _with_rates(recipe: Recipe, num_classes: int, inputs: np.ndarray) -> Recipe:

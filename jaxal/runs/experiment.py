@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -11,10 +12,11 @@ from jaxal.metrics import Metrics
 from jaxal.pools.names import LabelNames
 from jaxal.rounds import ActiveLearner, LoopState
 from jaxal.runs.store import Record
-from jaxal.types import Pool
+from jaxal.types import Inputs, Pool
 
 Answer = Callable[[int, np.ndarray], np.ndarray]  # (round, rows [K]) -> labels [K]
-Validate = Callable[[Array, LoopState], Metrics]  # (round's key, state trained in it)
+Validate = Callable[[Array, LoopState, Any], Metrics]
+"""From a round's key, the state trained in it, and the posterior's, to metrics."""
 
 STREAMS = ("pool", "initial", "weights", "oracle", "rounds")
 
@@ -103,3 +105,16 @@ def answering(oracle: Any, key: Array, most: int) -> Answer:
         return np.asarray(ask(np.int32(index), padded))[: len(rows)]
 
     return answer
+
+
+def validating(loop: ActiveLearner, validation: tuple[Inputs, Any]) -> Validate:
+    """Returns the function that measures a state of the loop on the validation split.
+
+    Args:
+      loop: of the run.
+      validation: inputs and labels, none of them in the pool.
+    """
+    inputs, labels = jax.tree.map(jnp.asarray, validation)
+    return lambda key, state, fitted: loop.phases.measure(
+        key, state, inputs, labels, fitted=fitted
+    )

@@ -16,7 +16,7 @@ from jaxal.pools.oracles import array_oracle
 from jaxal.rounds import ActiveLearner
 from jaxal.runs import runner
 from jaxal.runs.displays import Display, Lines
-from jaxal.runs.experiment import Experiment, People, answering, stream
+from jaxal.runs.experiment import Experiment, People, answering, stream, validating
 from jaxal.runs.store import Record, RunFiles
 from jaxal.types import Inputs, Oracle, Pool
 
@@ -119,7 +119,7 @@ def run(
         plan=plan,
         key_weights=stream(seed, "weights"),
         key_rounds=stream(seed, "rounds"),
-        validate=_validate(loop, validation),
+        validate=None if validation is None else validating(loop, validation),
         names=names,
     )
     files, shown = RunFiles(Path(folder)), Lines() if display is None else display
@@ -161,10 +161,3 @@ def _answer(oracle: Any, seed: int, most: int) -> Any:
         return oracle
     asked = oracle if callable(oracle) else array_oracle(oracle)
     return answering(asked, stream(seed, "oracle"), most)
-
-
-def _validate(loop: ActiveLearner, validation: tuple[Inputs, Any] | None) -> Any:
-    if validation is None:
-        return None
-    inputs, labels = validation
-    return lambda key, state: loop.phases.measure(key, state, inputs, labels)

@@ -26,11 +26,8 @@ class Saved(NamedTuple):
     memory: Any  # what the strategy remembers
 
 
-def claim(
-    experiment: Experiment, files: RunFiles, display: Display, command: str
-) -> None:
-    """Writes config.json, or makes sure that the one there says the same."""
-    here = provenance.environment()
+def claim(experiment: Experiment, files: RunFiles, command: str) -> Record:
+    """Returns config.json, written now or found to say the same."""
     if not files.config.exists():
         if files.queries.exists() or files.rounds.exists():
             raise RunError(
@@ -38,9 +35,13 @@ def claim(
                 "another --name, or --overwrite."
             )
         begun = {"format": provenance.FORMAT, "settings": experiment.settings}
-        begun |= {"environment": here, "command": command, "resumed": []}
+        begun |= {
+            "environment": provenance.environment(),
+            "command": command,
+            "resumed": [],
+        }
         store.write_json(files.config, begun)
-        return
+        return begun
     found = _config(files)
     # The same data may have moved; its fingerprint, part of "pool", says if it is.
     aside = {"source": experiment.settings["source"]}
@@ -52,7 +53,23 @@ def claim(
             + "\n  ".join(changed)
             + "\nUse another --name, or --overwrite to start again."
         )
-    _note_environment(files, display, found, here)
+    return found
+
+
+def note_environment(
+    files: RunFiles, display: Display, config: Record, records: list[Record]
+) -> None:
+    """Says and writes down that a run goes on with other software than before."""
+    here = provenance.environment()
+    last = config["resumed"][-1] if config["resumed"] else config["environment"]
+    changed = provenance.differences(last, here)
+    if changed and not (records and records[-1]["is_last"]):
+        display.message(
+            "Continuing with other software than before, so rounds may not repeat bit "
+            "for bit: " + "; ".join(changed)
+        )
+        config["resumed"].append({"round": len(records), **here})
+        store.write_json(files.config, config)
 
 
 def resume(
@@ -96,6 +113,7 @@ def facts(experiment: Experiment, records: list[Record]) -> Record:
 
 
 def saved_part(state: LoopState) -> Saved:
+    """Returns what a checkpoint holds of a state."""
     pool, learner, index, memory = state
     return Saved(pool.labels, pool.is_labelled, learner, index, memory)
 
@@ -104,27 +122,14 @@ def _config(files: RunFiles) -> Record:
     found = store.read_json(files.config)
     kinds = {"settings": dict, "environment": dict, "resumed": list}
     for name, kind in kinds.items():
-        if not isinstance(found, dict) or not isinstance(found.get(name), kind):
+        value = found.get(name) if isinstance(found, dict) else None
+        parts = value if name == "resumed" and isinstance(value, list) else []
+        if not isinstance(value, kind) or not all(isinstance(p, dict) for p in parts):
             raise RunError(
-                f"{files.config} is damaged: it has no {name}. Use --overwrite or "
-                "another --name."
+                f"{files.config} is damaged: its {name} is missing or odd. "
+                "Use --overwrite or another --name."
             )
     return found
-
-
-def _note_environment(
-    files: RunFiles, display: Display, found: Record, here: Record
-) -> None:
-    last = found["resumed"][-1] if found["resumed"] else found["environment"]
-    changed = provenance.differences(last, here)
-    rounds = store.read_lines(files.rounds)
-    if changed and not (rounds and rounds[-1]["is_last"]):
-        display.message(
-            "Continuing with other software than before, so rounds may not repeat bit "
-            "for bit: " + "; ".join(changed)
-        )
-        found["resumed"].append({"round": len(rounds), **here})
-        store.write_json(files.config, found)
 
 
 def _collect_what_was_asked(

@@ -16,7 +16,7 @@ from jaxal.runs import checkpoint, compiles, ledger, store
 from jaxal.runs.buying import buy
 from jaxal.runs.displays import Display
 from jaxal.runs.experiment import Experiment
-from jaxal.runs.resuming import claim, facts, resume, saved_part
+from jaxal.runs.resuming import claim, facts, note_environment, resume, saved_part
 from jaxal.runs.store import Record, RunError, RunFiles, WaitingError
 from jaxal.types import Selection
 
@@ -53,8 +53,9 @@ def run(
     with store.locked(files.folder):
         if overwrite:
             store.clear(files)
-        claim(experiment, files, display, command)
+        config = claim(experiment, files, command)
         records = ledger.read_rounds(files)
+        note_environment(files, display, config, records)
         if records and records[-1]["is_last"]:
             display.message(f"{files.folder} is finished: nothing left to do.")
             return records
@@ -90,7 +91,7 @@ def _round(
         display.phase("evaluate", index)
         fitted = loop.phases.fit(key, state)
         metrics = jax.device_get(loop.phases.evaluate(key, state, fitted=fitted))
-        held_out = _validated(experiment, key, state)
+        held_out = _validated(experiment, key, state, fitted)
     selection = None
     if not is_last:
         state, selection = _choose(
@@ -178,10 +179,12 @@ def _stopping(index: int) -> Iterator[None]:
         ) from error
 
 
-def _validated(experiment: Experiment, key: Array, state: LoopState) -> Record:
+def _validated(
+    experiment: Experiment, key: Array, state: LoopState, fitted: Any
+) -> Record:
     if experiment.validate is None:
         return {}
-    metrics = jax.device_get(experiment.validate(key, state))
+    metrics = jax.device_get(experiment.validate(key, state, fitted))
     return {"validation": metrics._asdict()}
 
 

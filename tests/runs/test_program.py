@@ -12,7 +12,7 @@ import pytest
 from jaxal import active_learner, label_names, make_pool, strategy, supervised
 from jaxal.models import logistic_regression
 from jaxal.pools.mesh import pool_mesh
-from jaxal.runs import People, Reply, RunError, Silent, run, store
+from jaxal.runs import People, Reply, RunError, Silent, provenance, run, store
 from jaxal.runs.store import RunFiles
 from tests.dying import Death, Killed
 from tests.toys import blobs
@@ -236,6 +236,33 @@ def test_what_is_on_disk_is_not_believed(halfway, tmp_path, damage, message):
     with pytest.raises(RunError, match=message):
         play(folder)
     assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: f.rounds.write_text("3\n"), "Line 1 of .*rounds.jsonl"),
+        (
+            lambda f: store.write_json(
+                f.config, store.read_json(f.config) | {"resumed": [3]}
+            ),
+            "config.json is damaged: its resumed",
+        ),
+    ],
+)
+def test_nor_is_it_with_other_software(halfway, tmp_path, monkeypatch, damage, message):
+    folder = shutil.copytree(halfway, tmp_path / "run")
+    damage(RunFiles(folder))
+    monkeypatch.setattr(provenance, "environment", lambda: {"jax": "another"})
+    with pytest.raises(RunError, match=message):
+        play(folder)
+
+
+def test_validation_is_measured_in_each_round(tmp_path):
+    records = play(tmp_path / "run", rounds=2, validation=(INPUTS, LABELS))
+    for record in records:  # the rows of the test set, so its numbers
+        found = record["validation"]
+        assert found == {name: record[name] for name in found}
 
 
 def test_a_label_changed_by_hand_is_named_not_trained_on(halfway, tmp_path):
