@@ -32,8 +32,8 @@ class StoppedError(Exception):
 class Here:
     """Measures in this process, which nothing can stop amid a call."""
 
-    def __init__(self, scale: str, images: str | None):
-        self.given = (scale, images)
+    def __init__(self, scale: str, images: str | None, profile: bool):
+        self.given = (scale, images, profile)
 
     def machine(self) -> Message:
         from accelerator.machine import header

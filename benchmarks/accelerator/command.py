@@ -23,7 +23,7 @@ def main(description: str, arguments: list[str] | None = None) -> None:
     if options.worker:
         from accelerator.serving import serve
 
-        return serve(options.scale, options.images)
+        return serve(options.scale, options.images, options.profile)
     measure(options)
 
 
@@ -50,6 +50,9 @@ def parse(description: str, arguments: list[str] | None = None) -> argparse.Name
     parser.add_argument(
         "--images", help=".npz of x_train, y_train, x_test, y_test; else synthetic"
     )
+    parser.add_argument(
+        "--profile", action="store_true", help="say which kernels took a row's time"
+    )
     parser.add_argument("--commit", help="where there is no Git to be asked")
     parser.add_argument("--json", type=pathlib.Path, help="a file for all numbers")
     parser.add_argument("--markdown", type=pathlib.Path, help="a file for the tables")
@@ -74,7 +77,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "parts": [],
     }
     start = time.monotonic()
-    asked = Here(options.scale, options.images) if options.here else _worker(options)
+    given = options.scale, options.images, options.profile
+    asked = Here(*given) if options.here else _worker(options)
     try:
         found["machine"] = asked.machine()
     except StoppedError as stopped:
@@ -100,7 +104,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def _worker(options: argparse.Namespace) -> Worker:
     script = pathlib.Path(__file__).resolve().parents[1] / "accelerator.py"
     command = [sys.executable, "-u", str(script), "--worker", "--scale", options.scale]
-    return Worker(command + (["--images", options.images] if options.images else []))
+    command += ["--images", options.images] if options.images else []
+    return Worker(command + (["--profile"] if options.profile else []))
 
 
 def _commit() -> str:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import jax
 from harness import peak_bytes, timed_call, timing
 
-from accelerator.plan import Row
+from accelerator.plan import Context, Row
+from accelerator.profiling import kernels
 
 SHORT = 0.02  # seconds below which starting a call is a part worth telling apart
 QUEUED = 20  # calls started one behind the other
@@ -23,13 +24,15 @@ class Program(NamedTuple):
     compile_seconds: float
     peak_bytes: int | None
 
-    def facts(self) -> Row:
-        """Returns what a row says of it."""
+    def facts(self, context: Context | None = None, *args: Any) -> Row:
+        """Returns what a row says of it: its kernels too, where they are asked for."""
         peak = self.peak_bytes
-        return {
+        said: Row = {
             "compile_s": self.compile_seconds,
             "peak_mb": None if peak is None else peak / 1e6,
         }
+        is_asked = context is not None and context.profile
+        return said | (kernels(self.call, *args) if is_asked else {})
 
 
 def compiled(function: Callable[..., Any], *args: Any) -> Program:

@@ -99,7 +99,21 @@ def _section(part: Mapping[str, Any], ours: Mapping[tuple, float]) -> list[str]:
     lines = [f"## {part['what']}", "", _status(part)]
     if part["rows"]:
         lines += ["", *_table([_beside(row, ours) for row in part["rows"]])]
+    for row in part["rows"]:
+        lines += _kernels(row) if row.get("kernels") else []
     return lines
+
+
+def _kernels(row: Mapping[str, Any]) -> list[str]:
+    """What the profiler saw of one call: a line for every kernel that took long."""
+    head = f"{row['name']}, {row['size']}: kernels ran {row['busy_s']:.3g} s "
+    head += f"in {row['span_s']:.3g} s"
+    lines = [
+        f"    {kernel['seconds'] * 1e3:10.3f} ms in {kernel['calls']:6,} calls, "
+        f"{kernel['name']}"
+        for kernel in row["kernels"]
+    ]
+    return ["", head, "", *lines]
 
 
 def _status(part: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ class Context(NamedTuple):
     images: str | None  # path of an .npz, None for synthetic images
     facts: Mapping[str, float]  # measured by earlier parts, such as rates
     end: float  # by time.monotonic()
+    profile: bool = False  # whether rows say which kernels took the time
 
     def left(self) -> float:
         """Seconds that remain."""

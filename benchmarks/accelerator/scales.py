@@ -167,7 +167,7 @@ TINY = Scale(
         chunk_sizes=(32,),
         epochs=1,
         budgets=(16, 24),
-        budget_epochs=1,
+        budget_epochs=40,  # enough to beat guessing, or the loop refuses the fit
     ),
     study=Study(("margin",), 3, 40, 4, 4, 4, 2, 1),
     first=("margin",),

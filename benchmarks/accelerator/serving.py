@@ -19,7 +19,7 @@ from accelerator.scales import SCALES
 MARK = "@"  # begins a line that is an answer: libraries print too
 
 
-def serve(scale: str, images: str | None) -> None:
+def serve(scale: str, images: str | None, profile: bool) -> None:
     """Answers requests until there are no more.
 
     A request is a line of JSON with the name of a part, its seconds and what is known
@@ -30,16 +30,16 @@ def serve(scale: str, images: str | None) -> None:
     ).start()
     _say({"machine": header()})
     for line in sys.stdin:
-        for message in answers(json.loads(line), scale, images):
+        for message in answers(json.loads(line), scale, images, profile):
             _say(message)
 
 
 def answers(
-    request: Mapping[str, Any], scale: str, images: str | None
+    request: Mapping[str, Any], scale: str, images: str | None, profile: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Yields the rows of one part as they come, and then how it ended."""
     end = time.monotonic() + request["seconds"]
-    context = Context(SCALES[scale], images, request["facts"], end)
+    context = Context(SCALES[scale], images, request["facts"], end, profile)
     if scale == "tiny":  # nothing so small is worth the compiler's pains
         jax.config.update("jax_disable_most_optimizations", True)
     how: dict[str, Any] = {"status": "done"}

@@ -45,4 +45,4 @@ def _score(name: str, size: tuple[int, ...], context: Context) -> Row:
     inputs = [(3 * jax.random.normal(key, size),) for key in keys]
     program = compiled(SCORES[name], *inputs[0])
     row = timed_calls(program.call, inputs, repeats=context.scale.repeats)
-    return with_rate(about(name, size) | row | program.facts(), size)
+    return with_rate(about(name, size) | row | program.facts(context, *inputs[0]), size)

@@ -57,7 +57,7 @@ def selection(name: str, size: PoolSize, context: Context) -> Row:
     program = compiled(select, keys[0], view)
     inputs, repeats = [(key, view) for key in keys], context.scale.repeats
     row = timed_calls(program.call, inputs, repeats=repeats, check=check)
-    return about(name, size) | row | program.facts()
+    return about(name, size) | row | program.facts(context, *inputs[0])
 
 
 def _check(selection: jaxal.Selection, view: jaxal.View, batch_size: int) -> None:

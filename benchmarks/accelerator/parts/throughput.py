@@ -41,7 +41,11 @@ def _train(context: Context, data: Data, batch_size: int) -> Row:
     args = (state, pool, jnp.int32(steps))
     program = compiled(learner.advance, *args)
     timed = timed_calls(program.call, [args], repeats=context.scale.repeats)
-    row = about_images(context, "training", batch_size) | timed | program.facts()
+    row = (
+        about_images(context, "training", batch_size)
+        | timed
+        | program.facts(context, *args)
+    )
     row = with_image_rate(context, row, steps * batch_size)
     if batch_size == size.batch_sizes[0]:  # of fits, which are cut to the time left
         row["facts"] = {"train_images_per_s": row["images_per_s"]}
@@ -62,5 +66,9 @@ def _score(context: Context, data: Data, chunk_size: int) -> Row:
     args = (variables, images)
     program = compiled(look, *args)
     timed = timed_calls(program.call, [args], repeats=context.scale.repeats)
-    row = about_images(context, "scoring", chunk_size) | timed | program.facts()
+    row = (
+        about_images(context, "scoring", chunk_size)
+        | timed
+        | program.facts(context, *args)
+    )
     return with_image_rate(context, row, len(images))
