@@ -89,6 +89,7 @@ def _queued(call: Callable, inputs: Sequence[tuple], wait: Callable) -> float:
         results = [call(*inputs[i % len(inputs)]) for i in range(QUEUED)]
         wait(results)
 
+    several()  # room for so many results may have to be made first
     return timed_call(several)[1] / QUEUED
 
 

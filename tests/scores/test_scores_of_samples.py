@@ -76,3 +76,21 @@ def test_information_density_leaves_padding_out_and_bears_zeros_and_float16():
     valid = np.array([True, True, True, False])
     found = information_density(jnp.ones(4), jnp.asarray(features), is_valid=valid)
     np.testing.assert_allclose(found, [5 / 6, 5 / 6, 1 / 2, 1 / 6], rtol=1e-6)
+
+
+@pytest.mark.parametrize("num_samples, num_classes", [(5, 3), (40, 3), (5, 40)])
+def test_the_form_for_accelerators_equals_the_definition(
+    monkeypatch, num_samples, num_classes
+):
+    module = importlib.import_module("jaxal.scores.samples")
+    monkeypatch.setattr(module, "_on_cpu", lambda: False)
+    # Rows no other test compiles, so that this form is seen.
+    drawn = samples(7, num_samples, 29, num_classes)
+    drawn[0, 0] = [0.0, *[-np.inf] * (num_classes - 1)]
+    found, p = module.consensus(jnp.asarray(drawn)), reference.softmax(drawn)
+    mean = jnp.concatenate(found.probabilities, axis=-1)
+    np.testing.assert_allclose(mean, p.mean(0), atol=1e-6)
+    entropies = [[reference.entropy(row) for row in sample] for sample in p]
+    np.testing.assert_allclose(found.entropy[:, 0], np.mean(entropies, 0), atol=2e-6)
+    deviation = module.mean_deviation(jnp.asarray(drawn))
+    np.testing.assert_allclose(deviation, p.std(0).mean(-1), atol=1e-6)

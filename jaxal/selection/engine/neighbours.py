@@ -200,35 +200,12 @@ def _look(
 
 
 def _merge(found: Neighbours, distances: Array, columns: Array) -> Neighbours:
-    """Returns sorted lists with `distances` [Q, B] worked in, one of each row a turn.
-
-    A turn takes each row's smallest. After the first tiles few are small enough, so
-    this ends after a few turns, where sorting would look at all of them every time.
-    """
-    places = jnp.arange(found.distances.shape[-1])[None]
-    positions = jnp.arange(columns.size)[None]
-
-    def is_open(carry: tuple[Neighbours, Array]) -> Array:
-        found, distances = carry
-        return jnp.any(jnp.min(distances, -1) < found.distances[:, -1])
-
-    def insert(carry: tuple[Neighbours, Array]) -> tuple[Neighbours, Array]:
-        found, distances = carry
-        where = jnp.argmin(distances, axis=-1)
-        value = jnp.min(distances, axis=-1)[:, None]
-        place = jnp.sum(found.distances <= value, axis=-1, keepdims=True)
-
-        def put(old: Array, new: Array) -> Array:
-            moved = jnp.roll(old, 1, axis=-1)
-            kept = jnp.where(places < place, old, moved)
-            return jnp.where(places == place, new, kept)
-
-        found = Neighbours(
-            put(found.indices, columns[where][:, None]), put(found.distances, value)
-        )
-        return found, jnp.where(positions == where[:, None], jnp.inf, distances)
-
-    return lax.while_loop(is_open, insert, (found, distances))[0]
+    """Returns sorted lists with `distances` [Q, B] worked in; the old win ties."""
+    all_columns = jnp.broadcast_to(columns[None], distances.shape)
+    both = jnp.concatenate([found.distances, distances], axis=-1)
+    negative, where = lax.top_k(-both, found.distances.shape[-1])
+    indices = jnp.concatenate([found.indices, all_columns], axis=-1)
+    return Neighbours(jnp.take_along_axis(indices, where, axis=-1), -negative)
 
 
 def _tile_size() -> int:
