@@ -163,8 +163,13 @@ def _normalisers(x: Array) -> tuple[Array, Array]:
 
 
 def _mean_probabilities(x: Array, normalisers: Array) -> Array:
-    if not _on_cpu():
-        return jnp.mean(jnp.exp(x - normalisers[..., None]), axis=0)
+    if not _on_cpu() and x.shape[0] <= MAX_WRITTEN:
+        # Kept, or every class of a row would compute its normaliser again.
+        normalisers = lax.optimization_barrier(normalisers)
+        samples = range(x.shape[0])
+        return tree(
+            jnp.add, [_probabilities(x, normalisers, s) for s in samples]
+        ) / len(samples)
     zeros = jnp.zeros(x.shape[1:], x.dtype)
     total = _fold(
         lambda total, s: total + _probabilities(x, normalisers, s), zeros, x.shape[0]
@@ -172,7 +177,7 @@ def _mean_probabilities(x: Array, normalisers: Array) -> Array:
     return total / x.shape[0]
 
 
-def _probabilities(x: Array, normalisers: Array, s: Array) -> Array:
+def _probabilities(x: Array, normalisers: Array, s: Array | int) -> Array:
     return jnp.exp(x[s] - normalisers[s][..., None])
 
 

@@ -3,16 +3,16 @@
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jaxal
-from accelerator.crew import answers
+from accelerator.crew import Job, answers
 from accelerator.plan import Context, Row
 from jaxal.testing import check_strategy
 
 MARGIN = 3.0  # seconds before the end, to say what was not reached
-# Programs run once on forty rows: the best kernel for them is not worth a search.
+# Programs run once on few rows: the best kernel for them is not worth a search.
 _QUICK = "--xla_gpu_autotune_level=0"
 
 
@@ -20,6 +20,14 @@ def measure(context: Context) -> Iterator[Row]:
     """Yields a row for every strategy: the laws held, or the one that was broken."""
     checks = context.scale.checks
     names = checks.laws or in_order()
+    for name, answer in in_small_programs(check, names, context):
+        yield {"name": name, **answer}
+
+
+def in_small_programs(
+    job: Job, names: Sequence[str], context: Context
+) -> Iterator[tuple[str, Row]]:
+    """Yields a job's answers for every name, from processes that compile in haste."""
     with tempfile.TemporaryDirectory() as cache:
         env = {
             "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_QUICK}",
@@ -29,9 +37,8 @@ def measure(context: Context) -> Iterator[Row]:
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         }
         end = time.monotonic() + context.left() - MARGIN
-        how = {"processes": checks.processes, "end": end, "env": env}
-        for name, answer in answers(check, names, **how):
-            yield {"name": name, **answer}
+        processes = context.scale.checks.processes
+        yield from answers(job, names, processes=processes, end=end, env=env)
 
 
 def in_order() -> list[str]:

@@ -15,8 +15,7 @@ import jax
 import numpy as np
 
 import jaxal
-from accelerator.crew import answers
-from accelerator.parts.laws import MARGIN, in_order
+from accelerator.parts.laws import in_order, in_small_programs
 from accelerator.plan import Context, Row
 from accelerator.scales import PoolSize
 from accelerator.subjects.arrays import view_of
@@ -27,10 +26,8 @@ TIE = 1e-4  # relative difference of scores within which float32 cannot tell
 def measure(context: Context) -> Iterator[Row]:
     """Yields a row for every strategy."""
     checks = context.scale.checks
-    end = time.monotonic() + context.left() - MARGIN
-    how = {"processes": checks.processes, "end": end}
-    job = partial(compare, size=checks.pool)
-    for name, answer in answers(job, checks.picks or in_order(), **how):
+    job, names = partial(compare, size=checks.pool), checks.picks or in_order()
+    for name, answer in in_small_programs(job, names, context):
         yield {"name": name, "size": str(checks.pool), **answer}
 
 

@@ -144,7 +144,9 @@ def project(fisher: FisherEmbedding, columns: Array) -> Array:
     _, size, _ = fisher.outputs.shape
     width = fisher.features.shape[1]
     by_feature = columns.reshape(size, width, -1).transpose(1, 0, 2)
-    seen = fisher.features @ by_feature.reshape(width, -1)
+    seen = jnp.matmul(
+        fisher.features, by_feature.reshape(width, -1), precision="highest"
+    )
     seen = seen.reshape(-1, size, columns.shape[1])
     return jnp.einsum("ner,neq->nrq", fisher.outputs, seen, precision="highest")
 
