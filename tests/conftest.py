@@ -1,5 +1,6 @@
 """A hostile environment: several devices, no silent broadcasting, no warnings."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -41,10 +42,14 @@ os.environ.setdefault(
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
+# Tracing makes millions of objects that live: looking for dead ones is a tenth of it.
+gc.set_threshold(200_000, 20, 100)
+
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_traceback_in_locations_limit", 0)  # frames nobody reads
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -91,7 +91,7 @@ def test_picks_do_not_depend_on_devices_or_chunks(name):
     assert all(rows == found[0] for rows in found)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ("margin", "badge", "bald"))
 def test_scan_over_rounds_equals_the_python_loop(name):
     loop, state = a_loop(name)
     keys = jax.random.split(KEY, 3)
@@ -108,7 +108,7 @@ def test_scan_over_rounds_equals_the_python_loop(name):
     np.testing.assert_allclose(scanned.metrics.accuracy, accuracy, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ("margin", "badge", "bald"))
 def test_vmap_over_seeds_equals_each_seed_alone(name):
     loop, _ = a_loop(name)
     pool = make_pool(INPUTS, mesh=pool_mesh(jax.devices()[:1]))

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
-pytestmark = pytest.mark.slow  # starts processes that compile every part
 
 
 @pytest.fixture

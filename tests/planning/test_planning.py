@@ -37,7 +37,10 @@ SMALL = dict(rows=600, classes=3, features=8, batch_size=20, rates=RATES)
 @pytest.mark.skipif(not IS_KNOWN, reason="resident memory is read from /proc")
 @pytest.mark.parametrize(
     ("devices", "names"),
-    [(1, ("margin", "badge", "coreset", "bald")), (2, ("coreset", "bald"))],
+    [
+        (1, ("margin", "badge", "coreset", "bald")),
+        pytest.param(2, ("coreset", "bald"), marks=pytest.mark.slow),
+    ],
 )
 def test_measured_memory_is_within_a_quarter_of_the_plan(devices, names):
     rows, features, picks = 200_000, 256, 40

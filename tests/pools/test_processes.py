@@ -116,7 +116,7 @@ def rows(tmp_path_factory):
 @pytest.mark.parametrize(
     "count, left_out",
     # What four processes leave out they share with "outer"; it takes long to compile.
-    [(2, ""), (4, "dense")],
+    [(2, ""), pytest.param(4, "dense", marks=pytest.mark.slow)],
 )
 def test_several_processes_pick_what_one_does(rows, count, left_out):
     folder, expected = rows
@@ -155,6 +155,7 @@ PATIENCE = 2 * TIMEOUT + 20
 SHORT = {"TIMEOUT": str(TIMEOUT)}
 
 
+@pytest.mark.slow
 def test_the_documented_program_survives_the_death_of_a_process(program):
     command = program / "rounds.py", [program]
     processes = start(*command, 2, **SHORT)

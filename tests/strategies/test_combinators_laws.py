@@ -22,8 +22,7 @@ from jaxal import (
     supervised,
     uncertain_then_diverse,
 )
-from tests.cases_picks import MASKS, NUM_ROWS, POOLS, masks
-from tests.selection.test_laws import check_laws
+from tests.cases_picks import POOLS, masks
 from tests.toys import DEVICE_COUNTS, blobs, linear
 
 KEY = jax.random.key(1)
@@ -59,57 +58,6 @@ def view_of(x, is_available, is_labelled):
 
 def compiled(name, batch_size=BATCH_SIZE):
     return lambda key, view: COMBINED[name].select(key, view, batch_size)
-
-
-@by_name
-@pytest.mark.parametrize("kind", MASKS)
-def test_picks_are_distinct_available_and_as_many_as_there_are(name, kind):
-    is_available, is_labelled = masks(kind)
-    for pool, x in POOLS.items():
-        if x.dtype == np.float32:  # one compilation serves them all
-            picks = compiled(name)(KEY, view_of(x, is_available, is_labelled))
-            try:
-                check_laws(picks, is_available)
-            except AssertionError as error:
-                raise AssertionError(f"in pool {pool}") from error
-
-
-@by_name
-def test_rows_of_which_the_model_is_certain(name):
-    is_available, is_labelled = masks("some_labelled")
-    certain = np.where(
-        np.arange(3)[None] == np.arange(NUM_ROWS)[:, None] % 3, 0, -np.inf
-    )
-    view = view_of(POOLS["normal"], is_available, is_labelled)
-    view = view._replace(logits=jnp.asarray(certain, jnp.float32))
-    check_laws(compiled(name)(KEY, view), is_available)
-
-
-@by_way
-def test_half_precision_rows_are_taken(name):
-    is_available, is_labelled = masks("some_labelled")
-    view = view_of(POOLS["bfloat16"], is_available, is_labelled)
-    check_laws(compiled(name)(KEY, view), is_available)
-
-
-@by_way
-def test_all_rows_can_be_had(name):
-    is_available, is_labelled = masks("none_labelled")
-    view = view_of(POOLS["normal"], is_available, is_labelled)
-    check_laws(compiled(name, NUM_ROWS)(KEY, view), is_available, NUM_ROWS)
-
-
-@by_way
-def test_eager_jit_vmap_and_scan_agree(name):
-    view = view_of(POOLS["normal"], *masks("some_labelled"))
-    keys = jax.random.split(KEY, 2)
-    eager = [COMBINED[name].select(key, view, BATCH_SIZE).indices for key in keys]
-    over_keys = jax.vmap(compiled(name), (0, None))(keys, view).indices
-    np.testing.assert_array_equal(over_keys, eager)
-    _, scanned = jax.lax.scan(
-        lambda _, key: (None, compiled(name)(key, view).indices), None, keys
-    )
-    np.testing.assert_array_equal(scanned, eager)
 
 
 INPUTS, LABELS = blobs(44, 3)

@@ -111,6 +111,7 @@ def test_what_a_part_remembers_is_carried_from_round_to_round(name):
         proposed = marked
 
 
+@pytest.mark.slow  # a law of jaxal.testing, of which the parts are asked
 @combined
 def test_memories_are_the_same_under_scan_and_vmap(name):
     chosen, view = COMBINED[name], first_view()

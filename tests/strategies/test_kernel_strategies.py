@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxal import View, strategy, uherding
 from jaxal.metrics import expected_calibration_error
 from jaxal.selection.cover.uherding import calibrated_temperature
-from tests.cases_picks import MASKS, masks, mesh_of
+from tests.cases_picks import masks
 from tests.reference import kernels as reference
 
 NUM_ROWS, NUM_DIMS, NUM_CLASSES, BATCH_SIZE = 40, 5, 3, 7
@@ -26,7 +25,6 @@ SETTINGS = {
     "log_determinant": {"num_dims": 8},
     "similar": {"classes": (0,), "num_queries": 6},
 }
-by_name = pytest.mark.parametrize("name", SETTINGS)
 
 
 @functools.cache
@@ -51,44 +49,6 @@ def make_view(kind, seed=0, dtype=np.float32, is_dull=False):
         logits=jnp.asarray(logits, jnp.float32),
         features=jnp.asarray(features),
     )
-
-
-def check_laws(found, view, batch_size=BATCH_SIZE):
-    free = np.asarray(view.is_available)
-    indices, scores, is_valid = map(np.asarray, found)
-    num = min(batch_size, free.sum())
-    np.testing.assert_array_equal(is_valid, np.arange(batch_size) < num)
-    assert len(set(indices[:num].tolist())) == num
-    assert free[indices[:num]].all()
-    assert (indices[num:] == NUM_ROWS).all() and (scores[num:] == -np.inf).all()
-    assert not np.isnan(scores).any()
-
-
-@by_name
-def test_picks_are_distinct_available_and_as_many_as_there_are(name):
-    for kind in MASKS:
-        for is_dull in (False, True):
-            view = make_view(kind, is_dull=is_dull)
-            check_laws(compiled(name)(jax.random.key(0), view), view)
-
-
-@by_name
-def test_half_precision_and_all_rows(name):
-    view = make_view("some_labelled", dtype=jnp.bfloat16)
-    check_laws(compiled(name, NUM_ROWS)(jax.random.key(0), view), view, NUM_ROWS)
-
-
-@by_name
-def test_devices_keys_and_jit_change_nothing(name):
-    view, keys = make_view("some_labelled", 1), jax.random.split(jax.random.key(0), 2)
-    alone = compiled(name)(keys[0], view)
-    rows = NamedSharding(mesh_of(4), PartitionSpec("pool"))
-    chosen = strategy(name, **SETTINGS[name])
-    spread = chosen.select(keys[0], jax.device_put(view, rows), BATCH_SIZE)
-    assert spread.indices.tolist() == alone.indices.tolist()
-    np.testing.assert_allclose(spread.scores, alone.scores, rtol=1e-4, atol=1e-5)
-    both = jax.vmap(compiled(name), (0, None))(keys, view)
-    assert both.indices[0].tolist() == alone.indices.tolist()
 
 
 def test_uherding_weighs_rows_by_their_margin_at_the_calibrated_temperature():

@@ -27,7 +27,7 @@ LEAVE_OUT = {
 
 
 # 64 bits compile everything anew: with these here, with all where time is no matter.
-IN_64_BITS = ("badge", "bait", "entropy", "uherding")
+IN_64_BITS = ("badge", "bait_binary", "entropy")
 
 
 @pytest.mark.slow
@@ -37,7 +37,20 @@ def test_laws_hold_in_64_bits(name):
     assert "x64" in check_strategy(name, seeds=(0,), leave_out=others).checked
 
 
-@pytest.mark.parametrize("name", strategy_names())
+# Half a minute each, of parts that others here hold to the laws too.
+HEAVY = (
+    *("albl", "badge_partitioned", "bait", "bait_top", "dbal", "dcom", "tcm"),
+    *("log_determinant", "select_al", "uherding", "uncertain_coreset"),
+)
+
+
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in HEAVY else [])
+    for name in strategy_names()
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_laws_hold(name):
     leave_out = LEAVE_OUT.get(name, ())
     if name not in IN_64_BITS:
@@ -52,9 +65,12 @@ def test_laws_hold(name):
 
 COMBINED = (
     pytest.param("mixture(coreset, albl)", marks=pytest.mark.slow),
-    "schedule(badge, margin, boundaries=[12])",
-    "warm_up(albl, labels=12)",
+    pytest.param("schedule(badge, margin, boundaries=[12])", marks=pytest.mark.slow),
+    pytest.param("warm_up(albl, labels=12)", marks=pytest.mark.slow),
     "class_balanced(badge)",
+    "schedule(coreset, margin, boundaries=[12])",
+    "partition(margin, parts=4)",
+    "subsample(coreset, size=14)",
 )
 
 

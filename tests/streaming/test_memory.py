@@ -43,7 +43,10 @@ def check_same(names, streamed, whole):
 
 
 @pytest.mark.skipif(not IS_KNOWN, reason="resident memory is read from /proc")
-@pytest.mark.parametrize("names", [("far", "drawn"), ("top", "noisy", "kept")])
+@pytest.mark.parametrize(
+    "names",
+    [("far", "drawn"), pytest.param(("top", "noisy", "kept"), marks=pytest.mark.slow)],
+)
 def test_selecting_adds_a_quarter_of_the_pool_to_the_process(tmp_path, names):
     num_rows = 480_000
     paths = feature_files(tmp_path, num_rows)
