@@ -1,7 +1,7 @@
 """What a loop is made of: its state, its parts, and what it says of a round."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 from jax import Array
@@ -29,7 +29,7 @@ class LoopState(NamedTuple):
 class RoundInfo(NamedTuple):
     """What a person wants to know of a round."""
 
-    metrics: Metrics | None  # on the test set, None without one
+    metrics: Any  # Metrics of the task on the test set, None without one
     fit: Any  # FitInfo of the learner
     num_labelled: Array  # [] int32 labels the fit was given
     num_bad_rows: Array  # [] int32 rows whose outputs are NaN or +inf
@@ -46,6 +46,70 @@ class RoundKeys(NamedTuple):
     posterior_fit: Array
 
 
+class Init(Protocol):
+    """Begins: a state in which the initial rows are labelled."""
+
+    def __call__(
+        self, key: Array, pool: Pool, initial: Any = None, *, trained: Any = None
+    ) -> LoopState: ...
+
+
+class Tell(Protocol):
+    """Writes answers down, see `tell`."""
+
+    def __call__(
+        self,
+        state: LoopState,
+        asked: Selection | ArrayLike,
+        labels: ArrayLike,
+        *,
+        ends_round: bool = True,
+    ) -> LoopState: ...
+
+
+class Train(Protocol):
+    """Trains on the labelled rows."""
+
+    def __call__(
+        self, key: Array, state: LoopState, progress: Progress | None = None
+    ) -> tuple[LoopState, Any]: ...
+
+
+class Evaluate(Protocol):
+    """Measures on the test set, None without one."""
+
+    def __call__(
+        self, key: Array, state: LoopState, *, fitted: Any = None
+    ) -> Metrics | None: ...
+
+
+class Measure(Protocol):
+    """Measures on other examples."""
+
+    def __call__(
+        self,
+        key: Array,
+        state: LoopState,
+        inputs: Any,
+        labels: Array,
+        *,
+        fitted: Any = None,
+    ) -> Metrics: ...
+
+
+class Look(Protocol):
+    """Looks at the pool with what was trained."""
+
+    def __call__(
+        self,
+        key: Array,
+        state: LoopState,
+        progress: Progress | None = None,
+        *,
+        fitted: Any = None,
+    ) -> Looked: ...
+
+
 class Phases(NamedTuple):
     """The parts of `ask`, for callers that time or show them one by one.
 
@@ -55,11 +119,11 @@ class Phases(NamedTuple):
     strategy that remembers nothing.
     """
 
-    train: Callable[..., tuple[LoopState, Any]]  # (key, state, progress=None)
+    train: Train
     fit: Callable[[Array, LoopState], Any]  # the posterior's state
-    evaluate: Callable[..., Metrics | None]  # (key, state, *, fitted=None)
-    measure: Callable[..., Metrics]  # (key, state, inputs, labels, *, fitted=None)
-    look: Callable[..., Looked]  # (key, state, progress=None, *, fitted=None)
+    evaluate: Evaluate
+    measure: Measure
+    look: Look
     choose: Callable[[Array, LoopState, Looked], Selection]
     decide: Callable[[Array, LoopState, Looked], tuple[LoopState, Selection]]
 
@@ -67,9 +131,9 @@ class Phases(NamedTuple):
 class ActiveLearner(NamedTuple):
     """An active learner: `step` is `tell . oracle . ask`."""
 
-    init: Callable[..., LoopState]  # (key, pool, initial=None, *, trained=None)
+    init: Init
     ask: Callable[[Array, LoopState], tuple[LoopState, Selection, RoundInfo]]
-    tell: Callable[..., LoopState]  # (state, asked, labels, *, ends_round=True)
+    tell: Tell
     step: Callable[[Array, LoopState], tuple[LoopState, RoundInfo]]
     phases: Phases
     measured: str = "predictive"  # what metrics are of, see `active_learner`

@@ -13,6 +13,7 @@ from jax import Array
 from jaxal import linalg
 
 _product = functools.partial(jnp.matmul, precision="highest")
+_PRECISIONS = 1e-4, 1e6  # between which evidence may put the prior
 
 
 class KroneckerSums(NamedTuple):
@@ -21,6 +22,7 @@ class KroneckerSums(NamedTuple):
     probs: Array  # [C]
     products: Array  # [C, C] of probabilities
     squares: Array  # [D, D] of features
+    cross: Array  # [C, D] of centred logits and features
     num_rows: Array  # []
 
 
@@ -52,21 +54,24 @@ def draw_full(key: Array, factor: Array, num_samples: int) -> Array:
     return jnp.einsum("sp,cdp->scd", noise, factor, precision="highest")
 
 
-def kronecker_sums(probs: Array, features: Array, weights: Array) -> KroneckerSums:
+def kronecker_sums(logits: Array, features: Array, weights: Array) -> KroneckerSums:
     """Returns sums over the rows that count; those of parts of a pool add up.
 
     Args:
-      probs: `[N, C]` predictions.
+      logits: `[N, C]` of the fitted layer.
       features: `[N, D]`, what the last layer sees.
       weights: `[N]`, numbers or bool; rows of weight 0 do not count.
     """
-    weights = weights.astype(probs.dtype)[:, None]
-    features = full_precision(features)
+    logits, features = full_precision(logits), full_precision(features)
+    weights = weights.astype(logits.dtype)[:, None]
+    probs = jax.nn.softmax(logits)
+    centred = logits - logits.mean(axis=-1, keepdims=True)
     # Masked rows are zeros, and p sums to one or to nothing.
     return KroneckerSums(
         (probs * weights).sum(0),
         _product(probs.T, probs * weights),
         _product(features.T, features * weights),
+        _product(centred.T, features * weights),
         weights.sum(),
     )
 
@@ -89,12 +94,49 @@ def kronecker_posterior(
       Ritter, Botev and Barber, A Scalable Laplace Approximation for Neural Networks,
       ICLR 2018. https://openreview.net/forum?id=Skdvd2xAZ
     """
+    u, v, curvature, _ = _eigen(sums)
+    return KroneckerPosterior(u, v, jnp.sqrt(curvature + prior_precision))
+
+
+def evidence_precision(sums: KroneckerSums, num_steps: int = 100) -> Array:
+    r"""Returns the precision of the prior under which the labels are likeliest, `[]`.
+
+    Of the evidence of the Laplace approximation,
+    $\log p(D \mid W) - \frac t2 |W|^2 + \frac P2 \log t -
+    \frac12 \sum_i \log(\lambda_i + t)$, the highest point is where
+    $t = \sum_i \lambda_i / (\lambda_i + t) / |W|^2$, and repeating that leads there.
+    W is the shortest layer that says of the labelled rows what the fitted one does,
+    which with weight decay is the fitted one.
+
+    Args:
+      sums: over the labelled rows; with nothing in them the answer is 1.
+      num_steps: static.
+
+    Reference:
+      MacKay, "The Evidence Framework Applied to Classification Networks", Neural
+      Computation 1992. https://doi.org/10.1162/neco.1992.4.5.720
+    """
+    _, v, curvature, squares = _eigen(sums)
+    is_seen = squares > squares.max() * squares.size * jnp.finfo(squares.dtype).eps
+    layer = _product(sums.cross, v) / jnp.where(is_seen, squares, 1)[None]
+    size = jnp.where(is_seen[None], layer**2, 0).sum()
+
+    def step(_: Array, t: Array) -> Array:
+        known = (curvature / (curvature + t)).sum()
+        better = known / jnp.where(size > 0, size, 1)
+        return jnp.where(size > 0, jnp.clip(better, *_PRECISIONS), t)
+
+    return jax.lax.fori_loop(0, num_steps, step, jnp.ones((), curvature.dtype))
+
+
+def _eigen(sums: KroneckerSums) -> tuple[Array, Array, Array, Array]:
+    """Returns eigenvectors `[C, C]`, `[D, D]`, curvature `[C, D]`, squares' `[D]`."""
     count = jnp.maximum(sums.num_rows, 1)
     outputs = (jnp.diag(sums.probs) - sums.products) / count
     left, u = linalg.eigh(outputs)
     right, v = linalg.eigh(sums.squares)
-    curvature = jnp.maximum(left, 0)[:, None] * jnp.maximum(right, 0)[None]
-    return KroneckerPosterior(u, v, jnp.sqrt(curvature + prior_precision))
+    right = jnp.maximum(right, 0)
+    return u, v, jnp.maximum(left, 0)[:, None] * right[None], right
 
 
 def draw_kronecker(

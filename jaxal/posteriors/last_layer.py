@@ -10,8 +10,10 @@ from jax import Array
 from jaxal.curvature import softmax_curvature
 from jaxal.pools.inputs import take_rows
 from jaxal.posteriors.laplace import (
+    KroneckerSums,
     draw_full,
     draw_kronecker,
+    evidence_precision,
     full_posterior,
     full_precision,
     kronecker_posterior,
@@ -37,7 +39,7 @@ def laplace(
     structure: Structure = "kronecker",
     *,
     num_samples: int = 20,
-    prior_precision: float = 1.0,
+    prior_precision: float | Literal["evidence"] = 1.0,
     bias: bool = True,
     weights: Callable[[Pool, Array], Array] | None = None,
 ) -> Posterior:
@@ -57,7 +59,8 @@ def laplace(
       structure: "kronecker", one product of a matrix of classes and one of features,
         the paper's default; or "full".
       num_samples: last layers to draw, `S`.
-      prior_precision: t, the weight decay of the summed loss, positive.
+      prior_precision: t, the weight decay of the summed loss, positive; or "evidence",
+        under which the labels are likeliest, anew in each fit.
       bias: whether the last layer has a bias that is uncertain too.
       weights: from a pool and numbers `[B]` of labelled rows to what their losses were
         multiplied with, `[B]`; by default 1. Soft labels change nothing: the curvature
@@ -99,14 +102,16 @@ def laplace(
             logits, features, _ = outputs(variables, take_rows(pool.inputs, rows))
             mask = is_counted[:, None]  # what is not counted may be NaN
             features = jnp.where(mask, features, 0)
-            probs = jax.nn.softmax(jnp.where(mask, logits, 0))
+            logits = jnp.where(mask, logits, 0)
             counts = is_counted
             if weights is not None:
                 counts = jnp.where(is_counted, weights(pool, rows), 0)
-            return parts.sums(probs, features, counts)
+            return parts.sums(logits, features, counts)
 
-        total = sum_over_labelled(some, pool.is_labelled)
-        return LaplaceState(variables, parts.fit(total, size, prior_precision))
+        sums = sum_over_labelled(some, pool.is_labelled)
+        is_found = prior_precision == "evidence"
+        prior = evidence_precision(parts.simple(sums)) if is_found else prior_precision
+        return LaplaceState(variables, parts.fit(sums, size, prior))
 
     def sample(key: Array, state: LaplaceState, inputs: Array) -> Output:
         logits, features, output = outputs(state.variables, inputs)
@@ -158,17 +163,27 @@ class _Parts(NamedTuple):
     """How one structure of the curvature is summed, fitted and drawn from."""
 
     sums: Callable[[Array, Array, Array], Any]
-    fit: Callable[[Any, tuple[int, int], float], Any]
+    simple: Callable[[Any], KroneckerSums]  # which evidence is taken from
+    fit: Callable[[Any, tuple[int, int], Any], Any]
     draw: Callable[[Array, Any, int], Array]
 
 
 _PARTS = {
     "kronecker": _Parts(
         kronecker_sums,
+        lambda sums: sums,
         lambda sums, size, prior: kronecker_posterior(sums, prior),
         draw_kronecker,
     ),
-    "full": _Parts(softmax_curvature, full_posterior, draw_full),
+    "full": _Parts(
+        lambda logits, *rows: (
+            softmax_curvature(jax.nn.softmax(logits), *rows),
+            kronecker_sums(logits, *rows),
+        ),
+        lambda sums: sums[1],
+        lambda sums, size, prior: full_posterior(sums[0], size, prior),
+        draw_full,
+    ),
 }
 
 
@@ -193,7 +208,7 @@ def _outputs(output: Output, bias: bool) -> tuple[Array, Array, Output]:
 
 
 def _check_settings(
-    structure: str, num_samples: int, prior_precision: float | Array
+    structure: str, num_samples: int, prior_precision: float | str | Array
 ) -> None:
     if structure not in get_args(Structure):
         raise ValueError(
@@ -201,8 +216,13 @@ def _check_settings(
         )
     if num_samples < 1:
         raise ValueError(f"num_samples is {num_samples}, expected at least 1 draw.")
-    if not isinstance(prior_precision, Array) and not prior_precision > 0:
+    if isinstance(prior_precision, str):
+        is_right = prior_precision == "evidence"
+    else:
+        is_right = isinstance(prior_precision, Array) or prior_precision > 0
+    if not is_right:
         raise ValueError(
-            f"prior_precision is {prior_precision}, expected a positive number: with "
-            "0 nothing holds the weights that no label says anything about."
+            f"prior_precision is {prior_precision!r}, expected a positive number, or "
+            "'evidence': with 0 nothing holds the weights that no label says anything "
+            "about."
         )

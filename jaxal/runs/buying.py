@@ -1,7 +1,7 @@
 """Labels: asked for once, written down before anything is trained on them."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +9,7 @@ from jax import Array
 
 from jaxal.pools.answers import as_selection, check_answers, is_regression
 from jaxal.pools.changes import reveal
-from jaxal.pools.pool import unanswered
+from jaxal.pools.pool import is_answer, unanswered
 from jaxal.runs import ledger, store
 from jaxal.runs.experiment import Experiment, People, Question, Reply
 from jaxal.runs.store import Record, RunError, RunFiles, WaitingError
@@ -33,8 +33,17 @@ def buy_initial(
     if not experiment.initial_rows.size:
         return experiment.pool
     asked = as_selection(experiment.initial_rows.astype(np.int32))
-    asked, labels = buy(experiment, files, warn, num_classes, 0, asked)
-    return reveal(experiment.pool, asked.indices, labels, asked.is_valid)
+    asked, labels, events = buy(experiment, files, warn, num_classes, 0, asked)
+    pool = reveal(experiment.pool, asked.indices, labels, asked.is_valid)
+    return ledger.happened(pool, events)
+
+
+class Bought(NamedTuple):
+    """What a round will train on that the one before did not."""
+
+    selection: Selection  # in which every row that was paid for has a place
+    labels: Array  # [K], -1 (or NaN) where there is none
+    events: list[ledger.Entry]  # corrections and the like
 
 
 def buy(
@@ -44,7 +53,7 @@ def buy(
     num_classes: int | None,
     index: int,
     selection: Selection,
-) -> tuple[Selection, Array]:
+) -> Bought:
     """Gets the labels that a round will train on; on return they are on disk.
 
     Args:
@@ -56,38 +65,92 @@ def buy(
       selection: `K` rows. Those that are on disk for this round are not asked again.
 
     Returns:
-      The selection, in which every row that was paid for has a place, and `[K]` labels,
-      -1 (or NaN) where there is none.
+      The selection with its labels, and what people said of other rows meanwhile.
 
     Raises:
       RunError: an answer is no label, or the disk is full.
       WaitingError: people have not answered everything yet.
     """
     entries = ledger.read(experiment, files, num_classes)
-    known = {entry.row: entry.label for entry in entries if entry.round == index}
+    known = {
+        entry.row: entry.label
+        for entry in entries
+        if entry.round == index and entry.event == "answered"
+    }
     selection = _keep_bought(selection, list(known), warn)
     rows = np.asarray(selection.indices)[np.asarray(selection.is_valid)]
     missing = np.array([int(row) not in known for row in rows], bool)
+    replies = _replies(experiment, index, rows[missing])
     if missing.any():
-        scores = dict(
-            zip(
-                np.asarray(selection.indices).tolist(),
-                np.asarray(selection.scores),
-                strict=True,
-            )
-        )
-        told = _answers(experiment, num_classes, index, rows, missing)
+        scores = _scores(selection)
+        told = _answers(experiment, num_classes, index, rows, missing, replies)
         asked = ((row, scores[row], label, more) for row, (label, more) in told.items())
         store.append_lines(files.queries, ledger.lines(experiment, index, asked))
         known |= {row: label for row, (label, _) in told.items()}
-        _require_all(rows.tolist(), known)
+    if replies:
+        entries = ledger.read(experiment, files, num_classes)
+        changed = _changes(experiment, num_classes, entries, replies)
+        store.append_lines(files.queries, ledger.lines(experiment, index, changed))
+        entries = ledger.read(experiment, files, num_classes)
+    _require_all(rows.tolist(), known)
     none = unanswered(experiment.pool.labels.dtype)
     is_valid = np.asarray(selection.is_valid)
     labels = [
         known[int(row)] if valid else none
         for row, valid in zip(np.asarray(selection.indices), is_valid, strict=True)
     ]
-    return selection, jnp.asarray(np.array(labels, experiment.pool.labels.dtype))
+    events = [e for e in entries if e.round == index and e.event != "answered"]
+    said = jnp.asarray(np.array(labels, experiment.pool.labels.dtype))
+    return Bought(selection, said, events)
+
+
+def _replies(experiment: Experiment, index: int, rows: np.ndarray) -> list[Reply]:
+    """Shows people what is missing, and returns all that they have said so far."""
+    if not isinstance(experiment.answer, People):
+        return []
+    questions = [
+        Question(row, str(experiment.ids[row]), index) for row in rows.tolist()
+    ]
+    if questions:
+        experiment.answer.ask(questions)
+    return list(experiment.answer.collect())
+
+
+def _changes(
+    experiment: Experiment,
+    num_classes: int | None,
+    entries: list[ledger.Entry],
+    replies: list[Reply],
+) -> list[tuple[int, None, Any, Record]]:
+    """What people say of rows that is not what the ledger says of them."""
+    rows = {str(name): row for row, name in enumerate(experiment.ids)}
+    last = {rows[reply.id]: reply for reply in replies if reply.id in rows}
+    newest = entries[-1].round if entries else 0
+    history = ledger.history_of(experiment.pool, entries, newest)
+    none = unanswered(experiment.pool.labels.dtype)
+    found: list[tuple[int, None, Any, Record]] = []
+    for row, reply in last.items():
+        before = history.labels[row]
+        has_label = bool(is_answer(before))
+        if row in history.withdrawn:
+            continue
+        label = none if reply.withdraw else None
+        if label is None and has_label:
+            label = _reply_number(experiment, num_classes, row, reply)
+        if reply.withdraw:
+            event = "withdrawn"
+        elif not has_label or label == before:
+            continue
+        else:
+            event = "corrected" if is_answer(np.asarray(label)) else "forgotten"
+        found.append((row, None, label, {"event": event, **_facts(reply)}))
+    return found
+
+
+def _facts(reply: Reply) -> Record:
+    facts = {"who": reply.who, "when": reply.when, "seconds": reply.seconds}
+    facts |= {"cost": reply.cost}
+    return {name: fact for name, fact in facts.items() if fact is not None}
 
 
 Told = dict[int, tuple[Any, Record]]  # from row to label and what else is known
@@ -99,10 +162,11 @@ def _answers(
     index: int,
     rows: np.ndarray,
     missing: np.ndarray,
+    replies: list[Reply],
 ) -> Told:
     """Answers to the questions that have none, as far as there are any."""
     if isinstance(experiment.answer, People):
-        return _collected(experiment, num_classes, index, rows[missing])
+        return _collected(experiment, num_classes, rows[missing], replies)
     labels = experiment.answer(index, rows)
     try:
         labels = _as_numbers(experiment, rows, labels, num_classes)
@@ -113,29 +177,24 @@ def _answers(
 
 
 def _collected(
-    experiment: Experiment, num_classes: int | None, index: int, rows: np.ndarray
+    experiment: Experiment,
+    num_classes: int | None,
+    rows: np.ndarray,
+    replies: list[Reply],
 ) -> Told:
-    assert isinstance(experiment.answer, People)
-    questions = [
-        Question(row, str(experiment.ids[row]), index) for row in rows.tolist()
-    ]
-    experiment.answer.ask(questions)
-    wanted = {question.id: question.row for question in questions}
+    wanted = {str(experiment.ids[row]): row for row in rows.tolist()}
     told: Told = {}
-    for reply in experiment.answer.collect():
+    for reply in replies:
         if reply.id in wanted:  # of other rounds, or of somebody else's
             label = _reply_number(experiment, num_classes, wanted[reply.id], reply)
-            facts = {"who": reply.who, "when": reply.when, "seconds": reply.seconds}
-            facts |= {"cost": reply.cost}
-            more = {name: fact for name, fact in facts.items() if fact is not None}
-            told[wanted[reply.id]] = label, more  # the last word counts
+            told[wanted[reply.id]] = label, _facts(reply)  # the last word counts
     return told
 
 
 def _reply_number(
     experiment: Experiment, num_classes: int | None, row: int, reply: Reply
 ) -> Any:
-    if reply.label is None:
+    if reply.label is None or reply.withdraw:
         return unanswered(experiment.pool.labels.dtype)
     try:
         rows = np.array([row])
@@ -180,13 +239,7 @@ def _keep_bought(
     )
     rows = [*bought, *(row for row in chosen if row not in set(bought))]
     size = selection.indices.shape[0]
-    scores = dict(
-        zip(
-            np.asarray(selection.indices).tolist(),
-            np.asarray(selection.scores),
-            strict=True,
-        )
-    )
+    scores = _scores(selection)
     filled = rows[: max(len(chosen), len(bought))][:size]
     padding = [0] * (size - len(filled))
     return Selection(
@@ -196,3 +249,9 @@ def _keep_bought(
         ),
         jnp.arange(size) < len(filled),
     )
+
+
+def _scores(selection: Selection) -> dict[int, float]:
+    """From row to score."""
+    rows = np.asarray(selection.indices).tolist()
+    return dict(zip(rows, np.asarray(selection.scores).tolist(), strict=True))

@@ -30,7 +30,10 @@ class Question(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What somebody said of a row."""
+    """What somebody said of a row; the last word on it counts.
+
+    On a row that has a label already another label corrects it, and None takes it back.
+    """
 
     id: str  # of the question
     label: Any  # a class, by number or name; None for no answer to be had
@@ -38,6 +41,7 @@ class Reply(NamedTuple):
     when: str | None = None  # as ISO 8601 has it
     seconds: float | None = None  # it took
     cost: float | None = None  # in the run's unit of money
+    withdraw: bool = False  # the row itself: never asked, never trained on again
 
 
 @runtime_checkable

@@ -1,11 +1,12 @@
 """The ledger of a run: who said what of which row, and whether that can be believed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxal.pools.answers import is_regression
+from jaxal.pools.changes import correct, forget, withdraw
 from jaxal.pools.pool import is_answer, unanswered
 from jaxal.rounds import LoopState
 from jaxal.runs import store
@@ -16,12 +17,16 @@ from jaxal.types import Pool
 _CURE = "Restore the file from a copy, or start again with --overwrite."
 
 
+EVENTS = ("answered", "corrected", "forgotten", "withdrawn")
+
+
 class Entry(NamedTuple):
     """A line of the ledger."""
 
     round: int  # the first that trains on it, 0 for the initial set
     row: int
     label: Any  # a class number or a real number, that of no answer included
+    event: str = "answered"
 
 
 def read(
@@ -38,24 +43,18 @@ def read(
       RunError: a line is none that a run like this one writes; says which and why.
     """
     entries: list[Entry] = []
-    answered: dict[int, int] = {}
+    history = History(np.array(experiment.pool.labels))
     for number, line in enumerate(store.read_lines(files.queries), start=1):
         try:
             entry = _entry(experiment, line, num_classes)
             before = entries[-1].round if entries else 0
             if not before <= entry.round <= before + 1:
                 raise ValueError(f"round is {entry.round}, after a line of {before}")
-            if entry.row in answered:
-                raise ValueError(
-                    f"row {entry.row} has a label already, in line "
-                    f"{answered[entry.row]}"
-                )
+            history.add(entry, number)
         except ValueError as error:
             raise RunError(f"Line {number} of {files.queries}: {error}. {_CURE}") from (
                 None
             )
-        if is_answer(np.asarray(entry.label)):
-            answered[entry.row] = number
         entries.append(entry)
     return entries
 
@@ -94,16 +93,12 @@ def compare(
       pool: before the run.
       records: of complete rounds.
     """
-    start = int(np.asarray(pool.is_labelled).sum())
     for record in records:
-        bought = sum(
-            entry.round <= record["round"] and bool(is_answer(np.asarray(entry.label)))
-            for entry in entries
-        )
-        if start + bought != record["labels"]:
+        labels = history_of(pool, entries, record["round"]).labels
+        if (known := int(is_answer(labels).sum())) != record["labels"]:
             raise RunError(
                 f"Round {record['round']} trained on {record['labels']} labels says "
-                f"{files.rounds}, and {files.queries} has {start + bought}. {_CURE}"
+                f"{files.rounds}, and {files.queries} has {known}. {_CURE}"
             )
 
 
@@ -119,10 +114,7 @@ def check_state(
       state: as a checkpoint has it, after the answers to what round `index` asked.
       index: the round.
     """
-    expected = np.array(pool.labels)
-    for entry in entries:
-        if entry.round <= index + 1:
-            expected[entry.row] = entry.label
+    expected = history_of(pool, entries, index + 1).labels
     found = np.asarray(state.pool.labels)
     differs = np.flatnonzero(
         (found != expected) & (is_answer(found) | is_answer(expected))
@@ -137,15 +129,72 @@ def check_state(
         )
 
 
+class History:
+    """What the lines so far make of a pool: labels, and rows that are withdrawn."""
+
+    def __init__(self, labels: np.ndarray):
+        self.labels = labels  # [N]
+        self.lines: dict[int, int] = {}  # from row to the line of its label
+        self.withdrawn: set[int] = set()
+
+    def add(self, entry: Entry, number: int) -> None:
+        """Raises ValueError where an entry cannot follow on those before."""
+        row, has_label = entry.row, bool(is_answer(self.labels[entry.row]))
+        if row in self.withdrawn:
+            raise ValueError(f"row {row} was withdrawn before")
+        if entry.event == "answered" and has_label:
+            known = self.lines.get(row)
+            where = f", in line {known}" if known else " from the start"
+            raise ValueError(f"row {row} has a label already{where}")
+        if entry.event in ("corrected", "forgotten") and not has_label:
+            raise ValueError(f"row {row} is {entry.event} and has no label")
+        self.labels[row] = entry.label
+        self.lines[row] = number
+        if entry.event == "withdrawn":
+            self.withdrawn.add(row)
+
+
+def history_of(pool: Pool, entries: Iterable[Entry], index: int) -> History:
+    """Returns what entries that round `index` trains on make of a pool."""
+    history = History(np.array(pool.labels))
+    for number, entry in enumerate(entries, start=1):
+        if entry.round <= index:
+            history.add(entry, number)
+    return history
+
+
+def happened(pool: Pool, entries: Iterable[Entry]) -> Pool:
+    """Returns the pool after what entries say of rows besides answers."""
+    rows: dict[str, list[Entry]] = {event: [] for event in EVENTS}
+    for entry in entries:
+        rows[entry.event].append(entry)
+    numbers = {
+        event: np.array([entry.row for entry in found], np.int32)
+        for event, found in rows.items()
+        if found and event != "answered"
+    }
+    if "corrected" in numbers:
+        labels = [entry.label for entry in rows["corrected"]]
+        new = np.array(labels, np.asarray(pool.labels).dtype)
+        pool = correct(pool, numbers["corrected"], new)
+    if "forgotten" in numbers:
+        pool = forget(pool, numbers["forgotten"])
+    if "withdrawn" in numbers:
+        pool = withdraw(pool, numbers["withdrawn"])
+    return pool
+
+
 def lines(
-    experiment: Experiment, index: int, asked: Iterator[tuple[int, float, Any, Record]]
+    experiment: Experiment,
+    index: int,
+    asked: Iterable[tuple[int, float | None, Any, Record]],
 ) -> list[Record]:
     """Returns what is written for answers to the questions of a round.
 
     Args:
       experiment: whose rows they are.
       index: the first round that trains on them.
-      asked: row, score, label and what else is known of it.
+      asked: row, score (None where nobody chose it), label and what else is known.
     """
     names = experiment.names
     return [
@@ -154,8 +203,8 @@ def lines(
             "row": int(row),
             "id": str(experiment.ids[row]),
             "label": label if names is None else names.called([label])[0],
-            "score": float(score),
-            "cost": 1.0,
+            **({} if score is None else {"score": float(score)}),
+            "cost": 0.0 if score is None else 1.0,
             "oracle": experiment.oracle,
             "dataset": experiment.settings["dataset"],
             **more,
@@ -179,7 +228,15 @@ def _entry(experiment: Experiment, line: Any, num_classes: int | None) -> Entry:
             f"row {row} is called {line['id']!r}, in this pool "
             f"{str(experiment.ids[row])!r}"
         )
-    return Entry(index, row, _label(experiment, line["label"], num_classes))
+    event = line.get("event", "answered")
+    if event not in EVENTS:
+        raise ValueError(f"event {event!r} is none of {', '.join(EVENTS)}")
+    label = _label(experiment, line["label"], num_classes)
+    if event != "answered" and (event == "corrected") != bool(
+        is_answer(np.asarray(label))
+    ):
+        raise ValueError(f"row {row} is {event} with label {line['label']!r}")
+    return Entry(index, row, label, event)
 
 
 def _label(experiment: Experiment, label: Any, num_classes: int | None) -> Any:

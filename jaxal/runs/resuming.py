@@ -98,7 +98,8 @@ def resume(
         )
         store.rewrite_lines(files.rounds, records[:complete])
     if found is not None:
-        state = _restored(found[1], pool)
+        gone = ledger.history_of(experiment.pool, entries, complete).withdrawn
+        state = _restored(found[1], pool, sorted(gone))
         ledger.check_state(files, entries, experiment.pool, state, found[0])
         display.message(f"Continuing {files.folder} after round {found[0]}.")
     _collect_what_was_asked(experiment, files, display, complete, num_classes)
@@ -156,6 +157,8 @@ def _collect_what_was_asked(
         buy(experiment, files, display.message, num_classes, index + 1, selection)
 
 
-def _restored(saved: Saved, pool: Pool) -> LoopState:
+def _restored(saved: Saved, pool: Pool, withdrawn: list[int]) -> LoopState:
     pool = pool._replace(labels=saved.labels, is_labelled=saved.is_labelled)
+    if withdrawn:
+        pool = pool._replace(is_valid=pool.is_valid.at[np.array(withdrawn)].set(False))
     return LoopState(pool, saved.learner, saved.round, saved.memory)

@@ -13,7 +13,7 @@ from jax import Array
 from jaxal.pools.pool import is_answer
 from jaxal.rounds import LoopState
 from jaxal.runs import checkpoint, compiles, ledger, store
-from jaxal.runs.buying import buy
+from jaxal.runs.buying import Bought, buy
 from jaxal.runs.displays import Display
 from jaxal.runs.experiment import Experiment
 from jaxal.runs.resuming import claim, facts, note_environment, resume, saved_part
@@ -101,10 +101,11 @@ def _round(
     bought = 0
     if selection is not None:
         with _timed(seconds, "label"):
-            selection, labels = _buy(
+            selection, labels, events = _buy(
                 experiment, files, display, index, state, selection
             )
             state = loop.tell(state, selection, labels)
+            state = state._replace(pool=ledger.happened(state.pool, events))
         bought = int((selection.is_valid & is_answer(labels)).sum())
         is_last = not bool(selection.is_valid.any())  # the pool is dry
     record = {
@@ -136,7 +137,7 @@ def _buy(
     index: int,
     state: LoopState,
     selection: Selection,
-) -> tuple[Selection, Array]:
+) -> Bought:
     """Buys what round `index` chose; what people owe is kept for the restart."""
     num_classes = experiment.loop.classes(state)
     try:

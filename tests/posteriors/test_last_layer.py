@@ -9,6 +9,7 @@ from jaxal import Model, Output, laplace, make_pool, pool_mesh
 from jaxal.posteriors import last_layer
 from jaxal.posteriors.laplace import (
     draw_kronecker,
+    evidence_precision,
     kronecker_posterior,
     kronecker_sums,
 )
@@ -68,7 +69,7 @@ def test_it_is_the_draw_of_the_arrays():
     known = np.arange(30) < 12
     posterior, state, variables = fitted("kronecker", known=known, bias=False)
     logits, features = MODEL.apply(variables, jnp.asarray(INPUTS))[0]
-    sums = kronecker_sums(jax.nn.softmax(logits), features, jnp.asarray(known))
+    sums = kronecker_sums(logits, features, jnp.asarray(known))
     draws = draw_kronecker(KEY, kronecker_posterior(sums, 1.0), 20)
     expected = logits[None] + jnp.einsum("scd,nd->snc", draws, features)
     found = posterior.sample(KEY, state, jnp.asarray(INPUTS)).logits
@@ -102,3 +103,29 @@ def test_what_cannot_be_is_refused():
     for model, message in ((blind, "needs features"), (linear(1), "one output")):
         with pytest.raises(ValueError, match=message):
             laplace(model).fit(KEY, model.init(KEY, INPUTS), pool)
+
+
+def test_the_prior_of_most_evidence_is_that_of_a_search_in_float64():
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(40, 4)).astype(np.float32)
+    layer = rng.normal(size=(3, 4))
+    layer -= layer.mean(0)  # what no prediction tells of, a penalty leaves at zero
+    logits = (features @ layer.T).astype(np.float32)
+    known = rng.random(40) < 0.5
+    sums = kronecker_sums(jnp.asarray(logits), features, jnp.asarray(known))
+    found = float(evidence_precision(sums))
+
+    h, z = (x[known].astype(np.float64) for x in (features, logits))
+    p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+    outputs = np.diag(p.mean(0)) - p.T @ p / len(p)
+    curvature = np.outer(np.linalg.eigvalsh(outputs), np.linalg.eigvalsh(h.T @ h))
+    grid = np.exp(np.linspace(-7, 7, 4001))
+    size = curvature.size
+    evidence = size / 2 * np.log(grid) - grid / 2 * (layer**2).sum()
+    evidence -= np.log(curvature.clip(0)[..., None] + grid).sum((0, 1)) / 2
+    assert found == pytest.approx(grid[evidence.argmax()], rel=0.01)
+
+
+def test_without_labels_the_prior_stays_as_it_is():
+    sums = kronecker_sums(jnp.ones((5, 3)), jnp.ones((5, 2)), jnp.zeros(5, bool))
+    assert float(evidence_precision(sums)) == 1.0

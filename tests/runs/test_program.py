@@ -139,6 +139,96 @@ def test_people_answer_by_name_in_parts_and_the_run_goes_on(undisturbed, tmp_pat
     assert not RunFiles(tmp_path / "run").asked.exists()
 
 
+class Board:
+    """Where everything said is kept; what is asked is answered at once, and rightly."""
+
+    def __init__(self):
+        self.said, self.rounds = [], 0
+
+    def ask(self, questions):
+        self.rounds += 1
+        for question in questions:
+            self.say(question.row, NAMES.names[LABELS[question.row]])
+
+    def say(self, row, label, **more):
+        self.said.append(Reply(IDS[row], label, who="ada", **more))
+
+    def collect(self):
+        return self.said
+
+
+def events(folder):
+    lines = store.read_lines(RunFiles(folder).queries)
+    return [
+        (q["round"], q["row"], q["event"], q["label"]) for q in lines if "event" in q
+    ]
+
+
+def test_labels_are_corrected_and_taken_back_and_rows_withdrawn(tmp_path):
+    class Minds(Board):
+        """After the first questions they think again, before the second are chosen."""
+
+        def ask(self, questions):
+            if self.rounds == 1:
+                self.first = [question.row for question in questions][:1]
+                wrong = self.said[0], self.said[1], self.said[2]
+                rows = [IDS.index(reply.id) for reply in wrong]
+                self.say(rows[0], "cat" if wrong[0].label != "cat" else "ant")
+                self.say(rows[1], None)
+                self.say(rows[2], None, withdraw=True)
+                self.rows = rows
+            super().ask(questions)
+            if self.rounds == 2:  # the row itself is broken
+                self.say(self.first[0], None, withdraw=True)
+            if self.rounds == 3:
+                right = NAMES.names[LABELS[self.rows[0]]]
+                self.say(self.rows[0], right)
+
+    people = Minds()
+    records = play(tmp_path / "run", people, names=NAMES)
+    changed, back, gone = people.rows
+    wrong = "cat" if LABELS[changed] != 2 else "ant"
+    right = NAMES.names[LABELS[changed]]
+    assert events(tmp_path / "run") == [
+        (1, changed, "corrected", wrong),
+        (1, back, "forgotten", None),
+        (1, gone, "withdrawn", None),
+        (1, people.first[0], "withdrawn", None),
+        (2, changed, "corrected", right),
+    ]
+    # 6, and of 4 answers one is of a row withdrawn; one taken back, one withdrawn.
+    assert [record["labels"] for record in records] == [6, 7, 11, 15]
+    queries = store.read_lines(RunFiles(tmp_path / "run").queries)
+    assert all(q["cost"] == ("event" not in q) for q in queries)
+    later = {q["row"] for q in queries if q["round"] > 1 and "event" not in q}
+    assert not later & {gone, people.first[0]}
+
+
+@pytest.mark.parametrize(
+    "at", [("write", 4), ("save", 2), ("fsync", 12), ("rename", 4)]
+)
+def test_a_run_with_changes_that_is_killed_ends_with_the_same_files(tmp_path, at):
+    class Second(Board):
+        """Asked for round 2 it corrects a label of round 0 and withdraws a row."""
+
+        def ask(self, questions):
+            super().ask(questions)
+            if questions[0].round == 2:
+                first, second = (IDS.index(reply.id) for reply in self.said[:2])
+                self.say(first, "ant" if LABELS[first] else "cat")
+                self.say(second, None, withdraw=True)
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    play(whole, Second(), names=NAMES)
+    people = Second()
+    with contextlib.suppress(Killed), Death(at).installed():
+        play(killed, people, names=NAMES)
+        pytest.fail("it was not killed")
+    play(killed, people, names=NAMES)
+    assert results(killed) == results(whole)
+    assert [event for _, _, event, _ in events(killed)] == ["corrected", "withdrawn"]
+
+
 def test_a_wait_costs_no_training(tmp_path):
     people, trained = Colleagues(6), []
 

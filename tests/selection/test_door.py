@@ -41,6 +41,7 @@ def check_equal(found, expected):
     np.testing.assert_array_equal(found.scores, expected.scores)
 
 
+@pytest.mark.slow  # a law of jaxal.testing, of strategies by this
 @every
 def test_what_masked_rows_hold_changes_nothing(name):
     rows = rows_of_all_kinds()

@@ -42,6 +42,7 @@ def over_keys(select):
     return jax.jit(jax.vmap(select))(KEYS)
 
 
+@pytest.mark.slow  # a law of jaxal.testing, of strategies by this
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_each_of_equal_rows_is_first_as_often(name):
     rows, nobody = copies(), ~FREE
@@ -55,6 +56,7 @@ def test_each_of_equal_rows_is_first_as_often(name):
     np.testing.assert_allclose(found.scores[:, 0], found.scores[0, 0], rtol=1e-5)
 
 
+@pytest.mark.slow  # a law of jaxal.testing, of strategies by this
 @pytest.mark.parametrize("name", ["typiclust", "cluster_margin", "k_means_nearest"])
 def test_so_it_is_where_clusters_take_turns(name):
     rows, nobody = copies(), ~FREE

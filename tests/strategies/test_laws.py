@@ -68,9 +68,9 @@ COMBINED = (
     pytest.param("schedule(badge, margin, boundaries=[12])", marks=pytest.mark.slow),
     pytest.param("warm_up(albl, labels=12)", marks=pytest.mark.slow),
     "class_balanced(badge)",
-    "schedule(coreset, margin, boundaries=[12])",
+    "schedule(bald, margin, boundaries=[12])",
     "partition(margin, parts=4)",
-    "subsample(coreset, size=14)",
+    "subsample(margin, size=14)",
 )
 
 
