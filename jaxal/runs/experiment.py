@@ -72,6 +72,8 @@ class Experiment(NamedTuple):
     key_rounds: Array
     validate: Validate | None = None
     names: LabelNames | None = None  # of classes, where they have any
+    num_rows: int | None = None  # there are now, more than at first where some came
+    digest: Callable[[int, int], str] | None = None  # of rows from .. to
 
 
 def stream(seed: int, name: str) -> Array:

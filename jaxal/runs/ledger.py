@@ -17,7 +17,7 @@ from jaxal.types import Pool
 _CURE = "Restore the file from a copy, or start again with --overwrite."
 
 
-EVENTS = ("answered", "corrected", "forgotten", "withdrawn")
+EVENTS = ("answered", "corrected", "forgotten", "withdrawn", "extended")
 
 
 class Entry(NamedTuple):
@@ -27,6 +27,7 @@ class Entry(NamedTuple):
     row: int
     label: Any  # a class number or a real number, that of no answer included
     event: str = "answered"
+    num_rows: int = 0  # that came, this one the first
 
 
 def read(
@@ -43,7 +44,7 @@ def read(
       RunError: a line is none that a run like this one writes; says which and why.
     """
     entries: list[Entry] = []
-    history = History(np.array(experiment.pool.labels))
+    history = History(experiment.pool)
     for number, line in enumerate(store.read_lines(files.queries), start=1):
         try:
             entry = _entry(experiment, line, num_classes)
@@ -130,16 +131,24 @@ def check_state(
 
 
 class History:
-    """What the lines so far make of a pool: labels, and rows that are withdrawn."""
+    """What the lines so far make of a pool: labels, rows that came, that went."""
 
-    def __init__(self, labels: np.ndarray):
-        self.labels = labels  # [N]
+    def __init__(self, pool: Pool):
+        self.labels = np.array(pool.labels)  # [N]
+        self.first_new = self.num_rows = rows_there(pool)
         self.lines: dict[int, int] = {}  # from row to the line of its label
         self.withdrawn: set[int] = set()
 
     def add(self, entry: Entry, number: int) -> None:
         """Raises ValueError where an entry cannot follow on those before."""
+        if entry.event == "extended":
+            if entry.row != self.num_rows:
+                raise ValueError(f"row {entry.row} came, expected row {self.num_rows}")
+            self.num_rows += entry.num_rows
+            return
         row, has_label = entry.row, bool(is_answer(self.labels[entry.row]))
+        if row >= self.num_rows:
+            raise ValueError(f"row {row} is in the pool only later")
         if row in self.withdrawn:
             raise ValueError(f"row {row} was withdrawn before")
         if entry.event == "answered" and has_label:
@@ -153,10 +162,54 @@ class History:
         if entry.event == "withdrawn":
             self.withdrawn.add(row)
 
+    def masked(self, pool: Pool) -> Pool:
+        """Returns a pool that has the rows there are now."""
+        new = np.arange(self.first_new, self.num_rows)
+        pool = arrived_rows(pool, new)
+        gone = np.array(sorted(self.withdrawn), np.int32)
+        return pool._replace(is_valid=pool.is_valid.at[gone].set(False))
+
+
+def rows_there(pool: Pool) -> int:
+    """Returns how many rows of a pool hold something."""
+    if pool.is_spare is not None:
+        return int((~np.asarray(pool.is_spare)).sum())
+    return int(np.flatnonzero(np.asarray(pool.is_valid)).max(initial=-1)) + 1
+
+
+def arrived_rows(pool: Pool, rows: np.ndarray) -> Pool:
+    """Returns the pool in which rows that were spare are there."""
+    if not rows.size or pool.is_spare is None:
+        return pool
+    return pool._replace(
+        is_valid=pool.is_valid.at[rows].set(True),
+        is_spare=pool.is_spare.at[rows].set(False),
+    )
+
+
+def note_new_rows(
+    experiment: Experiment, files: RunFiles, entries: list[Entry]
+) -> None:
+    """Writes down that rows came since the last start; the next choice sees them."""
+    newest = entries[-1].round if entries else 0
+    first = history_of(experiment.pool, entries, newest).num_rows
+    if experiment.num_rows is None or experiment.num_rows <= first:
+        return
+    assert experiment.digest is not None
+    count = experiment.num_rows - first
+    more = {
+        "event": "extended",
+        "rows": count,
+        "digest": experiment.digest(first, first + count),
+    }
+    none = unanswered(np.asarray(experiment.pool.labels).dtype)
+    told = [(first, None, none, more)]
+    store.append_lines(files.queries, lines(experiment, newest, told))
+
 
 def history_of(pool: Pool, entries: Iterable[Entry], index: int) -> History:
     """Returns what entries that round `index` trains on make of a pool."""
-    history = History(np.array(pool.labels))
+    history = History(pool)
     for number, entry in enumerate(entries, start=1):
         if entry.round <= index:
             history.add(entry, number)
@@ -173,6 +226,8 @@ def happened(pool: Pool, entries: Iterable[Entry]) -> Pool:
         for event, found in rows.items()
         if found and event != "answered"
     }
+    for entry in rows["extended"]:
+        pool = arrived_rows(pool, np.arange(entry.row, entry.row + entry.num_rows))
     if "corrected" in numbers:
         labels = [entry.label for entry in rows["corrected"]]
         new = np.array(labels, np.asarray(pool.labels).dtype)
@@ -236,7 +291,18 @@ def _entry(experiment: Experiment, line: Any, num_classes: int | None) -> Entry:
         is_answer(np.asarray(label))
     ):
         raise ValueError(f"row {row} is {event} with label {line['label']!r}")
-    return Entry(index, row, label, event)
+    if event != "extended":
+        return Entry(index, row, label, event)
+    count = line.get("rows")
+    if type(count) is not int or not 1 <= count <= len(experiment.ids) - row:
+        raise ValueError(
+            f"rows is {count!r}, expected 1 to {len(experiment.ids) - row}"
+        )
+    if experiment.digest is None or line.get("digest") != experiment.digest(
+        row, row + count
+    ):
+        raise ValueError(f"the {count} rows from {row} on are not those that came")
+    return Entry(index, row, label, event, count)
 
 
 def _label(experiment: Experiment, label: Any, num_classes: int | None) -> Any:

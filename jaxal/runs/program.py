@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from jaxal.pools.inputs import num_rows
 from jaxal.pools.names import LabelNames
 from jaxal.pools.oracles import array_oracle
 from jaxal.rounds import ActiveLearner
-from jaxal.runs import runner
+from jaxal.runs import runner, store
 from jaxal.runs.displays import Display, Lines
 from jaxal.runs.experiment import Experiment, People, answering, stream, validating
-from jaxal.runs.store import Record, RunFiles
+from jaxal.runs.ledger import rows_there
+from jaxal.runs.store import Record, RunError, RunFiles
 from jaxal.types import Inputs, Oracle, Pool
 
 
@@ -48,7 +50,7 @@ def run(
     Args:
       loop: from `active_learner`; its own oracle is not used.
       pool: the rows, with the labels there are already. It must be made of the same
-        inputs each time.
+        inputs each time; a pool with spare capacity may have new rows after them.
       oracle: who answers: an `Oracle`, the labels `[N]` themselves, or `People`, who
         answer in their own time.
       folder: of the run, made if need be.
@@ -94,7 +96,10 @@ def run(
     """
     if rounds < 1:
         raise ValueError(f"rounds is {rounds}, expected at least 1.")
-    called = _ids(pool, ids)
+    files = RunFiles(Path(folder))
+    called, size = _ids(pool, ids), rows_there(pool)
+    begun = size if overwrite else _begun(files, size)
+    whole, pool = pool, _before(pool, begun)
     rows = initial_rows(stream(seed, "initial"), pool, initial)
     plan = _plan(loop, pool, 0 if rows is None else rows.size, rounds)
     most = max(plan[0], *loop.batch_sizes)
@@ -105,7 +110,9 @@ def run(
             "preset": "program",
             "strategy": loop.strategy,
             "seed": seed,
-            "pool": _fingerprint(pool, called),
+            "pool": _fingerprint(pool, called, 0, begun),
+            "rows": begun,
+            "capacity": num_rows(pool.inputs),
             "rounds": rounds,
             "classes": None if names is None else [*map(repr, names.names)],
             **(settings or {}),
@@ -121,13 +128,15 @@ def run(
         key_rounds=stream(seed, "rounds"),
         validate=None if validation is None else validating(loop, validation),
         names=names,
+        num_rows=size,
+        digest=partial(_fingerprint, whole, called),
     )
-    files, shown = RunFiles(Path(folder)), Lines() if display is None else display
+    shown = Lines() if display is None else display
     return runner.run(experiment, files, shown, overwrite=overwrite)
 
 
 def _ids(pool: Pool, ids: Sequence[Any] | None) -> np.ndarray:
-    size = int(np.asarray(pool.is_valid).nonzero()[0].max(initial=-1)) + 1
+    size = rows_there(pool)
     called = [str(name) for name in (range(size) if ids is None else ids)]
     if not size <= len(called) <= num_rows(pool.inputs):
         raise ValueError(f"ids has {len(called)} names, the pool {size} rows.")
@@ -146,13 +155,47 @@ def _plan(loop: ActiveLearner, pool: Pool, initial: int, rounds: int) -> list[in
     return np.minimum(np.cumsum([start, *bought]), most).tolist()
 
 
-def _fingerprint(pool: Pool, ids: np.ndarray) -> str:
+def _begun(files: RunFiles, size: int) -> int:
+    """Rows when the run was begun."""
+    if not files.config.exists():
+        return size
+    config = store.read_json(files.config)
+    settings = config.get("settings") if isinstance(config, dict) else None
+    rows = settings.get("rows") if isinstance(settings, dict) else None
+    if type(rows) is not int:  # another run's, as will be said
+        return size
+    if rows > size:
+        raise RunError(
+            f"{files.folder} was begun with {rows} rows, and the pool has {size}. Pass "
+            "all of them, those that came later last; withdraw what is not wanted."
+        )
+    return rows
+
+
+def _before(pool: Pool, size: int) -> Pool:
+    """The pool without rows that came after the first `size`."""
+    new = np.arange(size, rows_there(pool))
+    if not new.size:
+        return pool
+    if np.asarray(pool.is_labelled)[new].any() or pool.is_spare is None:
+        raise RunError(
+            "Rows that came later have labels already, or the pool has no spare "
+            "rows. Make it with make_pool(..., capacity=), extend it by inputs alone, "
+            "and let the oracle say what is known."
+        )
+    return pool._replace(
+        is_valid=pool.is_valid.at[new].set(False),
+        is_spare=pool.is_spare.at[new].set(True),
+    )
+
+
+def _fingerprint(pool: Pool, ids: np.ndarray, start: int, stop: int) -> str:
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves((pool.inputs, pool.labels, pool.is_valid)):
-        array = np.ascontiguousarray(leaf)
+        array = np.ascontiguousarray(np.asarray(leaf)[start:stop])
         digest.update(f"{array.dtype.name}{array.shape}".encode())
         digest.update(array.view(np.uint8).data if array.size else b"")
-    digest.update("\n".join(ids.tolist()).encode())
+    digest.update("\n".join(ids[start:stop].tolist()).encode())
     return digest.hexdigest()[:16]
 
 

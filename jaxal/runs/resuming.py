@@ -81,6 +81,8 @@ def resume(
     num_classes = experiment.loop.classes(state)
     entries = ledger.read(experiment, files, num_classes)
     ledger.compare(files, entries, experiment.pool, records)
+    ledger.note_new_rows(experiment, files, entries)
+    entries = ledger.read(experiment, files, num_classes)
     pool = buy_initial(experiment, files, display.message, num_classes)
     state = state._replace(pool=pool)
     found = checkpoint.load_latest(
@@ -98,8 +100,8 @@ def resume(
         )
         store.rewrite_lines(files.rounds, records[:complete])
     if found is not None:
-        gone = ledger.history_of(experiment.pool, entries, complete).withdrawn
-        state = _restored(found[1], pool, sorted(gone))
+        history = ledger.history_of(experiment.pool, entries, complete)
+        state = _restored(found[1], history.masked(experiment.pool))
         ledger.check_state(files, entries, experiment.pool, state, found[0])
         display.message(f"Continuing {files.folder} after round {found[0]}.")
     _collect_what_was_asked(experiment, files, display, complete, num_classes)
@@ -157,8 +159,6 @@ def _collect_what_was_asked(
         buy(experiment, files, display.message, num_classes, index + 1, selection)
 
 
-def _restored(saved: Saved, pool: Pool, withdrawn: list[int]) -> LoopState:
+def _restored(saved: Saved, pool: Pool) -> LoopState:
     pool = pool._replace(labels=saved.labels, is_labelled=saved.is_labelled)
-    if withdrawn:
-        pool = pool._replace(is_valid=pool.is_valid.at[np.array(withdrawn)].set(False))
     return LoopState(pool, saved.learner, saved.round, saved.memory)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxal import active_learner, label_names, make_pool, strategy, supervised
+from jaxal import active_learner, extend, label_names, make_pool, strategy, supervised
 from jaxal.models import logistic_regression
 from jaxal.pools.mesh import pool_mesh
 from jaxal.runs import People, Reply, RunError, Silent, provenance, run, store
@@ -229,6 +229,59 @@ def test_a_run_with_changes_that_is_killed_ends_with_the_same_files(tmp_path, at
     assert [event for _, _, event, _ in events(killed)] == ["corrected", "withdrawn"]
 
 
+def growing(size):
+    pool = make_pool(INPUTS[:40], mesh=pool_mesh(jax.devices()[:1]), capacity=60)
+    return extend(pool, INPUTS[40:size])[0] if size > 40 else pool
+
+
+def play_growing(folder, size, oracle=LABELS, **changes):
+    settings = {"rounds": 4, "initial": 6, "display": Listener()} | changes
+    loop = make_loop("random")  # it buys new rows as soon as there are any
+    return run(loop, growing(size), oracle, folder, ids=IDS[:size], **settings)
+
+
+@pytest.mark.parametrize("at", [("save", 1), ("save", 2), ("write", 3), ("fsync", 9)])
+def test_rows_that_come_between_two_starts_may_be_bought(tmp_path, at):
+    folder = tmp_path / "run"
+    with contextlib.suppress(Killed), Death(at).installed():
+        play_growing(folder, 40)
+        pytest.fail("it was not killed")
+    before = store.read_lines(RunFiles(folder).queries)
+    with contextlib.suppress(Killed), Death(("rename", 2)).installed():
+        play_growing(folder, 60)
+    records = play_growing(folder, 60)
+    assert [record["labels"] for record in records] == [6, 10, 14, 18]
+    queries = store.read_lines(RunFiles(folder).queries)
+    assert queries[: len(before)] == before
+    (came,) = [q for q in queries if "event" in q]
+    assert (came["event"], came["row"], came["rows"]) == ("extended", 40, 20)
+    bought = [q["row"] for q in queries if "event" not in q]
+    assert max(q["row"] for q in before) < 40 <= max(bought)
+    assert len(set(bought)) == 18
+
+
+def test_rows_that_came_stay_what_they_were(tmp_path):
+    folder = tmp_path / "run"
+    people = Colleagues(3)
+    play_growing(folder, 40, people, names=NAMES)
+    play_growing(folder, 50, people, names=NAMES)
+    with pytest.raises(RunError, match="begun with 40 rows, and the pool has 30"):
+        pool = make_pool(INPUTS[:30], capacity=60)
+        run(LOOP, pool, people, folder, rounds=4, initial=6, names=NAMES, ids=IDS[:30])
+    pool = extend(growing(40), INPUTS[:10])[0]
+    with pytest.raises(
+        RunError, match="the 10 rows from 40 on are not those that came"
+    ):
+        loop = make_loop("random")
+        settings = {"rounds": 4, "initial": 6, "names": NAMES, "ids": IDS[:50]}
+        run(loop, pool, people, folder, **settings)
+    people.a_day = 60
+    records = play_growing(folder, 60, people, names=NAMES)
+    assert records[-1]["is_last"] and records[-1]["labels"] == 18
+    queries = store.read_lines(RunFiles(folder).queries)
+    assert [q["rows"] for q in queries if "event" in q] == [10, 10]
+
+
 def test_a_wait_costs_no_training(tmp_path):
     people, trained = Colleagues(6), []
 
@@ -306,6 +359,10 @@ def _renamed(files):
             _edited("label", 99),
             "Line 1 of .*queries.jsonl: label 99 is no class 0 to 2",
         ),
+        (_edited("event", "eaten"), "event 'eaten' is none of answered"),
+        (_edited("event", "corrected"), "is corrected and has no label"),
+        (_edited("event", "withdrawn"), "is withdrawn with label"),
+        (_edited("event", "extended"), "rows is None, expected 1"),
         (_edited("label", "ant"), "Line 1 .*'ant'"),
         (_edited("row", 60), "Line 1 .*row 60 is none of 0 to 59"),
         (_edited("row", "x"), "Line 1 .*not both integers"),
