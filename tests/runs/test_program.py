@@ -362,7 +362,7 @@ def _renamed(files):
         (_edited("event", "eaten"), "event 'eaten' is none of answered"),
         (_edited("event", "corrected"), "is corrected and has no label"),
         (_edited("event", "withdrawn"), "is withdrawn with label"),
-        (_edited("event", "extended"), "rows is None, expected 1"),
+        (_edited("event", "extended"), "is extended with label"),
         (_edited("label", "ant"), "Line 1 .*'ant'"),
         (_edited("row", 60), "Line 1 .*row 60 is none of 0 to 59"),
         (_edited("row", "x"), "Line 1 .*not both integers"),
