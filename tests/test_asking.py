@@ -240,7 +240,7 @@ def test_capacity_counts_what_is_waited_for():
         assert int(selection.is_valid.sum()) == expected
 
 
-@pytest.mark.parametrize("devices", DEVICE_COUNTS)
+@pytest.mark.parametrize("devices", DEVICE_COUNTS[-1:])
 def test_a_pool_that_lives_compiles_nothing(devices):
     state = a_state(devices, capacity=48)
     seen = []

@@ -115,6 +115,7 @@ def test_a_schedule_changes_at_its_boundaries():
         assert picks_of(chosen, now, 4) == expected
 
 
+@pytest.mark.slow
 def test_warm_up_begins_with_chance_and_tcm_with_coverage():
     view = random_view(4)
     cold = view._replace(

@@ -39,8 +39,9 @@ def test_laws_hold_in_64_bits(name):
 
 # Half a minute each, of parts that others here hold to the laws too.
 HEAVY = (
-    *("albl", "badge_partitioned", "bait", "bait_top", "dbal", "dcom", "tcm"),
-    *("log_determinant", "select_al", "uherding", "uncertain_coreset"),
+    *("albl", "badge_partitioned", "bait", "bait_top", "clue", "dbal", "dcom"),
+    *("log_determinant", "max_det", "select_al", "tcm", "typiclust", "uherding"),
+    "uncertain_coreset",
 )
 
 
