@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from jaxal.data.images import RESIZE
 from jaxal.data.locking import exclusive
 from jaxal.data.types import Content, Split, UnavailableError, fingerprint
 
-FORMAT = 1  # raise it when what is decoded changes meaning
+FORMAT = 2  # raise it when what is decoded changes meaning
 ENTRY = "entry.json"
 Build = Callable[[Path], Content]
 
@@ -69,7 +70,7 @@ def write_split(
     prefix: str,
     rows: Iterable[tuple[np.ndarray, int, str]],
     num_rows: int,
-    cure: str,
+    what: str,
 ) -> Split:
     """Streams decoded rows into `.npy` files, never holding the images in memory.
 
@@ -78,7 +79,7 @@ def write_split(
       prefix: "train" or "test".
       rows: (image uint8 `[H, W, C]`, label, id) of each row.
       num_rows: how many there will be.
-      cure: what to do about images of several sizes, a full sentence.
+      what: what the user calls the source, for messages.
 
     Returns:
       The split, images memory-mapped.
@@ -91,17 +92,19 @@ def write_split(
     with (folder / f"{prefix}_inputs.npy").open("wb") as file:
         for image, label, name in rows:
             if shape is None:
-                shape = _start_npy(file, prefix, image, num_rows)
+                shape = _start_npy(file, what, name, image, num_rows)
             if image.shape != shape:
                 raise ValueError(
-                    f"{prefix}: image {name} is {list(image.shape)}, those before it "
-                    f"are {list(shape)}; images must have one size. {cure}"
+                    f"{what}: image {name} is {list(image.shape)}, those before it "
+                    f"are {list(shape)}; images must have one size. {RESIZE}"
                 )
             file.write(np.ascontiguousarray(image).data)
             labels.append(label)
             ids.append(name)
     if len(labels) != num_rows or not num_rows:
-        raise ValueError(f"{prefix}: {len(labels)} images, expected {num_rows} (> 0).")
+        raise ValueError(
+            f"{what}, {prefix}: {len(labels)} images, expected {num_rows} (> 0)."
+        )
     if len(set(ids)) < num_rows:  # names that repeat name nothing: count rows instead
         ids = [f"{prefix}_{row:05d}" for row in range(num_rows)]
     np.save(folder / f"{prefix}_labels.npy", np.asarray(labels, np.int32))
@@ -110,12 +113,12 @@ def write_split(
 
 
 def _start_npy(
-    file: Any, prefix: str, image: np.ndarray, num_rows: int
+    file: Any, what: str, name: str, image: np.ndarray, num_rows: int
 ) -> tuple[int, ...]:
     if image.dtype != np.uint8 or image.ndim != 3:
         raise ValueError(
-            f"{prefix}: an image is {image.dtype} {list(image.shape)}, expected uint8 "
-            "[H, W, C]. Such images can be passed as a .npz file of float32."
+            f"{what}: image {name} is {image.dtype} {list(image.shape)}, expected "
+            "uint8 [H, W, C]. Such images can be passed as a .npz file of float32."
         )
     descr = {"descr": "|u1", "fortran_order": False, "shape": (num_rows, *image.shape)}
     np.lib.format.write_array_header_1_0(file, descr)

@@ -3,16 +3,14 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from jaxal.data.cache import cached, write_split
-from jaxal.data.extras import require
-from jaxal.data.images import RESIZE, Row, resized
+from jaxal.data.images import Row, resized
+from jaxal.data.pictures import is_grey, pixels
 from jaxal.data.types import Content
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+UNLABELLED = {"unlabelled", "unlabeled"}
 Files = list[tuple[Path, int]]  # image, label
 
 
@@ -23,8 +21,11 @@ def read_folder(
 
     Either `path/train/<class>/<image>` and `path/test/<class>/<image>`, or
     `path/<class>/<image>`, of which a fixed fifth becomes the test split. Classes are
-    folder names in alphabetical order. Images are grey (`C = 1`) if all are, else RGB.
-    Ids are paths below `path`. Hidden files are passed over, other files refused.
+    folder names in alphabetical order. Images are grey (`C = 1`) if all are, else RGB;
+    see `pixels` for which can be read. Ids are paths below `path`. Hidden files are
+    passed over, and beside the class folders what is no image; among images, other
+    files are refused. A folder called `unlabelled` is no class, and refused: there is
+    nobody here to ask what its images show.
 
     Args:
       path: the folder.
@@ -36,7 +37,7 @@ def read_folder(
 
     Raises:
       ValueError: no images, a class without any, classes that differ between train and
-        test, images of several sizes, a file that is no image.
+        test, images of several sizes, a file that is no image, images without a class.
     """
     path = path.resolve()
     splits, class_names = _listing(path)
@@ -46,11 +47,12 @@ def read_folder(
         "class_names": class_names,
         "image_size": image_size,
     }
-    # The whole path, so that two folders called "images" have an entry each.
+    # The whole path, so that two folders called "images" have an entry each, and of a
+    # long name no more than file systems take.
     tag = hashlib.sha256(str(path).encode()).hexdigest()[:12]
     return cached(
         data_dir,
-        f"folder-{path.name}-{tag}",
+        f"folder-{path.name[:40]}-{tag}",
         key,
         lambda out: _decode(path, splits, class_names, out, image_size),
     )
@@ -60,10 +62,11 @@ def _listing(path: Path) -> tuple[dict[str, Files], tuple[str, ...]]:
     """Images and labels of each split, and the class names."""
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such folder.")
-    if not (path / "train").is_dir():
+    names = {folder.name for folder in _folders(path)}
+    if "train" not in names:
         class_names, files = _classes(path)
         return {"train": files}, class_names
-    if not (path / "test").is_dir():
+    if "test" not in names:
         raise ValueError(
             f"{path} has train/ but no test/. Add test/<class>/, or put the class "
             f"folders directly into {path.name}/ and a fifth becomes the test split."
@@ -80,7 +83,7 @@ def _listing(path: Path) -> tuple[dict[str, Files], tuple[str, ...]]:
 
 
 def _classes(path: Path) -> tuple[tuple[str, ...], Files]:
-    folders = sorted(f for f in _visible(path) if f.is_dir())
+    folders = _folders(path)
     if len(folders) < 2:
         raise ValueError(
             f"{path} has {len(folders)} class folders, expected two or more: "
@@ -91,14 +94,38 @@ def _classes(path: Path) -> tuple[tuple[str, ...], Files]:
         images = sorted(_visible(folder))
         if not images:
             raise ValueError(f"{folder} has no image. Add one, or remove the folder.")
-        strange = [f.name for f in images if f.suffix.lower() not in SUFFIXES]
+        strange = [f.name for f in images if not (_is_image(f) and f.is_file())]
         if strange:
             raise ValueError(
                 f"{folder} holds {len(strange)} entries that are no images, such as "
-                f"{strange[0]}; expected files ending in {', '.join(sorted(SUFFIXES))}."
+                f"{strange[0]}; expected plain files ending in "
+                f"{', '.join(sorted(SUFFIXES))}. Remove the others."
             )
         files += [(image, label) for image in images]
     return tuple(folder.name for folder in folders), files
+
+
+def _folders(path: Path) -> list[Path]:
+    """The folders in a folder, in which no image may lie without a class."""
+    inside = sorted(_visible(path))
+    stray = [f for f in inside if _is_image(f) and not f.is_dir()]
+    if stray:
+        raise ValueError(
+            f"{path} holds {len(stray)} images in no class folder, such as "
+            f"{stray[0].name}. Move them into <class>/, or elsewhere."
+        )
+    folders = [f for f in inside if f.is_dir()]
+    for folder in folders:
+        if folder.name.lower() in UNLABELLED:
+            raise ValueError(
+                f"{folder} is no class: answers come from the folders' names, and its "
+                "images have none. Move it elsewhere; rename it if it is a class."
+            )
+    return folders
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES
 
 
 def _visible(path: Path) -> list[Path]:
@@ -118,33 +145,15 @@ def _decode(
     image_size: tuple[int, int] | None,
 ) -> Content:
     files = [file for found in splits.values() for file, _ in found]
-    mode = "L" if all(_is_grey(file) for file in files) else "RGB"
+    mode = "L" if all(is_grey(file) for file in files) else "RGB"
     made = {}
     for prefix, found in splits.items():
         rows = _rows(path, found, mode)
         rows = rows if image_size is None else resized(rows, image_size)
-        made[prefix] = write_split(out, prefix, rows, len(found), RESIZE)
+        made[prefix] = write_split(out, prefix, rows, len(found), str(path))
     return Content(made["train"], made.get("test"), class_names, f"images in {path}")
-
-
-def _is_grey(file: Path) -> bool:
-    with _open(file) as image:
-        return image.mode in ("1", "L")
 
 
 def _rows(path: Path, files: Files, mode: str) -> Iterator[Row]:
     for file, label in files:
-        with _open(file) as image:
-            try:
-                array = np.asarray(image.convert(mode))
-            except OSError as error:
-                raise ValueError(f"{file} is damaged ({error}). Remove it.") from error
-        array = array[..., None] if mode == "L" else array
-        yield array, label, file.relative_to(path).as_posix()
-
-
-def _open(file: Path) -> Any:
-    try:
-        return require("PIL.Image", "reading images").open(file)
-    except OSError as error:
-        raise ValueError(f"{file} is not an image ({error}). Remove it.") from error
+        yield pixels(file, mode), label, file.relative_to(path).as_posix()

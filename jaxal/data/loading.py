@@ -4,7 +4,8 @@ import difflib
 import hashlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from jaxal.data.archives import READERS
@@ -80,18 +81,19 @@ def load(
     """
     folder = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
     size = None if image_size is None else checked_size(image_size)
-    title, content, digest = _find(name, folder, download, size)
-    class_names = content.class_names
-    train, test, validation = content.train, content.test, None
-    if test is None:
-        train, test = fixed_test(train, len(class_names))
-    whole = train
-    if keep_ratios is not None:
-        train = imbalance(train, keep_ratios, class_names, seed)
-    if num_validation:
-        train, validation = split_validation(
-            train, num_validation, len(class_names), seed
-        )
+    with _named(os.fspath(name)):
+        title, content, digest = _find(name, folder, download, size)
+        class_names = content.class_names
+        train, test, validation = content.train, content.test, None
+        if test is None:
+            train, test = fixed_test(train, len(class_names))
+        whole = train
+        if keep_ratios is not None:
+            train = imbalance(train, keep_ratios, class_names, seed)
+        if num_validation:
+            train, validation = split_validation(
+                train, num_validation, len(class_names), seed
+            )
     if train is not whole:  # the same content, split in another way
         ids = [s.ids.tolist() for s in (train, validation) if s is not None]
         digest = hashlib.sha256(f"{digest}{ids}".encode()).hexdigest()
@@ -102,6 +104,18 @@ def default_data_dir() -> Path:
     """Where TensorFlow Datasets keeps prepared data sets."""
     chosen = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     return Path(chosen).expanduser()
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Errors about values say which data set has them."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if name in str(error):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {error}") from error
 
 
 def _find(

@@ -49,7 +49,8 @@ def read_npz(path: Path) -> Content:
         inputs = arrays[x]
         if inputs.dtype == np.uint8 and inputs.ndim == 3:
             inputs = inputs[..., None]
-        ids = np.array([f"{prefix or 'row'}_{i}" for i in range(len(inputs))])
+        num_rows = len(np.atleast_1d(inputs))  # which is refused below, if it is none
+        ids = np.array([f"{prefix or 'row'}_{i}" for i in range(num_rows)])
         what = f"{x} and {y} of {path}"
         splits.append(checked(what, inputs, labels[y], ids, len(class_names)))
     train, test = splits[0], splits[1] if len(splits) == 2 else None
@@ -69,14 +70,21 @@ def read_npz(path: Path) -> Content:
 
 def _load_npz(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file. Save one with np.savez.")
+        raise FileNotFoundError(
+            f"{path}: no such file, or no plain one. Save one with np.savez."
+        )
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is not a whole .npz file. Save one with np.savez.")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays.items())
-    except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
+            # What is no array comes as bytes, and counts as missing.
+            return {k: v for k, v in arrays.items() if isinstance(v, np.ndarray)}
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, zlib.error) as error:
         raise ValueError(f"{path} is damaged ({error}). Save it again.") from error
+    except MemoryError as error:
+        raise ValueError(
+            f"{path} does not fit into memory ({error}). Save fewer rows, or uint8."
+        ) from error
     except ValueError as error:
         raise ValueError(
             f"{path} cannot be read: {error} Save plain arrays, one dtype and shape "
@@ -88,18 +96,24 @@ def _numbered(
     path: Path, labels: dict[str, np.ndarray], given: np.ndarray | None
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     """Class names, and the labels as class numbers."""
-    everything = np.concatenate([np.ravel(y) for y in labels.values()])
-    if everything.dtype.kind == "U":
-        known = np.unique(everything) if given is None else np.asarray(given, str)
-        strange = sorted(set(everything.tolist()) - set(known.tolist()))
+    names = None if given is None else np.ravel(given).astype(str).tolist()
+    if names is not None and len(set(names)) < len(names):
+        raise ValueError(f"{path}: class_names {names} repeat; expected one a class.")
+    kinds = {y.dtype.kind == "U" for y in labels.values()}
+    if len(kinds) > 1:
+        raise TypeError(f"{path}: {' and '.join(labels)} are strings and numbers.")
+    everything = {label for y in labels.values() for label in np.ravel(y).tolist()}
+    if kinds == {True}:
+        known = sorted(everything) if names is None else names
+        strange = sorted(everything - set(known))
         if strange:
             raise ValueError(f"{path}: labels {strange[:5]} are not in class_names.")
-        number = {name: i for i, name in enumerate(known.tolist())}
+        number = {name: i for i, name in enumerate(known)}
         return tuple(number), {
             key: np.vectorize(number.__getitem__, otypes=[int])(y)
             for key, y in labels.items()
         }
-    if given is not None:
-        return tuple(str(name) for name in np.ravel(given)), labels
+    if names is not None:
+        return tuple(names), labels
     # As many classes as there are distinct labels: then a gap is a label out of range.
-    return tuple(str(c) for c in range(len(np.unique(everything)))), labels
+    return tuple(str(c) for c in range(len(everything))), labels

@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxal.data.cache import cached, write_split
 from jaxal.data.extras import quiet, require
-from jaxal.data.images import RESIZE, Row, resized
+from jaxal.data.images import Row, resized
 from jaxal.data.types import Content, UnavailableError
 from jaxal.data.values import checked
 
@@ -91,7 +91,7 @@ def _decode(
             if image_size is not None:
                 rows = resized(rows, image_size)
             num_rows = builder.info.splits[split].num_examples
-            written = write_split(out, prefix, rows, num_rows, RESIZE)
+            written = write_split(out, prefix, rows, num_rows, f"{name} in {folder}")
             splits[prefix] = checked(f"{name}, split {split}", *written, len(names))
     about = " ".join(builder.info.description.split())[:100]
     source = f"{name} {folder.name} of TensorFlow Datasets, in {folder}: {about}"

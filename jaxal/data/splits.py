@@ -79,7 +79,8 @@ def quotas(class_counts: np.ndarray, total: int) -> np.ndarray:
 def fixed_test(split: Split, num_classes: int) -> tuple[Split, Split]:
     """Splits off the same fifth of each class whatever the seed.
 
-    A class keeps at least one example on each side, and a single example trains.
+    A class keeps at least one example on each side, and a single example trains: with
+    one example a class there would be nothing to measure on.
 
     Args:
       split: all rows of the source.
@@ -87,8 +88,17 @@ def fixed_test(split: Split, num_classes: int) -> tuple[Split, Split]:
 
     Returns:
       (train, test).
+
+    Raises:
+      ValueError: no class has two examples.
     """
     counts = np.bincount(split.labels, minlength=num_classes)
+    if counts.max(initial=0) < 2:
+        raise ValueError(
+            f"{len(split.labels)} rows of {num_classes} classes, none of which has two "
+            "examples: one to train on and one to test on. Add examples or a test "
+            "split."
+        )
     wanted = np.maximum(np.round(counts * TEST_FRACTION).astype(int), 1)
     rows = first_of_each_class(split, np.minimum(wanted, counts - 1).clip(0), "test")
     return without(split, rows), take(split, rows)

@@ -28,6 +28,7 @@ def checked(
       TypeError: a dtype that is neither.
       ValueError: lengths that differ, labels out of range, NaN or infinite inputs.
     """
+    inputs, labels = checked_inputs(what, inputs), _labels(what, labels, num_classes)
     if not len(inputs) == len(labels) == len(ids):
         raise ValueError(
             f"{what}: {len(inputs)} inputs, {len(labels)} labels and {len(ids)} ids; "
@@ -35,7 +36,7 @@ def checked(
         )
     if len(np.unique(ids)) != len(ids):
         raise ValueError(f"{what}: ids repeat; expected one name for each row.")
-    return Split(checked_inputs(what, inputs), _labels(what, labels, num_classes), ids)
+    return Split(inputs, labels, ids)
 
 
 def checked_inputs(what: str, inputs: np.ndarray) -> np.ndarray:
@@ -46,6 +47,12 @@ def checked_inputs(what: str, inputs: np.ndarray) -> np.ndarray:
             "or [N, H, W, C] images, none of them empty."
         )
     if inputs.dtype == np.uint8:
+        if inputs.ndim not in (2, 4):
+            raise ValueError(
+                f"{what}: inputs are uint8 {list(inputs.shape)}, expected [N, H, W, C] "
+                "images or [N, D] bytes. Reshape them, or pass float32 if they are "
+                "neither."
+            )
         return inputs
     if not np.issubdtype(inputs.dtype, np.floating):
         raise TypeError(

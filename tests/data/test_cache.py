@@ -30,7 +30,7 @@ class Builder:
 
     def __call__(self, out):
         self.calls += 1
-        train = write_split(out, "train", rows(seed=self.seed), NUM, "")
+        train = write_split(out, "train", rows(seed=self.seed), NUM, "made up")
         return Content(train, None, ("even", "odd"), "made up")
 
 
@@ -93,7 +93,7 @@ def test_who_has_it_mapped_keeps_it_when_it_is_replaced(tmp_path):
 
 def test_failed_build_leaves_nothing(tmp_path):
     def fail(out):
-        write_split(out, "train", rows(), NUM, "")
+        write_split(out, "train", rows(), NUM, "made up")
         raise RuntimeError("half way")
 
     with pytest.raises(RuntimeError, match="half way"):
@@ -141,12 +141,12 @@ def test_folder_that_cannot_be_written(tmp_path, monkeypatch):
 def test_images_that_cannot_be(bad, message, tmp_path):
     some = [(image, 0, str(i)) for i, image in enumerate(bad)]
     with pytest.raises(ValueError, match=message):
-        write_split(tmp_path, "train", some, 2, "Resize them.")
+        write_split(tmp_path, "train", some, 2, "made up")
 
 
 def test_ids_that_repeat_become_positions(tmp_path):
     same = [(image, label, "same") for image, label, _ in rows()]
-    split = write_split(tmp_path, "train", same, NUM, "")
+    split = write_split(tmp_path, "train", same, NUM, "made up")
     assert len(set(split.ids.tolist())) == NUM
 
 
@@ -160,7 +160,7 @@ from jaxal.data.types import Content
 def build(out):
     print("built")
     images = ((np.full((2, 2, 1), i, np.uint8), 0, str(i)) for i in range(50))
-    train = write_split(out, "train", images, 50, "")
+    train = write_split(out, "train", images, 50, "made up")
     time.sleep(0.5)
     return Content(train, None, ("a",), "")
 

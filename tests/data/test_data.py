@@ -1,7 +1,9 @@
 """Loading by name or path: splits, values, and refusals that name the cure."""
 
+import io
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -300,14 +302,59 @@ NOT_FINITE[4, 1], NOT_FINITE[7] = np.nan, np.inf
         ({"x_train": NOT_FINITE}, ValueError, "1 NaN and 3 infinite .* 2 of 20 rows"),
         ({"x_train": np.full((20, 2), 1e300)}, ValueError, "40 infinite"),
         ({"x_train": np.array([object()] * 20)}, ValueError, "pickled"),
+        ({"x_train": X[..., None]}, ValueError, "uint8 .20, 5, 5, 3, 1., expected"),
+        ({"x_train": np.float32(3)}, ValueError, "shape .., expected .N, D."),
+        ({"y_train": np.int32(3)}, ValueError, "labels have shape .., expected"),
+        ({"y_train": Y.astype(str)}, TypeError, "strings and numbers"),
+        ({"y_train": Y.astype("M8[s]")}, TypeError, "dtype datetime64"),
+        ({"y_test": np.zeros(20, [("a", float)])}, TypeError, "expected integers"),
+        ({"class_names": list("aabc")}, ValueError, "repeat"),
+        ({"class_names": list("abc")}, ValueError, "outside 0 .. 2"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_bad_npz(change, error, message, tmp_path):
     contents = {k: v for k, v in {**GOOD, **change}.items() if v is not None}
     path = saved(tmp_path / "bad.npz", **contents)
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as told:
         load(path)
+    assert str(path) in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"keep_ratios": [1, 1]},
+        {"keep_ratios": {"z": 0.5}},
+        {"num_validation": 99},
+        {"image_size": 4},
+    ],
+)
+def test_what_is_asked_of_a_file_and_cannot_be_names_it(asked, tmp_path):
+    x, y = X.reshape(20, -1).astype(float), Y
+    for contents in ({"inputs": x, "labels": y}, GOOD | {"x_train": x, "x_test": x}):
+        path = saved(tmp_path / "table.npz", **contents)
+        with pytest.raises(ValueError, match=f"{path}: {next(iter(asked))}"):
+            load(path, **asked)
+
+
+def test_npz_of_one_example_a_class(tmp_path):
+    path = saved(tmp_path / "few.npz", inputs=X[:4], labels=Y[:4])
+    with pytest.raises(ValueError, match=f"{path}: 4 rows of 4 classes, none"):
+        load(path)
+
+
+def test_npz_whose_header_or_members_are_not_true(tmp_path):
+    header = io.BytesIO()
+    shape = {"descr": "<f8", "fortran_order": False, "shape": (10**13,)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    members = {"vast": (header.getvalue(), "memory"), "none": (b"x", "missing")}
+    for name, (content, message) in members.items():
+        with zipfile.ZipFile(tmp_path / f"{name}.npz", "w") as file:
+            file.writestr("inputs.npy", content)
+            file.writestr("labels.npy", content)
+        with pytest.raises(ValueError, match=f"{name}.npz.*{message}"):
+            load(tmp_path / f"{name}.npz")
 
 
 def test_npz_that_is_none(tmp_path):
