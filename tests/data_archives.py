@@ -103,11 +103,14 @@ def mnist(seed=0, num=30):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `files`; `cut` breaks transfers off, `delay` waits before answering."""
+    """Serves `files`; `cut` breaks transfers off, `delay` waits before answering.
+
+    `drip` seconds pass before each byte.
+    """
 
     files: dict = {}
     cut = None
-    delay = 0.0
+    delay = drip = 0.0
     hits = 0
 
 
@@ -122,8 +125,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        body = body[: self.server.cut]
+        size = 1 if self.server.drip else max(len(body), 1)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.wfile.write(body[: self.server.cut])
+            for start in range(0, len(body), size):
+                time.sleep(self.server.drip)
+                self.wfile.write(body[start : start + size])
 
     def log_message(self, *args):
         del args

@@ -16,6 +16,7 @@ from jaxal.app.plugins import load_plugins
 from jaxal.app.presets import Recipe
 from jaxal.app.progress import Terminal, duration
 from jaxal.data import Dataset
+from jaxal.data.naming import short
 from jaxal.loop import ActiveLearner
 from jaxal.runs import compiles, runner, store
 from jaxal.runs.experiment import Experiment, Validate, validating
@@ -221,7 +222,7 @@ def _network(recipe: Recipe, num_classes: int) -> Model:
 
 def _folder(options: Options, settings: Record, seed: int) -> Path:
     parts = (settings["dataset"], options.strategy, settings["preset"])
-    name = options.name or "-".join(_slug(part) for part in parts)
+    name = options.name or short("-".join(_slug(part) for part in parts))
     if not name or name != Path(name).name:
         raise store.RunError(
             f"--name is {name!r}, expected one folder name; --output is its parent."

@@ -20,6 +20,7 @@ import numpy as np
 
 from jaxal.data.images import RESIZE
 from jaxal.data.locking import exclusive
+from jaxal.data.naming import short
 from jaxal.data.types import Content, Split, UnavailableError, fingerprint
 
 FORMAT = 2  # raise it when what is decoded changes meaning
@@ -47,6 +48,7 @@ def cached(
       UnavailableError: the disk is full.
     """
     key = json.loads(json.dumps({"format": FORMAT, **key}))
+    name = short(name)
     homes = [data_dir / "jaxal_cache", _user_cache() / _file_name(str(data_dir))]
     for home in homes:
         found = _read_entry(home / name, key)
@@ -205,7 +207,7 @@ def _user_cache() -> Path:
 
 
 def _file_name(text: str) -> str:
-    return text.strip("/").replace("/", "-").replace(":", "-") or "root"
+    return short(text.strip("/").replace("/", "-").replace(":", "-")) or "root"
 
 
 def _writable(folder: Path) -> bool:

@@ -1,11 +1,14 @@
 """Files from the network: whole and verified, or a clear error and nothing."""
 
+import contextlib
 import errno
+import glob
 import hashlib
 import http.client
 import os
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -16,6 +19,7 @@ from jaxal.data.types import UnavailableError
 
 OPEN_SECONDS = 10.0  # name look-up, connection and headers together
 READ_SECONDS = 30.0  # without a byte
+SLOWEST = 20_000  # bytes a second, over the whole of a file
 BLOCK = 1 << 18
 
 
@@ -40,10 +44,13 @@ def fetch(download: Download, folder: Path) -> Path:
       The path of the verified file. It gets its name only once it is whole.
 
     Raises:
-      UnavailableError: no connection, a broken transfer, a wrong size or checksum, no
-        space left.
+      UnavailableError: no connection, a broken transfer or one that would not end, a
+        wrong size or checksum, no space left.
     """
     place = folder / download.filename
+    for left in folder.glob(f"{glob.escape(download.filename)}.*.part"):
+        with contextlib.suppress(OSError):  # of a process that was killed
+            left.unlink()
     if place.exists():
         with place.open("rb") as file:
             got = hashlib.file_digest(file, "sha256").hexdigest()
@@ -94,9 +101,14 @@ def _copy(download: Download, file: IO[bytes]) -> str:
         unit_scale=True,
         disable=None,
     )
+    limit = READ_SECONDS + download.size / SLOWEST
+    end = time.monotonic() + limit
     with _open(download.url) as response, bar:
-        # One byte too many is enough to know that it is another file.
-        while done <= download.size and (block := response.read(BLOCK)):
+        # One byte too many is enough to know that it is another file; what has come is
+        # looked at as it comes, or a byte now and then would never end.
+        while done <= download.size and (block := response.read1(BLOCK)):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{done} bytes within {limit:.0f} seconds: too slow")
             file.write(block)
             digest.update(block)
             done += len(block)

@@ -47,12 +47,11 @@ def read_folder(
         "class_names": class_names,
         "image_size": image_size,
     }
-    # The whole path, so that two folders called "images" have an entry each, and of a
-    # long name no more than file systems take.
+    # The whole path, so that two folders called "images" have an entry each.
     tag = hashlib.sha256(str(path).encode()).hexdigest()[:12]
     return cached(
         data_dir,
-        f"folder-{path.name[:40]}-{tag}",
+        f"folder-{path.name}-{tag}",
         key,
         lambda out: _decode(path, splits, class_names, out, image_size),
     )

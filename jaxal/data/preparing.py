@@ -9,6 +9,7 @@ archives are read with the standard library, images handed over as PNG bytes.
 import contextlib
 import importlib.util
 import io
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -68,9 +69,9 @@ def prepare(
     lock = data_dir / "jaxal_cache" / f"prepare-{builder.name}.lock"
     try:
         with exclusive(lock, f"preparing {name}"), _on_stderr(tfds), quiet():
-            if not _is_prepared(folder) and name in READERS:
-                _prepare_known(tfds, name, data_dir, downloads)
-            elif not _is_prepared(folder):
+            if not folder.exists() and name in READERS:
+                _prepare_known(tfds, name, folder, data_dir, downloads)
+            elif not folder.exists():
                 _prepare_with_tensorflow(builder, name, data_dir)
     except OSError as error:
         raise UnavailableError(
@@ -98,7 +99,11 @@ def _on_stderr(tfds: Any) -> Iterator[None]:
 
 
 def _prepare_known(
-    tfds: Any, name: str, data_dir: Path, downloads: Sequence[Download] | None
+    tfds: Any,
+    name: str,
+    folder: Path,
+    data_dir: Path,
+    downloads: Sequence[Download] | None,
 ) -> None:
     own = type(tfds.builder(name, data_dir=data_dir))
     if downloads is None:
@@ -108,11 +113,16 @@ def _prepare_known(
         ]
     store = data_dir / "downloads" / name
     files = {download.filename: fetch(download, store) for download in downloads}
+    # A place of jaxal's own, where what a killed process left can only be that.
+    staging = data_dir / "jaxal_cache" / f"prepare-{name}"
+    shutil.rmtree(staging, ignore_errors=True)
     builder = _without_tensorflow(tfds, own, READERS[name](files))(
-        data_dir=data_dir, file_format="array_record"
+        data_dir=staging, file_format="array_record"
     )
     try:
         builder.download_and_prepare()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        Path(builder.data_dir).rename(folder)
     except UnavailableError:  # a damaged archive
         raise
     except RuntimeError as error:  # array_record has no error type of its own
@@ -120,6 +130,8 @@ def _prepare_known(
             f"{name} cannot be written to {data_dir} ({error}). Free some space, or "
             "choose another data_dir."
         ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _without_tensorflow(tfds: Any, own: Any, archive: Archive) -> Any:

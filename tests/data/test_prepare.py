@@ -183,6 +183,48 @@ def test_silent_host_gives_up_quickly(tmp_path, monkeypatch):
         assert time.monotonic() - start < 0.9
 
 
+def test_a_host_that_drips_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(downloading, "READ_SECONDS", 0.3)
+    with archives.serving({"a": bytes(100)}) as server:
+        server.drip = 0.05  # never silent for long, and five seconds in all
+        start = time.monotonic()
+        with pytest.raises(UnavailableError, match="too slow.*put the file at"):
+            fetch(archives.download(server, "a"), tmp_path)
+        assert time.monotonic() - start < 2
+    assert nothing_was_kept(tmp_path)
+
+
+KILLED_DOWNLOAD = """
+import os, signal, sys
+from pathlib import Path
+from jaxal.data import downloading
+from jaxal.data.downloading import Download, fetch
+
+downloading._copy = lambda download, file: os.kill(os.getpid(), signal.SIGKILL)
+fetch(Download("http://127.0.0.1:9/a", 3, "", sys.argv[2]), Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_what_a_killed_download_left_is_removed(tmp_path, by_hand):
+    name = "a[1].gz"
+    command = [sys.executable, "-c", KILLED_DOWNLOAD, str(tmp_path), name]
+    for _ in range(2):
+        assert subprocess.run(command, check=False).returncode < 0
+        assert len(list(tmp_path.iterdir())) == 1
+    other = tmp_path / "another.gz.1.part"
+    other.write_bytes(b"of a download that goes on")
+    with archives.serving({name: b"abc"}) as server:
+        if by_hand:
+            (tmp_path / name).write_bytes(b"abc")
+        fetch(archives.download(server, name, url=f"{url_of(server)}/{name}"), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {name, other.name}
+
+
+def url_of(server):
+    return f"http://127.0.0.1:{server.server_address[1]}"
+
+
 def link(name, target, kind):
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target
@@ -325,11 +367,12 @@ def test_killed_while_preparing(tmp_path):
         downloads = [archives.download(server, file) for file in files]
         command = [sys.executable, "-c", KILLED, str(tmp_path), json.dumps(downloads)]
         assert subprocess.run(command, check=False).returncode < 0
-        assert list(tmp_path.glob("mnist/incomplete*/*train*"))
+        assert list(tmp_path.rglob("incomplete*/*train*"))
         with pytest.raises(UnavailableError, match="not prepared"):
             load("mnist", data_dir=tmp_path, download=False)
         prepare("mnist", tmp_path, downloads=downloads)
         assert server.hits == len(files)  # what was verified is not fetched again
+        assert not list(tmp_path.rglob("incomplete*"))
     assert len(load("mnist", data_dir=tmp_path).train.labels) == 20
 
 
