@@ -239,16 +239,13 @@ def _finish(
     files: RunFiles, settings: Record, records: list[Record], display: Terminal
 ) -> None:
     from jaxal.report import figures
-    from jaxal.report.gathering import gather
 
-    figure = files.figures / "learning_curve.png"
-    if not figure.exists():
-        figures.draw(gather([files.folder])[0], figure)
+    figure = figures.draw_run(files.folder, files.figures / "learning_curve.png")
     first, last = records[0], records[-1]
     spent = sum(sum(record["seconds"].values()) for record in records)
     display.message(
         f"{settings['dataset']}: accuracy {100 * first['accuracy']:.1f} % with "
         f"{first['labels']} labels, {100 * last['accuracy']:.1f} % with "
-        f"{last['labels']}; {duration(spent)}\nfigure: {figure}\n"
+        f"{last['labels']}; {duration(spent)}\n{figure}\n"
         f"compare runs: jaxal report {shlex.quote(str(files.folder.parent))}"
     )

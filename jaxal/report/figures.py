@@ -1,5 +1,7 @@
 """Learning curves, drawn."""
 
+import io
+import itertools
 import re
 import textwrap
 from pathlib import Path
@@ -7,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxal.report.gathering import Group, Run
+from jaxal.report.gathering import Group, Run, gather
+from jaxal.runs import store
 from jaxal.statistics import mean_interval
 
 # Okabe and Ito's colours, told apart by most people with colour blindness.
@@ -33,27 +36,47 @@ def draw(group: Group, path: Path, *, baseline: str = "random") -> None:
 
     Args:
       group: comparable runs.
-      path: of the picture; its ending decides the format.
+      path: of the picture; its ending decides the format. It is replaced as a whole.
       baseline: drawn in grey.
     """
+    content = io.BytesIO()
+    kind = path.suffix.removeprefix(".") or "png"
+    picture(group, baseline=baseline).savefig(content, format=kind)
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture(group, baseline=baseline).savefig(path)
+    store.replace_file(path, content.getvalue())
+
+
+def draw_run(folder: Path, path: Path) -> str:
+    """Draws the curve of one run, and returns where it is, or why there is none.
+
+    It is drawn anew whatever is there, which may be damaged. A picture that cannot be
+    drawn costs no run that comes later.
+    """
+    try:
+        draw(gather([folder])[0], path)
+    except Exception as error:  # whatever matplotlib, or its absence, raises
+        return f"no figure: {error}"
+    return f"figure: {path}"
 
 
 def picture(group: Group, *, baseline: str = "random") -> Any:
     """Returns the figure that `draw` writes."""
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure  # no pyplot: nothing global, no display
 
-    figure = Figure(figsize=(7.2, 4.6), dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    ends = []
-    colours = iter(COLOURS * 8)
-    for i, (name, runs) in enumerate(group.curves.items()):
-        colour = BASELINE_COLOUR if name == baseline else next(colours)
-        ends.append(_curve(axes, name, runs, colour, MARKERS[i % len(MARKERS)]))
-    _decorate(axes, group, ends)
+    # Names of data and strategies are no mathematics, whatever signs they have.
+    with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
+        extra = 0.2 * _wrapped(group.title, 55).count("\n")
+        figure = Figure(figsize=(7.2, 4.6 + extra), dpi=160, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        ends = []
+        colours = itertools.cycle(COLOURS)
+        for i, (name, runs) in enumerate(group.curves.items()):
+            colour = BASELINE_COLOUR if name == baseline else next(colours)
+            ends.append(_curve(axes, name, runs, colour, MARKERS[i % len(MARKERS)]))
+        _decorate(axes, group, ends)
     return figure
 
 
@@ -74,7 +97,7 @@ def _curve(
         marker=marker,
         markersize=4.5,
         linewidth=1.8,
-        label=f"{name} ({seeds})",
+        label=_wrapped(f"{name} ({seeds})", 60),
         zorder=3,
     )
     if len(runs) >= FEWEST:
@@ -90,7 +113,8 @@ def _decorate(axes: Any, group: Group, ends: list[tuple[float, Any]]) -> None:
 
     axes.set_xlabel("labels bought")
     axes.set_ylabel("test accuracy (%)")
-    axes.set_title(group.title, loc="left", fontsize=11, fontweight="bold")
+    title = _wrapped(group.title, 55)
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
     axes.grid(True, color="#DDDDDD", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.xaxis.set_major_locator(
@@ -108,10 +132,18 @@ def _decorate(axes: Any, group: Group, ends: list[tuple[float, Any]]) -> None:
     if max(counts) >= FEWEST:
         note = f"Bands: 95 % t-intervals over seeds. {note}"
     axes.figure.supxlabel(
-        textwrap.fill(note, 110), x=0.01, ha="left", fontsize=7, color="#666666"
+        _wrapped(note, 110), x=0.01, ha="left", fontsize=7, color="#666666"
     )
+
+
+def _wrapped(text: str, width: int) -> str:
+    """All of a text, in lines: what is cut may be just what tells two apart."""
+    return textwrap.fill(text, width)
 
 
 def _without_folder(source: str) -> str:
     """Where data lie on one machine is for the result files, not for a picture."""
-    return re.sub(r", in [^:]*:", ":", source)
+    source = re.sub(r", in .*?: ", ": ", source)
+    source = re.sub(r"^(images in|arrays of) (?:.*/|[A-Z]:.*\\)", r"\1 ", source)
+    source = source.replace(f"{Path.home()}/", "")
+    return re.sub(r"(?<![\w.:/~])(?:[A-Z]:\\|/)(?:[^\s/\\]+[/\\])*(?=\S)", "", source)

@@ -1,15 +1,24 @@
 """Runs on disk, sorted into groups within which a comparison is fair."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxal.runs import provenance, store
 from jaxal.runs.store import Record, RunError, RunFiles
 
+NEEDED: Record = dict.fromkeys(("dataset", "pool", "preset", "source", "strategy"), str)
+NEEDED |= {"seed": int}
+MEASURED: Record = {
+    "labels": int,
+    "accuracy": int | float,
+    "seconds": dict,
+    "is_last": bool,
+}
 # Settings that belong to a strategy or a seed; runs that differ in others are never
 # put into one table.
 STRATEGY_SIDE = ("strategy", "strategy_options", "plugins", "posterior", "num_samples")
@@ -51,6 +60,10 @@ class Group(NamedTuple):
 def gather(folders: Sequence[Path]) -> list[Group]:
     """Returns the runs in folders, one group for each set of comparable ones.
 
+    What is no run, has no round yet or is damaged is left out, and every group's notes
+    say which and why. Of a trial that occurs twice, as with more `--rounds`, the run
+    that has got furthest counts.
+
     Args:
       folders: of runs, or folders that hold such folders.
 
@@ -58,14 +71,13 @@ def gather(folders: Sequence[Path]) -> list[Group]:
       Groups in order of their titles.
 
     Raises:
-      RunError: a folder holds no run, or a run occurs twice.
+      RunError: nothing is left.
     """
-    runs = [read_run(folder) for path in folders for folder in _run_folders(path)]
-    begun = [run for run in runs if run.rounds]
-    if not begun:
-        raise RunError("None of these runs has finished a round yet.")
+    runs, left_out = _readable(folders)
+    if not runs:
+        raise RunError("\n".join(left_out) or "No folder of runs was named.")
     by_conditions: dict[str, list[Run]] = {}
-    for run in begun:
+    for run in runs:
         conditions = json.dumps(_conditions(run.settings), sort_keys=True)
         by_conditions.setdefault(conditions, []).append(run)
     shared = [json.loads(text) for text in by_conditions]
@@ -76,17 +88,27 @@ def gather(folders: Sequence[Path]) -> list[Group]:
         if len({str(s.get(name)) for s in shared}) > 1
     }
     groups = [
-        _group(conditions, members, differing)
+        _group(conditions, members, differing, left_out)
         for conditions, members in zip(shared, by_conditions.values(), strict=True)
     ]
     return sorted(groups, key=lambda group: group.title)
 
 
 def read_run(folder: Path) -> Run:
-    """Returns a run, finished or not; a line that is being written is left out."""
+    """Returns a run, finished or not; a line that is being written is left out.
+
+    Raises:
+      RunError: a file is damaged, or says nothing that could be compared.
+    """
     files = RunFiles(folder)
-    settings = store.read_json(files.config)["settings"]
-    return Run(folder, provenance.complete(settings), store.read_lines(files.rounds))
+    config, rounds = store.read_json(files.config), store.read_lines(files.rounds)
+    if not rounds:
+        raise RunError(f"{folder} has not finished a round yet.")
+    settings = config.get("settings") if isinstance(config, dict) else None
+    settings = _checked(files.config, settings, NEEDED)
+    for i, record in enumerate(rounds, start=1):
+        _checked(f"line {i} of {files.rounds}", record, MEASURED)
+    return Run(folder, provenance.complete(settings), rounds)
 
 
 def common_labels(group: Group) -> np.ndarray:
@@ -104,6 +126,32 @@ def accuracies(runs: Sequence[Run], labels: np.ndarray) -> np.ndarray:
     return np.array([[curve[count] for count in labels.tolist()] for curve in found])
 
 
+def _readable(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    """The runs that can be compared, and for each other one a sentence why not."""
+    runs, left_out = [], []
+    for path in folders:
+        try:
+            inside = _run_folders(path)
+        except (RunError, OSError) as error:
+            left_out.append(f"left out: {error}")
+            continue
+        for folder in inside:
+            try:
+                runs.append(read_run(folder))
+            except (RunError, OSError) as error:
+                left_out.append(f"left out: {error}")
+    return runs, left_out
+
+
+def _checked(what: object, record: Any, kinds: Record) -> Record:
+    found = record if isinstance(record, dict) else {}
+    bad = [name for name in kinds if not isinstance(found.get(name), kinds[name])]
+    if bad:
+        told = ", ".join(f"{name} {found.get(name)!r}" for name in bad)
+        raise RunError(f"{what} says {told}, which cannot be compared with other runs.")
+    return found
+
+
 def _run_folders(path: Path) -> list[Path]:
     if RunFiles(path).config.exists():
         return [path]
@@ -118,26 +166,29 @@ def _conditions(settings: Record) -> Record:
     return {name: value for name, value in settings.items() if name not in aside}
 
 
-def _group(shared: Record, runs: list[Run], differing: set[str]) -> Group:
+def _group(
+    shared: Record, runs: list[Run], differing: set[str], left_out: list[str]
+) -> Group:
+    kept, notes = _comparable(runs)
     curves: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: run.settings["seed"]):
+    for run in sorted(kept, key=lambda run: run.settings["seed"]):
         curves.setdefault(_label(run, runs), []).append(run)
-    for label, members in curves.items():
-        _refuse_twice(label, members)
-    notes = [
+    notes += [
         f"{run.folder} is not finished ({len(run.rounds)} rounds so far)."
-        for run in runs
+        for run in kept
         if not run.is_finished
     ]
-    said = {**shared, "source": runs[0].settings["source"]}
+    notes += left_out
+    said = {**shared, "source": kept[0].settings["source"]}
     return Group(said, _title(shared, differing), dict(sorted(curves.items())), notes)
 
 
 def _title(shared: Record, differing: set[str]) -> str:
-    network = shared["model"]
+    network = shared.get("model")
     if network in ("resnet18", "mlp"):
-        network += f" of width {shared['width']}"
-    parts = [shared["dataset"], f"preset {shared['preset']}", network]
+        network += f" of width {shared.get('width')}"
+    parts = [shared["dataset"], f"preset {shared['preset']}"]
+    parts += [] if network is None else [network]
     told = {"dataset", "preset", "model", "width"}
     extra = sorted(differing - told)
     return ", ".join(parts + [f"{name} {shared.get(name)}" for name in extra])
@@ -148,17 +199,32 @@ def _label(run: Run, runs: list[Run]) -> str:
     name = run.settings["strategy"]
     alike = [other for other in runs if other.settings["strategy"] == name]
     apart = [
-        f"{field} {run.settings[field]}"
+        f"{field} {run.settings.get(field)}"
         for field in STRATEGY_SIDE[1:]
-        if len({str(other.settings[field]) for other in alike}) > 1
+        if len({str(other.settings.get(field)) for other in alike}) > 1
     ]
     return f"{name} ({', '.join(apart)})" if apart else name
 
 
-def _refuse_twice(label: str, runs: list[Run]) -> None:
-    for one, other in zip(runs, runs[1:], strict=False):
-        if one.settings["seed"] == other.settings["seed"]:
-            raise RunError(
-                f"{one.folder} and {other.folder} are both {label} with seed "
-                f"{one.settings['seed']}: the same trial twice. Leave one out."
+def _comparable(runs: list[Run]) -> tuple[list[Run], list[str]]:
+    """One run a trial, all with a label count in common; and why others are not."""
+    kept: dict[tuple[str, int], Run] = {}
+    notes = []
+    ((most, _),) = Counter(n for r in runs for n in set(r.labels.tolist())).most_common(
+        1
+    )
+    for run in sorted(runs, key=lambda run: -run.labels[-1]):  # furthest first
+        trial = _label(run, runs), run.settings["seed"]
+        if trial in kept:
+            notes.append(
+                f"left out: {run.folder} is {trial[0]} with seed {trial[1]}, and so is "
+                f"{kept[trial].folder}: the same trial twice, and this went further."
             )
+        elif most not in run.labels:
+            notes.append(
+                f"left out: {run.folder} was measured with {run.labels.tolist()} "
+                f"labels, and not with {most} as others."
+            )
+        else:
+            kept[trial] = run
+    return list(kept.values()), notes

@@ -1,5 +1,6 @@
 """Tables and curves from runs: `python -m jaxal.report.summary RUN...`."""
 
+import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,8 +50,6 @@ def summarise(
       RunError: a budget at which not every run was measured.
     """
     labels = common_labels(group)
-    if labels.size == 0:
-        raise RunError(f"{group.title}: no label count occurs in all runs.")
     shown = _budgets(labels, budgets)
     curves = {name: accuracies(runs, labels) for name, runs in group.curves.items()}
     goal = _target(curves, baseline) if target is None else target
@@ -110,7 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def report(options: ReportOptions) -> None:
-    """Prints tables, and writes figures and, where asked for, JSON."""
+    """Prints tables, and writes figures and, where asked for, JSON.
+
+    Raises:
+      RunError: there is nothing to compare, or a table cannot be made as asked for;
+        the others have been by then.
+    """
     from jaxal.report import figures
 
     folders = options.runs or (_usual_folder(),)
@@ -121,21 +125,26 @@ def report(options: ReportOptions) -> None:
             f"These runs are of {len(groups)} different settings, which are not "
             "compared with each other; each has its own table.\n"
         )
-    summaries = []
+    summaries, failed = [], []
     for group in groups:
-        summary = summarise(
-            group,
-            baseline=options.baseline,
-            target=options.target,
-            budgets=options.budgets,
-        )
-        summaries.append(summary)
-        print(markdown(summary))
-        path = _figure_path(figure, group, len(groups))
-        figures.draw(group, path, baseline=options.baseline)
-        print(f"Figure: {path}\n")
+        try:
+            summary = summarise(
+                group,
+                baseline=options.baseline,
+                target=options.target,
+                budgets=options.budgets,
+            )
+            summaries.append(summary)
+            print(markdown(summary))
+            path = _figure_path(figure, group, len(groups))
+            figures.draw(group, path, baseline=options.baseline)
+            print(f"Figure: {path}\n")
+        except (RunError, ValueError, OSError) as error:
+            failed.append(f"{group.title}: {error}")
     if options.json is not None:
         store.write_json(options.json, summaries)
+    if failed:
+        raise RunError("\n".join(failed))
 
 
 def _usual_folder() -> Path:
@@ -231,8 +240,10 @@ def _paired(labels: np.ndarray, runs: list[Run], base: list[Run]) -> Record | No
 def _figure_path(path: Path, group: Group, num_groups: int) -> Path:
     if num_groups == 1:
         return path
-    kept = "".join(c if c.isalnum() else "-" for c in group.title)
-    return path.with_name(f"{path.stem}-{kept}{path.suffix}")
+    kept = "".join(c if c.isalnum() and c.isascii() else "-" for c in group.title)
+    # However long and alike the titles are, each has a file of its own.
+    digest = hashlib.sha256(group.title.encode()).hexdigest()[:8]
+    return path.with_name(f"{path.stem}-{kept[:60]}-{digest}{path.suffix}")
 
 
 if __name__ == "__main__":

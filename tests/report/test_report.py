@@ -10,7 +10,7 @@ from jaxal.report import figures, summary, tables
 from jaxal.report.gathering import common_labels, gather
 from jaxal.report.summary import ReportOptions, summarise
 from jaxal.runs import store
-from jaxal.runs.store import RunError, RunFiles
+from jaxal.runs.store import RunFiles
 
 # Accuracies of two seeds at 10, 20 and 40 labels.
 CURVES = {
@@ -143,10 +143,32 @@ def test_settings_of_a_strategy_tell_its_curves_apart(folder, tmp_path):
     }
 
 
-def test_the_same_trial_twice_is_refused(folder, tmp_path):
-    make_run(tmp_path / "again", "badge", 0, [0.2, 0.6, 0.7])
-    with pytest.raises(RunError, match="same trial twice"):
-        gather([folder, tmp_path / "again"])
+@pytest.mark.parametrize(
+    ("labels", "changes"),
+    [
+        ([10, 20, 40, 80], {"rounds": 3}),
+        ([10, 20, 40, 60], {"rounds": 3, "budget": 60}),
+        ([10, 20], {"rounds": 1}),
+        ([10, 20, 30], {"budget": 30}),
+        (LABELS, {}),
+    ],
+)
+@pytest.mark.parametrize("strategy", ["badge", "random"])
+def test_the_same_trial_twice_counts_once(folder, tmp_path, labels, changes, strategy):
+    again = tmp_path / "again"
+    curve = [*CURVES[strategy][0], 0.75][: len(labels)]
+    other = make_run(again, strategy, 0, curve, labels=labels, **changes)
+    alone, both = (summarise(gather(f)[0]) for f in ([folder], [folder, again]))
+    assert both["strategies"].keys() == alone["strategies"].keys()
+    assert common_labels(gather([folder, again])[0]).tolist() == LABELS
+    for name in ("seeds", "accuracy", "area", "paired"):
+        for one in CURVES:
+            assert repr(both["strategies"][one][name]) == repr(
+                alone["strategies"][one][name]
+            )
+    (note,) = [note for note in both["notes"] if "same trial twice" in note]
+    left_out = folder / other.name if labels[-1] > LABELS[-1] else other
+    assert note.startswith(f"left out: {left_out} is {strategy} with seed 0")
 
 
 def test_pairs_need_seed_and_pool(folder, tmp_path):
@@ -213,6 +235,92 @@ def test_without_arguments_it_takes_the_folder_runs(
     assert (folder / "learning_curves.png").exists()
     assert summary.main([str(folder / "digits-badge-seed0")]) == 0
     assert f"Figure: {folder / 'learning_curves.png'}" in capsys.readouterr().out
+
+
+def of_regression(record):
+    return {name: record[name] for name in record if name != "accuracy"} | {"rmse": 1.0}
+
+
+BROKEN = {
+    "a config cut": lambda files: files.config.write_text('{"settings": {"data'),
+    "a config of no run": lambda files: files.config.write_text("[]"),
+    "no settings": lambda files: store.write_json(files.config, {"settings": None}),
+    "no seed": lambda files: files.config.write_text(
+        files.config.read_text().replace('"seed"', '"sead"')
+    ),
+    "a line cut": lambda files: files.rounds.write_text('{"labels": 10\n{}\n'),
+    "lines of numbers": lambda files: files.rounds.write_text("10\n20\n"),
+    "bytes": lambda files: files.rounds.write_bytes(b"\xff\xfe\n"),
+    "no round": lambda files: files.rounds.unlink(),
+    "NaN": lambda files: files.rounds.write_text(
+        files.rounds.read_text().replace("0.7", "null")
+    ),
+    "a regression": lambda files: store.rewrite_lines(
+        files.rounds, [*map(of_regression, store.read_lines(files.rounds))]
+    ),
+    "other labels": lambda files: files.rounds.write_text(
+        files.rounds.read_text().replace("0,", "1,")
+    ),
+    "a folder for a file": lambda files: (files.rounds.unlink(), files.rounds.mkdir()),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_run_costs_the_others_nothing(folder, capsys, kind):
+    alone = summarise(gather([folder])[0])
+    files = RunFiles(make_run(folder, "bald", 0, [0.2, 0.6, 0.7]))
+    BROKEN[kind](files)
+    assert summary.main([str(folder)]) == 0
+    out, err = capsys.readouterr()
+    assert "| badge" in out and "bald |" not in out and not err
+    (note,) = [line for line in out.splitlines() if line.startswith("Note: left out: ")]
+    assert str(files.folder) in note and len(note) > len(str(files.folder)) + 30
+    assert repr(summarise(gather([folder])[0])["strategies"]) == repr(
+        alone["strategies"]
+    )
+
+
+def test_where_nothing_is_left_it_says_why_for_each(tmp_path, capsys):
+    cut, begun = (
+        RunFiles(make_run(tmp_path, strategy, 0, [0.2], labels=[10]))
+        for strategy in ("badge", "bald")
+    )
+    cut.config.write_text("{")
+    begun.rounds.unlink()
+    assert summary.main([str(tmp_path)]) == 1
+    err = capsys.readouterr().err
+    assert f"{cut.config} is damaged" in err
+    assert f"{begun.folder} has not finished a round yet" in err
+
+
+def test_everything_in_a_folder_may_be_named(folder, capsys):
+    assert summary.main([str(folder)]) == 0  # which leaves a figure beside the runs
+    (folder / "killed-before-its-config").mkdir()
+    names = [str(path) for path in sorted(folder.iterdir())]
+    assert len(names) == 6 and summary.main(names) == 0
+    out = capsys.readouterr().out
+    assert "learning_curves.png is no run" in out and "killed-before-its" in out
+
+
+def test_what_one_table_cannot_show_ends_no_other(folder, tmp_path, capsys):
+    make_run(tmp_path / "more", "badge", 0, [0.2, 0.6], labels=[10, 15], width=128)
+    words = [str(folder), str(tmp_path / "more"), "--budgets", "20", "--json"]
+    assert summary.main([*words, str(tmp_path / "all.json")]) == 1
+    out, err = capsys.readouterr()
+    assert "mlp of width 64" in out and "| random" in out
+    assert "mlp of width 128: Not every run was measured with 20 labels" in err
+    assert len(json.loads((tmp_path / "all.json").read_text())) == 1
+
+
+def test_runs_of_a_program_have_no_network_to_name(tmp_path):
+    for name in ("badge", "random"):
+        files = RunFiles(make_run(tmp_path, name, 0, [0.2, 0.6, 0.7]))
+        config = json.loads(files.config.read_text())
+        for setting in ("model", "width", "posterior", "plugins", "strategy_options"):
+            del config["settings"][setting]
+        store.write_json(files.config, config)
+    (group,) = gather([tmp_path])
+    assert group.title == "digits, preset cpu" and len(group.curves) == 2
 
 
 def test_runs_from_before_a_setting_existed_belong_to_those_since(folder, tmp_path):

@@ -1,0 +1,162 @@
+"""Figures: whatever things are called, whole or not there, and of nobody's home."""
+
+import os
+import pathlib
+
+import numpy as np
+import pytest
+
+from jaxal.app.cli import run_command
+from jaxal.report import figures, summary
+from jaxal.report.gathering import gather
+from jaxal.runs.store import RunError
+from tests.report.test_report import make_run
+
+CURVE = [0.2, 0.6, 0.7]
+ODD = ["$x", "$x^{$", "a$b$c_{", r"\frac{$}$", "_hidden", "100 %", "a{b}", "Ж 漢"]
+
+
+def group_of(tmp_path, **changes):
+    for name in ("first", "second"):
+        make_run(tmp_path / name, name, 0, CURVE, **changes)
+    (group,) = gather([tmp_path / "first", tmp_path / "second"])
+    return group
+
+
+def texts(figure):
+    (axes,) = figure.axes
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    return axes.get_title(loc="left"), legend, figure.get_supxlabel()
+
+
+def is_png(content):
+    from PIL import Image
+
+    with Image.open(content) as image:
+        image.load()  # all of it, with its checksums
+        return image.format == "PNG"
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")  # a font's lack, not an error
+@pytest.mark.parametrize("name", ODD)
+def test_a_name_is_no_mathematics(name, tmp_path):
+    group = group_of(tmp_path, dataset=name, source=f"images in {name}")
+    curves = {f"{name} {i}": runs for i, runs in enumerate(group.curves.values())}
+    group = group._replace(curves=curves)
+    title, legend, note = texts(figures.picture(group))
+    assert title.startswith(f"{name}, preset cpu")
+    assert legend == [f"{name} 0 (1 seed)", f"{name} 1 (1 seed)"]
+    assert note == f"Data: images in {name}"
+    figures.draw(group, tmp_path / "curves.png")
+    assert is_png(tmp_path / "curves.png")
+
+
+def test_all_of_a_long_name_is_in_the_picture(tmp_path):
+    name = "class_balanced(badge(first=drawn), factor=5), " * 8
+    group = group_of(tmp_path, dataset="pets", preset=f"{name}1")
+    runs = next(iter(group.curves.values()))
+    group = group._replace(curves={f"{name}{end}": runs for end in "23"})
+    figure = figures.picture(group)
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    for artist in (axes._left_title, axes.get_legend()):
+        box = artist.get_window_extent().transformed(figure.transFigure.inverted())
+        assert min(box.x0, box.y0) >= 0 and max(box.x1, box.y1) <= 1
+    title, legend, _ = texts(figure)
+    assert f"{name}1" in title.replace("\n", " ")
+    for end, one in zip("23", legend, strict=True):
+        assert f"{name}{end}" in one.replace("\n", " ")
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_each_table_has_a_figure_the_system_takes(tmp_path, capsys):
+    odd = ["m" * 300, "m" * 299 + "n", "漢" * 200, "a b", "a-b", "a/b"]
+    for i, model in enumerate(odd):
+        make_run(tmp_path / str(i), "badge", 0, CURVE, model=model)
+    folders = [str(tmp_path / str(i)) for i in range(len(odd))]
+    assert summary.main([*folders, f"--figure={tmp_path / 'out.png'}"]) == 0
+    assert len(list(tmp_path.glob("out-*.png"))) == len(odd), capsys.readouterr().err
+
+
+PLACES = {
+    "images in /home/ann lee/my: data/pets": "images in pets",
+    "images in /home/ann/pets": "images in pets",
+    "arrays of /Users/ann/pool.npz": "arrays of pool.npz",
+    r"arrays of C:\Users\ann\pool.npz": "arrays of pool.npz",
+    "arrays of pool.npz": "arrays of pool.npz",
+    "mnist 3.0.1 of TFDS, in /home/ann/tfds/mnist/3.0.1: See http://a.b/c": (
+        "mnist 3.0.1 of TFDS: See http://a.b/c"
+    ),
+    "NOT CIFAR-10 (put it at /home/ann/tfds/a.gz). It is 8 x 8, and/or 3 / 4.": (
+        "NOT CIFAR-10 (put it at a.gz). It is 8 x 8, and/or 3 / 4."
+    ),
+}
+
+
+@pytest.mark.parametrize("source", PLACES)
+def test_the_footnote_is_of_nobodys_home(source, tmp_path):
+    *_, note = texts(figures.picture(group_of(tmp_path, source=source)))
+    assert note == f"Data: {PLACES[source]}"
+
+
+def test_ones_own_home_may_have_spaces(tmp_path, monkeypatch):
+    monkeypatch.setattr(pathlib.Path, "home", lambda: pathlib.Path("/srv/ann lee"))
+    source = "NOT CIFAR-10: not prepared in /srv/ann lee/tensorflow_datasets."
+    *_, note = texts(figures.picture(group_of(tmp_path, source=source)))
+    assert note == "Data: NOT CIFAR-10: not prepared in tensorflow_datasets."
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg", ".pdf", ""])
+def test_a_figure_is_whole_or_the_old_one(ending, tmp_path, monkeypatch):
+    group, path = group_of(tmp_path), tmp_path / f"curves{ending}"
+    figures.draw(group, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(os, name, killed)
+            figures.draw(group, path)
+        assert path.read_bytes() == whole[:100]
+    figures.draw(group, path)
+    starts = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF", "": b"\x89PNG"}
+    assert path.read_bytes().startswith(starts[ending])
+    assert len(path.read_bytes()) == len(whole)
+    assert not [f for f in tmp_path.iterdir() if f.suffix == ".tmp"]
+
+
+@pytest.mark.parametrize("error", [ValueError, RunError, ImportError, MemoryError])
+def test_a_curve_that_cannot_be_drawn_is_a_sentence(error, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise error("so it is")
+
+    run = make_run(tmp_path, "badge", 0, CURVE)
+    monkeypatch.setattr(figures, "picture", fail)
+    told = figures.draw_run(run, tmp_path / "a.png")
+    assert told == "no figure: so it is"
+
+
+def test_runs_of_odd_names_have_figures_and_damaged_ones_are_drawn_again(
+    tmp_path, capsys
+):
+    rng = np.random.default_rng(0)
+    inputs, labels = rng.normal(size=(60, 3)), np.arange(60) % 2
+    np.savez(tmp_path / "a$b_{$.npz", inputs=inputs, labels=labels)
+    chosen = f"mixture({', '.join(['random'] * 40)})"
+    words = [
+        f"--dataset={tmp_path / 'a$b_{$.npz'}",
+        f"--strategy={chosen}",
+        f"--output={tmp_path / 'runs'}",
+        *("--preset=smoke", "--rounds=0", "--initial=10", "--seeds", "0", "1"),
+        "--model=logistic_regression",
+    ]
+    assert run_command(words) == 0
+    drawn = sorted((tmp_path / "runs").glob("*/figures/learning_curve.png"))
+    assert len(drawn) == 2
+    drawn[0].write_bytes(drawn[0].read_bytes()[:200])
+    assert run_command(words) == 0
+    assert all(map(is_png, drawn))
+    assert capsys.readouterr().err.count("\nfigure: ") == 4
