@@ -101,7 +101,12 @@ def prepare(
     if given is not None:
         recipe = _starting_with(recipe, options, len(given))
     recipe = presets.fit_to_pool(recipe, len(inputs))
-    recipe = _with_rates(recipe, len(loaded.class_names), inputs)
+    try:  # where a network first meets the data
+        recipe = _with_rates(recipe, len(loaded.class_names), inputs)
+    except ValueError as error:
+        raise store.RunError(
+            f"--dataset={options.dataset} with --model {recipe.model}: {error}"
+        ) from error
     size = recipe.pool_size or len(inputs)
     rows = experiment.pool_rows(seed, len(inputs), size, given)
     train = (inputs[rows], loaded.train.labels[rows], loaded.train.ids[rows])
@@ -193,7 +198,7 @@ def _build_loop(
 def _with_rates(recipe: Recipe, num_classes: int, inputs: np.ndarray) -> Recipe:
     """The recipe with learning rate and decay that suit its network, if not given."""
     rate, decay = recipe.learning_rate, recipe.weight_decay
-    if recipe.learner == "solved" or (rate is not None and decay is not None):
+    if recipe.learner == "solved":
         return recipe
     row = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
     shapes = jax.eval_shape(_network(recipe, num_classes).init, jax.random.key(0), row)
@@ -222,7 +227,7 @@ def _network(recipe: Recipe, num_classes: int) -> Model:
 
 def _folder(options: Options, settings: Record, seed: int) -> Path:
     parts = (settings["dataset"], options.strategy, settings["preset"])
-    name = options.name or short("-".join(_slug(part) for part in parts))
+    name = short(options.name or "-".join(_slug(part) for part in parts))
     if not name or name != Path(name).name:
         raise store.RunError(
             f"--name is {name!r}, expected one folder name; --output is its parent."

@@ -128,7 +128,8 @@ def accuracies(runs: Sequence[Run], labels: np.ndarray) -> np.ndarray:
 
 def _readable(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
     """The runs that can be compared, and for each other one a sentence why not."""
-    runs, left_out = [], []
+    runs: dict[Path, Run] = {}  # whatever names a folder goes by, it is one
+    left_out = []
     for path in folders:
         try:
             inside = _run_folders(path)
@@ -137,10 +138,10 @@ def _readable(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
             continue
         for folder in inside:
             try:
-                runs.append(read_run(folder))
+                runs[folder.resolve()] = read_run(folder)
             except (RunError, OSError) as error:
                 left_out.append(f"left out: {error}")
-    return runs, left_out
+    return list(runs.values()), left_out
 
 
 def _checked(what: object, record: Any, kinds: Record) -> Record:
@@ -188,7 +189,7 @@ def _title(shared: Record, differing: set[str]) -> str:
     if network in ("resnet18", "mlp"):
         network += f" of width {shared.get('width')}"
     parts = [shared["dataset"], f"preset {shared['preset']}"]
-    parts += [] if network is None else [network]
+    parts += [] if network is None else [str(network)]
     told = {"dataset", "preset", "model", "width"}
     extra = sorted(differing - told)
     return ", ".join(parts + [f"{name} {shared.get(name)}" for name in extra])
@@ -210,15 +211,14 @@ def _comparable(runs: list[Run]) -> tuple[list[Run], list[str]]:
     """One run a trial, all with a label count in common; and why others are not."""
     kept: dict[tuple[str, int], Run] = {}
     notes = []
-    ((most, _),) = Counter(n for r in runs for n in set(r.labels.tolist())).most_common(
-        1
-    )
+    occurs = Counter(count for run in runs for count in set(run.labels.tolist()))
+    most = max(occurs, key=occurs.__getitem__)
     for run in sorted(runs, key=lambda run: -run.labels[-1]):  # furthest first
         trial = _label(run, runs), run.settings["seed"]
         if trial in kept:
             notes.append(
                 f"left out: {run.folder} is {trial[0]} with seed {trial[1]}, and so is "
-                f"{kept[trial].folder}: the same trial twice, and this went further."
+                f"{kept[trial].folder}, at least as far: the same trial twice."
             )
         elif most not in run.labels:
             notes.append(

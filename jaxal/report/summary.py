@@ -243,7 +243,7 @@ def _figure_path(path: Path, group: Group, num_groups: int) -> Path:
     kept = "".join(c if c.isalnum() and c.isascii() else "-" for c in group.title)
     # However long and alike the titles are, each has a file of its own.
     digest = hashlib.sha256(group.title.encode()).hexdigest()[:8]
-    return path.with_name(f"{path.stem}-{kept[:60]}-{digest}{path.suffix}")
+    return path.with_name(f"{path.stem[:40]}-{kept[:60]}-{digest}{path.suffix}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxal import data
+from jaxal.app.cli import run_command
 from jaxal.data import load
 from jaxal.data.splits import fixed_test, imbalance, quotas, split_validation
 from jaxal.data.types import Split
@@ -336,6 +337,15 @@ def test_what_is_asked_of_a_file_and_cannot_be_names_it(asked, tmp_path):
         path = saved(tmp_path / "table.npz", **contents)
         with pytest.raises(ValueError, match=f"{path}: {next(iter(asked))}"):
             load(path, **asked)
+
+
+@pytest.mark.parametrize("rates", [[], ["--learning-rate=.1", "--weight-decay=0"]])
+def test_a_file_whose_shape_suits_no_such_network_is_named(tmp_path, capsys, rates):
+    path = saved(tmp_path / "table.npz", inputs=X.reshape(20, -1) / 255, labels=Y)
+    words = [f"--dataset={path}", "--model=gal_cnn", f"--output={tmp_path}", *rates]
+    assert run_command([*words, "--preset=smoke", "--initial=4"]) == 1
+    error = capsys.readouterr().err
+    assert f"--dataset={path} with --model gal_cnn: inputs have shape" in error
 
 
 def test_npz_of_one_example_a_class(tmp_path):

@@ -222,13 +222,13 @@ def test_what_is_no_plain_file_is_refused_unread(make, split, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["unlabelled", "Unlabeled"])
-@pytest.mark.parametrize("split", ["", "train"])
-def test_what_is_unlabelled_is_no_class(name, split, tmp_path):
+@pytest.mark.parametrize(("split", "place"), [("", ""), ("train", ""), ("train",) * 2])
+def test_what_is_unlabelled_is_no_class(name, split, place, tmp_path):
     for part in [split, "test"] if split else [""]:
         folder_of(
             tmp_path / "set" / part, lambda seed: (plain(numbers(seed, 3)), {}), num=2
         )
-    (tmp_path / "set" / split / name).mkdir()
+    (tmp_path / "set" / place / name).mkdir()
     with pytest.raises(ValueError, match=f"{name} is no class.*rename"):
         load(tmp_path / "set", data_dir=tmp_path)
 

@@ -297,8 +297,10 @@ def test_everything_in_a_folder_may_be_named(folder, capsys):
     assert summary.main([str(folder)]) == 0  # which leaves a figure beside the runs
     (folder / "killed-before-its-config").mkdir()
     names = [str(path) for path in sorted(folder.iterdir())]
-    assert len(names) == 6 and summary.main(names) == 0
+    capsys.readouterr()
+    assert len(names) == 6 and summary.main([*names, str(folder)]) == 0
     out = capsys.readouterr().out
+    assert "same trial" not in out and out.count("left out") == 2
     assert "learning_curves.png is no run" in out and "killed-before-its" in out
 
 
