@@ -114,14 +114,13 @@ def _prepare_known(
     store = data_dir / "downloads" / name
     files = {download.filename: fetch(download, store) for download in downloads}
     # A place of jaxal's own, where what a killed process left can only be that.
-    staging = data_dir / "jaxal_cache" / f"prepare-{name}"
+    staging = folder.parent / "jaxal_incomplete"
     shutil.rmtree(staging, ignore_errors=True)
     builder = _without_tensorflow(tfds, own, READERS[name](files))(
         data_dir=staging, file_format="array_record"
     )
     try:
         builder.download_and_prepare()
-        folder.parent.mkdir(parents=True, exist_ok=True)
         Path(builder.data_dir).rename(folder)
     except UnavailableError:  # a damaged archive
         raise

@@ -152,6 +152,17 @@ def test_several_frames_are_no_picture(suffix, tmp_path):
         load(root, data_dir=tmp_path)
 
 
+def test_previews_of_a_camera_are_no_frames(tmp_path):
+    white, black = (np.full((*SHAPE, 3), value, np.uint8) for value in (255, 0))
+
+    def make(seed):
+        more = {"save_all": True, "append_images": [plain(black)]}
+        return plain(white), {"format": "MPO", **more}
+
+    rows = by_id(folder_of(tmp_path / "set", make, "jpg"), tmp_path)
+    assert all((row == 255).all() for row in rows.values())
+
+
 TURNS = {  # EXIF's orientation: how a person sees rows of pixels as they are stored
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
