@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,9 @@ def quick_flags() -> str:
 if DEVICES not in os.environ.get("XLA_FLAGS", ""):
     given = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{given} {DEVICES} {quick_flags()}"
+
+# Whoever starts tests in the background has Ctrl-C ignored, also by what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Threads that wait for each other's tiny matrices take five times what one takes.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
