@@ -1,11 +1,20 @@
 """Refusals of what can be known at trace time; every message names the cure."""
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+
+F = TypeVar("F", bound=Callable[..., Any])
+FOR_REGRESSION = (
+    "For a regression ask by_score(predictive_variance, 'samples'), bait_regression, "
+    "coreset, lcmd(of='features') or max_det(of='features'); `jaxal strategies` says "
+    "which read classes."
+)
 
 
 def check_rank(name: str, array: Array, rank: int, shape: str, cure: str) -> None:
@@ -31,6 +40,49 @@ def check_min_rank(name: str, array: Array, rank: int, shape: str, cure: str) ->
     if jnp.ndim(array) < rank:
         got = list(jnp.shape(array))
         raise ValueError(f"{name} has shape {got}, expected {shape}. {cure}")
+
+
+def check_has_classes(name: str, array: Array) -> None:
+    """Raises ValueError where the last axis, that of the classes, has less than two."""
+    if (num := jnp.shape(array)[-1]) < 2:
+        raise ValueError(
+            f"{name} has shape {list(jnp.shape(array))}, expected a column for each "
+            f"class on the last axis, at least 2: {num} has no classes to doubt. Check "
+            "num_classes of the model. For a sigmoid's logit z pass the two columns "
+            f"[0, z]. {FOR_REGRESSION}"
+        )
+
+
+def check_last_layer(logits: Array, features: Array) -> None:
+    """Raises unless these are floating point logits `[N, C]` and features `[N, D]`."""
+    cure = "Pass what the last layer gives and what it sees, a row for each example."
+    for name, array, shape in (
+        ("logits", logits, "[N, C]"),
+        ("features", features, "[N, D]"),
+    ):
+        check_rank(name, array, 2, shape, cure)
+        check_floating(name, array, "Cast them, to float32 for example.")
+    check_has_classes("logits", logits)
+    if logits.shape[0] != features.shape[0]:
+        raise ValueError(
+            f"logits have {logits.shape[0]} rows and features {features.shape[0]}, "
+            f"expected as many. {cure}"
+        )
+
+
+def of_classes(fn: F) -> F:
+    """Marks a function that reads outputs as logits of classes, and labels as such."""
+    fn.reads_classes = True  # type: ignore[attr-defined]
+    return fn
+
+
+def reads_classes(fn: Any) -> bool:
+    """Returns whether a function is marked `of_classes`, under whatever wraps it."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    inner = getattr(fn, "__wrapped__", None)
+    is_marked = getattr(fn, "reads_classes", False)
+    return is_marked or (inner is not None and reads_classes(inner))
 
 
 def check_floating(name: str, array: Array, cure: str) -> None:

@@ -73,14 +73,25 @@ def with_initial(
     return state._replace(pool=reveal(state.pool, rows, answers))
 
 
-def check_known(pool: Pool, test: Test | None, num_classes: int | None) -> None:
-    """Raises where labels of the pool or the test set are outside `0 .. C - 1`.
+def check_known(
+    pool: Pool, test: Test | None, num_classes: int | None, strategy: Strategy
+) -> None:
+    """Raises where labels are outside `0 .. C - 1`, or none that the strategy reads.
 
     Args:
       pool: with the labels it came with.
       test: to measure on.
       num_classes: `C`, None where labels are no classes.
+      strategy: who may read outputs as logits of classes.
+
+    Raises:
+      ValueError: a label is no class; or the strategy reads classes of a regression.
     """
+    if strategy.reads_classes and is_regression(pool):
+        raise ValueError(
+            f"Strategy {strategy.name!r} reads outputs as logits of classes, and the "
+            f"pool's labels are real numbers. {checks.FOR_REGRESSION}"
+        )
     if num_classes is None or is_regression(pool) or is_traced(pool.labels):
         return
     if int(pool.labels.max()) >= num_classes:

@@ -12,6 +12,7 @@ from jaxal import checks
 _BLOCK_ELEMENTS = 1 << 20
 
 
+@checks.of_classes
 def epig(
     sample_logits: Array,
     target_sample_logits: Array,
@@ -64,6 +65,7 @@ def epig(
     ):
         checks.check_rank(name, array, 3, "[S, N, C]", cure)
         checks.check_floating(name, array, "Pass logits.")
+        checks.check_has_classes(name, array)
     num_samples, num_targets, _ = target_sample_logits.shape
     if sample_logits.shape[0] != num_samples:
         raise ValueError(

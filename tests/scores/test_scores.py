@@ -181,8 +181,9 @@ def test_missing_axes_are_refused_with_a_cure(case):
 
 @every_score
 def test_empty_axes_are_refused_with_a_cure(case):
-    with pytest.raises(ValueError, match="at least one class"):
-        case.function(np.zeros((3, 4, 0), np.float32))
+    for num_classes in (0, 1):
+        with pytest.raises(ValueError, match=r"no classes to doubt.*\[0, z\]"):
+            case.function(np.zeros((3, 4, num_classes), np.float32))
     if case.kind == "samples":
         with pytest.raises(ValueError, match="at least one posterior sample"):
             case.function(np.zeros((0, 4, 5), np.float32))
