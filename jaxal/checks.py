@@ -16,6 +16,22 @@ FOR_REGRESSION = (
     "which read classes."
 )
 
+_MOST_ROWS = 2**31 - 1
+FIELDS = {
+    "labels": "[N]",
+    "logits": "[N, C]",
+    "predictive": "[N, C]",
+    "samples": "[S, N, C]",
+    "features": "[N, D]",
+}
+"""Axes of the arrays of a view, `N` being its rows."""
+_CURES = {
+    "samples": "Put the samples first, jnp.moveaxis(samples, axis, 0), and join the "
+    "draws of several chains: samples.reshape(-1, N, C).",
+    "features": "Make them one vector a row: features.mean((1, 2)) of an image's, or "
+    "features.reshape(N, -1).",
+}
+
 
 def check_rank(name: str, array: Array, rank: int, shape: str, cure: str) -> None:
     """Raises ValueError unless `array` has exactly `rank` axes.
@@ -33,6 +49,26 @@ def check_rank(name: str, array: Array, rank: int, shape: str, cure: str) -> Non
     if jnp.ndim(array) != rank:
         got = list(jnp.shape(array))
         raise ValueError(f"{name} has shape {got}, expected {shape}. {cure}")
+
+
+def check_field(name: str, array: Array, num_rows: int) -> None:
+    """Raises unless an array of a view, or of a model, has one entry for each row.
+
+    Args:
+      name: one of `FIELDS`.
+      array: anything with a shape.
+      num_rows: of the view, or what the model was asked about.
+
+    Raises:
+      ValueError: it has other axes.
+    """
+    shape, got = FIELDS[name], list(jnp.shape(array))
+    letters = shape.strip("[]").split(", ")
+    if len(got) != len(letters) or got[letters.index("N")] != num_rows:
+        cure = _CURES.get(name, "Pass one entry for each row.")
+        raise ValueError(
+            f"{name} has shape {got}, expected {shape} with N = {num_rows} rows. {cure}"
+        )
 
 
 def check_min_rank(name: str, array: Array, rank: int, shape: str, cure: str) -> None:
@@ -163,10 +199,20 @@ def check_batch_size(batch_size: int, num_rows: int) -> None:
             f"batch_size is {type(batch_size).__name__}, expected a Python int: it "
             "sets an output shape, so under jax.jit it must be a static argument."
         )
+    check_countable(num_rows)
     if not 1 <= batch_size <= num_rows:
         raise ValueError(
             f"batch_size is {batch_size}, expected 1 to {num_rows}, the number of "
             "rows. Ask for fewer picks, or pass a larger pool."
+        )
+
+
+def check_countable(num_rows: int) -> None:
+    """Raises ValueError for more rows than int32 has numbers for."""
+    if num_rows > _MOST_ROWS:
+        raise ValueError(
+            f"The pool has {num_rows} rows, expected at most {_MOST_ROWS}: rows are "
+            "numbered in int32. Choose from a random part of it, or part by part."
         )
 
 

@@ -35,6 +35,7 @@ from jaxal.starting import (
     Classes,
     arrived,
     check_known,
+    check_memory,
     first_state,
     with_initial,
     without,
@@ -168,6 +169,7 @@ def active_learner(
         key: Array, state: LoopState, progress: Progress | None = None
     ) -> tuple[LoopState, Any]:
         state = arrived(state, mesh)
+        check_memory(strategy, state)  # before what takes long
         run = fit if progress is None or fit_in_steps is None else fit_in_steps
         extra = {} if run is fit else {"progress": progress}
         trained, info = run(round_keys(key).fit, state.learner, state.pool, **extra)

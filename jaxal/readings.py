@@ -96,7 +96,7 @@ def field(view: View, name: str) -> Array:
       name: a field of `View`.
 
     Raises:
-      ValueError: the view was made without it.
+      ValueError: the view was made without it, or it has other axes.
 
     Example:
       >>> import jax.numpy as jnp
@@ -112,6 +112,8 @@ def field(view: View, name: str) -> Array:
             f"The view has no {name}, which this strategy needs. Pass "
             f"View(is_available, is_labelled, {name}=...)."
         )
+    if name in checks.FIELDS:
+        checks.check_field(name, value, view.is_available.shape[0])
     return value
 
 

@@ -141,7 +141,7 @@ def _log_probs(
 def _probabilities(classifier: Any, inputs: Any, columns: np.ndarray) -> np.ndarray:
     found, who = classifier.predict_proba(inputs), type(classifier).__name__
     # One array for each of several outputs: of sizes that differ, no array at all.
-    probs = np.empty(0) if isinstance(found, list | tuple) else np.asarray(found)
+    probs: Any = np.empty(0) if isinstance(found, list | tuple) else np.asarray(found)
     if probs.ndim != 2 or probs.shape[1] != len(columns):
         shape = f"shape {list(probs.shape)}" if probs.size else type(found).__name__
         raise ValueError(

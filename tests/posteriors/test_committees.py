@@ -260,7 +260,7 @@ def test_an_ensemble_s_members_may_be_trained_on_words():
         (
             ["a", "b", "c"],
             {"names": ["a", "b", "b"]},
-            "expected 3 labels, one for each",
+            "expected 3 labels, one a class",
         ),
         (
             ["a", "b", "c"],
