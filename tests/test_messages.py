@@ -19,7 +19,6 @@ from jaxal import (
     by_score,
     classifier_logits,
     deterministic,
-    entropy,
     gaussian_bald,
     k_center,
     make_pool,
@@ -106,10 +105,8 @@ CASES = {
         ["'coreset' needs features", r"Return Output\(logits, features\)"],
     ),
     "one output": (
-        lambda: (
-            loop(linear(1)).init(KEY, make_pool(X), 4) and entropy(jnp.zeros((4, 1)))
-        ),
-        ["a column for each class", r"two columns \[0, z\]", "bait_regression"],
+        lambda: begun(loop(linear(1))),
+        [r"\[1, 1\], expected a column", r"two columns \[0, z\]", "bait_regression"],
     ),
     "classes of a regression": (
         lambda: loop().init(KEY, regression_pool(X)),
@@ -295,9 +292,10 @@ def test_probabilities_of_samples_are_said_too():
         output, after = dropout.apply(variables, inputs, **settings)
         return output._replace(logits=jax.nn.softmax(output.logits)), after
 
-    made = loop(Model(dropout.init, apply), "bald")
+    phases = (made := loop(Model(dropout.init, apply), "bald")).phases
+    state = begun(made)
     with pytest.warns(UserWarning, match="look like probabilities"):
-        made.ask(KEY, begun(made))
+        phases.choose(KEY, state, phases.look(KEY, state))
 
 
 def test_shapes_that_are_right_are_taken():
