@@ -32,7 +32,7 @@ def as_selection(asked: Selection | ArrayLike) -> Selection:
     if not isinstance(asked, Selection):
         rows: Any = asked if is_traced(asked) else np.asarray(asked)
         # On the host: under jax_debug_nans no program may return NaN.
-        scores = np.full(rows.shape, np.nan, np.float32)
+        scores: Any = np.full(rows.shape, np.nan, np.float32)
         asked = Selection(rows, scores, jnp.ones(rows.shape, bool))
     return asked if is_traced(asked) else jax.tree.map(np.asarray, asked)
 
