@@ -9,9 +9,11 @@ from jax import Array
 
 from jaxal import checks
 from jaxal.embeddings.base import Dense, Outer, working_dtype
+from jaxal.modes import any_promotion
 
 
 @checks.of_classes
+@any_promotion
 def gradient_embedding(logits: Array, features: Array, *, bias: bool = False) -> Outer:
     """Returns last-layer gradients at the label the model itself would give.
 

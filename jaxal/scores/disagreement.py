@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.checks import of_classes
+from jaxal.modes import any_promotion
 from jaxal.scores import samples
 from jaxal.scores.classes import (
     accumulated,
@@ -169,6 +170,7 @@ def mean_std(sample_logits: Array) -> Array:
 
 
 @of_classes
+@any_promotion
 def log_mean_prob(sample_logits: Array) -> Array:
     """Log-probability of each class under the mean prediction.
 

@@ -7,12 +7,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import checks
+from jaxal.modes import any_promotion
 
 # Numbers of one block of joint probabilities: 4 MiB stays in cache.
 _BLOCK_ELEMENTS = 1 << 20
 
 
 @checks.of_classes
+@any_promotion
 def epig(
     sample_logits: Array,
     target_sample_logits: Array,

@@ -10,11 +10,13 @@ from jax import Array
 
 from jaxal import checks, linalg
 from jaxal.curvature import softmax_curvature
+from jaxal.modes import any_promotion
 
 LOSSES = ("log", "zero_one")
 
 
 @checks.of_classes
+@any_promotion
 def expected_error_reduction(
     logits: Array,
     features: Array,
