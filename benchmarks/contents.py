@@ -5,6 +5,7 @@ what has neither.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -180,7 +181,11 @@ ENTRIES = (
     Entry("log_mean_prob", "samples", scores.log_mean_prob),
     Entry("vote_entropy", "samples", scores.vote_entropy),
     Entry("variation_ratio", "samples", scores.variation_ratio),
-    Entry("predictive_variance", "samples", _gaussians(scores.predictive_variance)),
+    Entry(
+        "predictive_variance",
+        "samples",
+        _gaussians(partial(scores.predictive_variance, has_log_variance=True)),
+    ),
     Entry("gaussian_bald", "samples", _gaussians(scores.gaussian_bald)),
     Entry("epig", "samples and targets", scores.epig, fits=_few_classes),
     Entry("top_k", "scores", by_score(selection.top_k)),

@@ -1,11 +1,36 @@
 """Refusals of what can be known at trace time; every message names the cure."""
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+
+F = TypeVar("F", bound=Callable[..., Any])
+FOR_REGRESSION = (
+    "For a regression ask by_score(predictive_variance, 'samples'), bait_regression, "
+    "coreset, lcmd(of='features') or max_det(of='features'); `jaxal strategies` says "
+    "which read classes."
+)
+
+_MOST_ROWS = 2**31 - 1
+FIELDS = {
+    "labels": "[N]",
+    "logits": "[N, C]",
+    "predictive": "[N, C]",
+    "samples": "[S, N, C]",
+    "features": "[N, D]",
+}
+"""Axes of the arrays of a view, `N` being its rows."""
+_CURES = {
+    "samples": "Put the samples first, jnp.moveaxis(samples, axis, 0), and join the "
+    "draws of several chains: samples.reshape(-1, N, C).",
+    "features": "Make them one vector a row: features.mean((1, 2)) of an image's, or "
+    "features.reshape(N, -1).",
+}
 
 
 def check_rank(name: str, array: Array, rank: int, shape: str, cure: str) -> None:
@@ -26,11 +51,74 @@ def check_rank(name: str, array: Array, rank: int, shape: str, cure: str) -> Non
         raise ValueError(f"{name} has shape {got}, expected {shape}. {cure}")
 
 
+def check_field(name: str, array: Array, num_rows: int) -> None:
+    """Raises unless an array of a view, or of a model, has one entry for each row.
+
+    Args:
+      name: one of `FIELDS`.
+      array: anything with a shape.
+      num_rows: of the view, or what the model was asked about.
+
+    Raises:
+      ValueError: it has other axes.
+    """
+    shape, got = FIELDS[name], list(jnp.shape(array))
+    letters = shape.strip("[]").split(", ")
+    if len(got) != len(letters) or got[letters.index("N")] != num_rows:
+        cure = _CURES.get(name, "Pass one entry for each row.")
+        raise ValueError(
+            f"{name} has shape {got}, expected {shape} with N = {num_rows} rows. {cure}"
+        )
+
+
 def check_min_rank(name: str, array: Array, rank: int, shape: str, cure: str) -> None:
     """Raises ValueError unless `array` has at least `rank` axes, see `check_rank`."""
     if jnp.ndim(array) < rank:
         got = list(jnp.shape(array))
         raise ValueError(f"{name} has shape {got}, expected {shape}. {cure}")
+
+
+def check_has_classes(name: str, array: Array) -> None:
+    """Raises ValueError where the last axis, that of the classes, has less than two."""
+    if (num := jnp.shape(array)[-1]) < 2:
+        raise ValueError(
+            f"{name} has shape {list(jnp.shape(array))}, expected a column for each "
+            f"class on the last axis, at least 2: {num} has no classes to doubt. Check "
+            "num_classes of the model. For a sigmoid's logit z pass the two columns "
+            f"[0, z]. {FOR_REGRESSION}"
+        )
+
+
+def check_last_layer(logits: Array, features: Array) -> None:
+    """Raises unless these are floating point logits `[N, C]` and features `[N, D]`."""
+    cure = "Pass what the last layer gives and what it sees, a row for each example."
+    for name, array, shape in (
+        ("logits", logits, "[N, C]"),
+        ("features", features, "[N, D]"),
+    ):
+        check_rank(name, array, 2, shape, cure)
+        check_floating(name, array, "Cast them, to float32 for example.")
+    check_has_classes("logits", logits)
+    if logits.shape[0] != features.shape[0]:
+        raise ValueError(
+            f"logits have {logits.shape[0]} rows and features {features.shape[0]}, "
+            f"expected as many. {cure}"
+        )
+
+
+def of_classes(fn: F) -> F:
+    """Marks a function that reads outputs as logits of classes, and labels as such."""
+    fn.reads_classes = True  # type: ignore[attr-defined]
+    return fn
+
+
+def reads_classes(fn: Any) -> bool:
+    """Returns whether a function is marked `of_classes`, under whatever wraps it."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    inner = getattr(fn, "__wrapped__", None)
+    is_marked = getattr(fn, "reads_classes", False)
+    return is_marked or (inner is not None and reads_classes(inner))
 
 
 def check_floating(name: str, array: Array, cure: str) -> None:
@@ -111,10 +199,20 @@ def check_batch_size(batch_size: int, num_rows: int) -> None:
             f"batch_size is {type(batch_size).__name__}, expected a Python int: it "
             "sets an output shape, so under jax.jit it must be a static argument."
         )
+    check_countable(num_rows)
     if not 1 <= batch_size <= num_rows:
         raise ValueError(
             f"batch_size is {batch_size}, expected 1 to {num_rows}, the number of "
             "rows. Ask for fewer picks, or pass a larger pool."
+        )
+
+
+def check_countable(num_rows: int) -> None:
+    """Raises ValueError for more rows than int32 has numbers for."""
+    if num_rows > _MOST_ROWS:
+        raise ValueError(
+            f"The pool has {num_rows} rows, expected at most {_MOST_ROWS}: rows are "
+            "numbered in int32. Choose from a random part of it, or part by part."
         )
 
 

@@ -35,6 +35,7 @@ from jaxal.starting import (
     Classes,
     arrived,
     check_known,
+    check_memory,
     first_state,
     with_initial,
     without,
@@ -115,9 +116,10 @@ def active_learner(
     Raises:
       ValueError: a batch size is not positive; there is neither model nor posterior; or
         the strategy reads samples of a posterior that has a single one. At `init`:
-        labels of the pool or the test set are outside `0 .. C - 1`, or initial rows are
-        none. A round whose samples are all equal is refused when it is looked at; where
-        values are traced, its selection is invalid.
+        labels of the pool or the test set are outside `0 .. C - 1`, initial rows are
+        none, or the strategy reads classes of a regression. A round whose samples are
+        all equal is refused when it is looked at; where values are traced, its
+        selection is invalid.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -155,7 +157,7 @@ def active_learner(
         checks.check_key(key)
         key_rows, key_learner, key_oracle = jax.random.split(key, 3)
         state = first_state(key_learner, pool, learner, strategy, trained)
-        check_known(pool, test, classes(state))
+        check_known(pool, test, classes(state), strategy)
         keys = key_rows, key_oracle
         state = with_initial(keys, state, oracle, initial, classes(state))
         if reads_samples(strategy):  # refuses now what would fail after a training
@@ -167,6 +169,7 @@ def active_learner(
         key: Array, state: LoopState, progress: Progress | None = None
     ) -> tuple[LoopState, Any]:
         state = arrived(state, mesh)
+        check_memory(strategy, state)  # before what takes long
         run = fit if progress is None or fit_in_steps is None else fit_in_steps
         extra = {} if run is fit else {"progress": progress}
         trained, info = run(round_keys(key).fit, state.learner, state.pool, **extra)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, get_args
 import jax
 from jax import Array
 
+from jaxal import checks
 from jaxal.embeddings import (
     Dense,
     Embedding,
@@ -35,10 +36,16 @@ class Reading(NamedTuple):
     needs: frozenset[str]  # fields of the view
     of: Callable[[Any, View], Any]  # (key, view) -> what is read; a key where is_drawn
     is_drawn: bool = False  # whether the key matters
+    reads_classes: bool = False  # whether outputs are read as logits of classes
 
 
 def _needs(readings: tuple[Reading, ...]) -> frozenset[str]:
     return frozenset[str]().union(*(reading.needs for reading in readings))
+
+
+def reads_classes(fn: Callable[..., Any], readings: Iterable[Reading]) -> bool:
+    """Returns whether `fn` or what it is given reads outputs as logits of classes."""
+    return checks.reads_classes(fn) or any(one.reads_classes for one in readings)
 
 
 def read(fn: Callable[..., Any], *readings: Reading) -> Reading:
@@ -58,7 +65,8 @@ def read(fn: Callable[..., Any], *readings: Reading) -> Reading:
     def of(key: Any, view: View) -> Any:
         return fn(*(reading.of(key, view) for reading in readings))
 
-    return Reading(_needs(readings), of, any(r.is_drawn for r in readings))
+    is_drawn = any(r.is_drawn for r in readings)
+    return Reading(_needs(readings), of, is_drawn, reads_classes(fn, readings))
 
 
 def drawn(fn: Callable[..., Any], *readings: Reading) -> Reading:
@@ -77,7 +85,7 @@ def drawn(fn: Callable[..., Any], *readings: Reading) -> Reading:
             theirs, mine = jax.random.split(key)
         return fn(mine, *(reading.of(theirs, view) for reading in readings))
 
-    return Reading(_needs(readings), of, is_drawn=True)
+    return Reading(_needs(readings), of, True, reads_classes(fn, readings))
 
 
 def field(view: View, name: str) -> Array:
@@ -88,7 +96,7 @@ def field(view: View, name: str) -> Array:
       name: a field of `View`.
 
     Raises:
-      ValueError: the view was made without it.
+      ValueError: the view was made without it, or it has other axes.
 
     Example:
       >>> import jax.numpy as jnp
@@ -104,6 +112,8 @@ def field(view: View, name: str) -> Array:
             f"The view has no {name}, which this strategy needs. Pass "
             f"View(is_available, is_labelled, {name}=...)."
         )
+    if name in checks.FIELDS:
+        checks.check_field(name, value, view.is_available.shape[0])
     return value
 
 
@@ -228,7 +238,8 @@ def by_selector(
             **fixed,
         )
 
-    return stateless(_needs(everything), select)
+    of_classes = reads_classes(selector, everything)
+    return stateless(_needs(everything), select, reads_classes=of_classes)
 
 
 def composed(

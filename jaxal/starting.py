@@ -73,16 +73,28 @@ def with_initial(
     return state._replace(pool=reveal(state.pool, rows, answers))
 
 
-def check_known(pool: Pool, test: Test | None, num_classes: int | None) -> None:
-    """Raises where labels of the pool or the test set are outside `0 .. C - 1`.
+def check_known(
+    pool: Pool, test: Test | None, num_classes: int | None, strategy: Strategy
+) -> None:
+    """Raises where labels are outside `0 .. C - 1`, or none that the strategy reads.
 
     Args:
       pool: with the labels it came with.
       test: to measure on.
       num_classes: `C`, None where labels are no classes.
+      strategy: who may read outputs as logits of classes.
+
+    Raises:
+      ValueError: a label is no class; or the strategy reads classes of a regression.
     """
+    if strategy.reads_classes and is_regression(pool):
+        raise ValueError(
+            f"Strategy {strategy.name!r} reads outputs as logits of classes, and the "
+            f"pool's labels are real numbers. {checks.FOR_REGRESSION}"
+        )
     if num_classes is None or is_regression(pool) or is_traced(pool.labels):
         return
+    checks.check_has_classes("logits", jnp.zeros((1, num_classes)))
     if int(pool.labels.max()) >= num_classes:
         checks.check_classes(
             "pool.labels",
@@ -95,6 +107,31 @@ def check_known(pool: Pool, test: Test | None, num_classes: int | None) -> None:
         checks.check_classes(
             "test", test[1], num_classes, "Leave such rows out with ignore=."
         )
+
+
+def check_memory(strategy: Strategy, state: LoopState) -> None:
+    """Raises where what a strategy remembers is of a pool of another size.
+
+    Args:
+      strategy: of the loop.
+      state: that came back to it.
+
+    Raises:
+      ValueError: the arrays it remembers have other shapes.
+    """
+    size = state.pool.labels.shape[0]
+    expected = jax.eval_shape(lambda: strategy.init(size))
+    if _shapes(expected) != _shapes(state.memory):
+        raise ValueError(
+            f"Strategy {strategy.name!r} remembers {_shapes(state.memory)}, expected "
+            f"{_shapes(expected)} of a pool of {size} rows: this state is of another "
+            "strategy, or its pool of another size. Make room for rows to come by "
+            "make_pool(..., capacity=) and add them by extend, or begin with init."
+        )
+
+
+def _shapes(memory: Any) -> list[list[int]]:
+    return [list(jnp.shape(leaf)) for leaf in jax.tree.leaves(memory)]
 
 
 def without(test: Test | None, ignore: int | None) -> Test | None:

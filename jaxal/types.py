@@ -150,6 +150,7 @@ class Strategy(NamedTuple):
     name: str = "custom"
     init: Callable[[int], Any] = no_memory  # (number of rows) -> memory
     utility: Callable[[Array, View], Array] | None = None  # (key, view) -> [N], worth
+    reads_classes: bool = False  # outputs as logits, labels as classes: no regression
 
     def select(self, key: Array, view: View, batch_size: int) -> Selection:
         """Chooses as in the first round: with nothing remembered."""
@@ -163,6 +164,7 @@ def stateless(
     streams: Iterable[str] = (),
     rowwise: Callable[[View], Any] | None = None,
     utility: Callable[[Array, View], Array] | None = None,
+    reads_classes: bool = False,
 ) -> Strategy:
     """Returns the strategy that chooses by `select` and remembers nothing.
 
@@ -172,6 +174,8 @@ def stateless(
       streams: fields that only `rowwise` reads.
       rowwise: what is computed while the pool streams past, see `Strategy`.
       utility: `(key, view) -> [N]`, what each row is worth, where there is one.
+      reads_classes: whether outputs are read as logits of classes, and labels as their
+        numbers, so that a loop refuses it on a regression.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -190,7 +194,12 @@ def stateless(
         return select(key, view, batch_size), memory
 
     return Strategy(
-        frozenset(needs), step, frozenset(streams), rowwise, utility=utility
+        frozenset(needs),
+        step,
+        frozenset(streams),
+        rowwise,
+        utility=utility,
+        reads_classes=reads_classes,
     )
 
 

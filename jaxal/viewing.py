@@ -1,5 +1,6 @@
 """Looking at the pool, and measuring: what is asked of a posterior, in chunks."""
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
+from jaxal import checks
 from jaxal.pacing import paced
 from jaxal.pools.inputs import num_rows
 from jaxal.pools.mapping import map_rows, map_some_rows, num_chunks, row_buffers, zeroed
@@ -18,6 +20,7 @@ from jaxal.types import Inputs, Output, Pool, Posterior, Strategy, View
 PER_ROW = ("logits", "predictive", "samples", "features", "inputs")
 # Samples that are nearer than so many units in the last place are equal.
 _ULPS = 8
+_SIMPLEX = 1e-3  # off which probabilities in half precision sum to one
 
 
 class Looked(NamedTuple):
@@ -27,6 +30,7 @@ class Looked(NamedTuple):
     num_bad_rows: Array  # [] int32 rows whose outputs are NaN or +inf
     num_bad_samples: Array  # [] int32 those of them whose samples are
     are_samples_equal: Array  # [] bool, samples were looked at and all say the same
+    are_probabilities: Array  # [] bool, what is read as logits sums to one in each row
 
     @property
     def is_sound(self) -> Array:
@@ -40,6 +44,7 @@ class Flags(NamedTuple):
     is_bad: Array  # [B] bool, an output is NaN or +inf
     is_bad_sample: Array  # [B] bool, a sample's is
     is_apart: Array  # [B] bool, samples differ, or there are none
+    is_simplex: Array  # [B] bool, logits are not negative and sum to one
 
 
 def make_look(
@@ -153,6 +158,7 @@ def _as_view(strategy: Strategy, outputs: Any, pool: Pool) -> Looked:
         (flags.is_bad & is_seen).sum(dtype=jnp.int32),
         (flags.is_bad_sample & is_seen).sum(dtype=jnp.int32),
         are_equal,
+        (flags.is_simplex | ~is_seen).all() & is_seen.any(),
     )
 
 
@@ -162,22 +168,31 @@ def _look_at_chunk(
     wanted = strategy.needs | strategy.streams
     found: dict[str, Any] = {"inputs": inputs}
     nobody = jnp.zeros(num_rows(inputs), bool)
-    flags = Flags(nobody, nobody, ~nobody)
+    flags = Flags(nobody, nobody, ~nobody, nobody)
     if wanted & {"logits", "features"}:
         output = posterior.network(state, inputs)
         found["logits"], found["features"] = output.logits, output.features
-        flags = flags._replace(is_bad=_is_bad(output.logits).any(axis=-1))
+        checks.check_field("logits", output.logits, nobody.shape[0])
+        flags = flags._replace(
+            is_bad=_is_bad(output.logits).any(axis=-1),
+            is_simplex=_is_simplex(output.logits) & strategy.reads_classes,
+        )
     if "predictive" in wanted:
         found["predictive"] = posterior.predict(key, state, inputs).logits
         flags = _flag(flags, _is_bad(found["predictive"]).any(axis=-1))
     if "samples" in wanted:
         samples = found["samples"] = posterior.sample(key, state, inputs).logits
+        checks.check_field("samples", samples, nobody.shape[0])
         is_bad = _is_bad(samples).any(axis=(0, -1))
-        flags = _flag(flags, is_bad)
-        flags = flags._replace(is_bad_sample=is_bad, is_apart=_are_apart(samples))
+        flags = _flag(flags, is_bad)._replace(
+            is_bad_sample=is_bad,
+            is_apart=_are_apart(samples),
+            is_simplex=_is_simplex(samples).all(axis=0) & strategy.reads_classes,
+        )
     if "features" in wanted:
-        is_bad = ~jnp.isfinite(_features(found, strategy)).all(axis=-1)
-        flags = _flag(flags, is_bad)
+        features = _features(found, strategy)
+        checks.check_field("features", features, nobody.shape[0])
+        flags = _flag(flags, ~jnp.isfinite(features).all(axis=-1))
     whole = {n: found[n] for n in PER_ROW if n in strategy.needs and n != "inputs"}
     if "samples" in whole:  # rows first, as every other field
         whole["samples"] = jnp.moveaxis(whole["samples"], 1, 0)
@@ -195,6 +210,13 @@ def _are_apart(samples: Array) -> Array:
     is_near = high - low <= _ULPS * jnp.finfo(samples.dtype).eps * scale
     is_equal = jnp.where(jnp.isfinite(scale), is_near, low == high)
     return ~is_equal.all(axis=-1)
+
+
+def _is_simplex(logits: Array) -> Array:
+    """Whether rows `[..., C]` are probabilities: no log-probabilities sum to one."""
+    wide = logits.astype(jnp.float32)
+    is_one = jnp.abs(wide.sum(axis=-1) - 1) < _SIMPLEX
+    return is_one & (wide >= 0).all(axis=-1) & jnp.bool_(logits.shape[-1] > 1)
 
 
 def _rowwise(strategy: Strategy, found: dict[str, Any], size: int) -> Any:
@@ -222,6 +244,8 @@ def _is_bad(logits: Array) -> Array:
 def refuse_unsound(looked: Looked) -> None:
     """Raises where nothing may be bought; says nothing of values that are traced.
 
+    Warns where logits look like probabilities: then every row is in doubt.
+
     Args:
       looked: at the pool.
 
@@ -242,6 +266,13 @@ def refuse_unsound(looked: Looked) -> None:
         raise ValueError(
             f"All posterior samples are equal on every row, and nothing was selected: "
             f"what they disagree on is rounding. {_APART}"
+        )
+    if bool(looked.are_probabilities):
+        warnings.warn(
+            "The model's outputs are between 0 and 1 and sum to one on every row: they "
+            "look like probabilities, and are read as logits, by which all classes are "
+            "about equally likely. Return logits, or jnp.log of the probabilities.",
+            stacklevel=3,
         )
 
 

@@ -53,7 +53,7 @@ def measure(name, rows, features, batch_size):
     make = jax.jit(make_pool, static_argnums=(0, 1), out_shardings=spread)
     make_jit = make.lower(rows, features).compile()
     shapes = shapes_of(lambda: make_pool(rows, features))
-    look_jit = jax.jit(look, out_shardings=mesh and Looked(spread, same, same, same))
+    look_jit = jax.jit(look, out_shardings=mesh and Looked(spread, *[same] * 4))
     look_jit = look_jit.lower(key, variables, shapes).compile()
     view = shapes_of(lambda *args: look(*args).view, key, variables, shapes)
     choose = jax.jit(lambda key, view: chosen.select(key, view, batch_size))

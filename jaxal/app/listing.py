@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Sequence
 
 from jaxal.registry import Entry, combinator_names, entry, strategy, strategy_names
+from jaxal.types import Strategy
 
 _USAGE = "usage: jaxal strategies [NAME | --markdown]"
 
@@ -44,8 +45,8 @@ def markdown() -> str:
       >>> "| `badge` | [Ash et al. 2020]" in markdown()
       True
     """
-    head = "| name | paper | family | reads | made for | cost of choosing |"
-    table = [head, "|---" * 6 + "|", *map(_row, map(entry, strategy_names()))]
+    head = "| name | paper | family | reads | labels | made for | cost of choosing |"
+    table = [head, "|---" * 7 + "|", *map(_row, map(entry, strategy_names()))]
     parts = ["| combinator | what it makes |", "|---|---|"]
     parts += [f"| `{_call(entry(n))}` | {_first_line(n)} |" for n in combinator_names()]
     return "\n".join([*table, "", *parts])
@@ -56,13 +57,20 @@ def _row(found: Entry) -> str:
     paper = f"[{authors}]({link})" if link else ""
     made = strategy(found.name)
     reads = ", ".join(sorted(made.needs | made.streams))
-    cells = paper, found.family, reads, found.budget, found.cost
+    cells = paper, found.family, reads, _labels(made), found.budget, found.cost
     return f"| `{found.name}` | " + " | ".join(cells) + " |"
+
+
+def _labels(made: Strategy) -> str:
+    return "classes" if made.reads_classes else "any"
 
 
 def _line(name: str) -> str:
     found = entry(name)
-    what = f"[{found.family}] " if found.family else ""
+    says = [found.family] if found.family else []
+    if not found.is_combinator and not strategy(name).reads_classes:
+        says.append("regression too")
+    what = f"[{'; '.join(says)}] " if says else ""
     return f"{name:26s} {what}{_first_line(name)}"
 
 

@@ -43,6 +43,7 @@ class SymmetricKL(Embedding):
         return 0.25 * Dense(left).inner(Dense(right))
 
 
+@checks.of_classes
 def kl_embedding(logits: Array) -> SymmetricKL:
     """Returns predictions as rows at squared distance `(KL(p|q) + KL(q|p)) / 2`.
 
@@ -73,6 +74,7 @@ def kl_embedding(logits: Array) -> SymmetricKL:
     logits = jnp.asarray(logits)
     checks.check_rank("logits", logits, 2, "[N, C]", "Pass one row an example.")
     checks.check_floating("logits", logits, "Cast them, to float32 for example.")
+    checks.check_has_classes("logits", logits)
     return _embed(logits)
 
 

@@ -9,8 +9,11 @@ from jax import Array
 
 from jaxal import checks
 from jaxal.embeddings.base import Dense, Outer, working_dtype
+from jaxal.modes import any_promotion
 
 
+@checks.of_classes
+@any_promotion
 def gradient_embedding(logits: Array, features: Array, *, bias: bool = False) -> Outer:
     """Returns last-layer gradients at the label the model itself would give.
 
@@ -42,7 +45,7 @@ def gradient_embedding(logits: Array, features: Array, *, bias: bool = False) ->
       https://arxiv.org/abs/1906.03671
     """
     logits, features = jnp.asarray(logits), jnp.asarray(features)
-    _check_pair(logits, features)
+    checks.check_last_layer(logits, features)
     logits = logits.astype(working_dtype(logits.dtype))
     probs = jax.nn.softmax(logits, axis=-1)
     is_label = jax.nn.one_hot(jnp.argmax(logits, -1), logits.shape[-1], dtype=bool)
@@ -115,16 +118,3 @@ def per_example_gradients(
     leaves = jax.tree.leaves(gradients)
     flat = [jnp.reshape(leaf, (leaf.shape[0], -1)) for leaf in leaves]
     return Dense(jnp.concatenate(flat, axis=-1))
-
-
-def _check_pair(logits: Array, features: Array) -> None:
-    cure = "Pass one row an example, with the pool along the first axis."
-    checks.check_rank("logits", logits, 2, "[N, C]", cure)
-    checks.check_rank("features", features, 2, "[N, D]", cure)
-    checks.check_floating("logits", logits, "Cast them, to float32 for example.")
-    checks.check_floating("features", features, "Cast them, to float32 for example.")
-    if logits.shape[0] != features.shape[0]:
-        raise ValueError(
-            f"logits have {logits.shape[0]} rows and features {features.shape[0]}, "
-            f"expected as many. {cure}"
-        )

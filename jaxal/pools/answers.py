@@ -31,8 +31,9 @@ def as_selection(asked: Selection | ArrayLike) -> Selection:
     """
     if not isinstance(asked, Selection):
         rows: Any = asked if is_traced(asked) else np.asarray(asked)
-        scores, is_valid = jnp.full(rows.shape, jnp.nan), jnp.ones(rows.shape, bool)
-        asked = Selection(rows, scores, is_valid)
+        # On the host: under jax_debug_nans no program may return NaN.
+        scores: Any = np.full(rows.shape, np.nan, np.float32)
+        asked = Selection(rows, scores, jnp.ones(rows.shape, bool))
     return asked if is_traced(asked) else jax.tree.map(np.asarray, asked)
 
 

@@ -118,6 +118,7 @@ def random_rows(key: Array, is_available: Array, *, num_rows: int) -> Array:
       >>> sorted(random_rows(jax.random.key(0), is_available, num_rows=2).tolist())
       [1, 3]
     """
+    checks.check_key(key)
     checks.check_batch_size(num_rows, is_available.shape[0])
     noise = jax.random.uniform(key, is_available.shape)
     order = jnp.argsort(jnp.where(is_available, noise, 2.0))
@@ -155,6 +156,7 @@ def class_balanced_rows(
       >>> sorted(labels[rows].tolist())
       [0, 0, 1, 1]
     """
+    checks.check_key(key)
     checks.check_batch_size(num_rows, is_available.shape[0])
     key_rows, key_classes = jax.random.split(key)
     shuffled = jnp.argsort(

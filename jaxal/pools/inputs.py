@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxal import checks
 from jaxal.types import SCALE_ROWS, Inputs, Pool
 
 LEAST_DIGITS = 1e-4
@@ -110,6 +111,7 @@ def _as_array(name: str, leaf: Any) -> Any:
             f"{name} has shape [], expected [N, ...]. Pass arrays whose first axis "
             "counts examples."
         )
+    checks.check_countable(array.shape[0])
     if jnp.issubdtype(array.dtype, jnp.floating):
         xp = jnp if isinstance(array, jax.Array) else np
         bad = int((~xp.isfinite(array).all(axis=tuple(range(1, array.ndim)))).sum())

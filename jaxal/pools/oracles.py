@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxal import checks
 from jaxal.pools.inputs import is_traced
 from jaxal.pools.pool import UNLABELLED, unanswered
 from jaxal.types import Oracle
@@ -82,6 +83,7 @@ def noisy_oracle(oracle: Oracle, noise: float, num_classes: int) -> Oracle:
         raise ValueError(f"num_classes is {num_classes}; errors need at least 2.")
 
     def noisy(key: Array, indices: Array) -> Array:
+        checks.check_key(key)
         key_truth, key_error, key_class = jax.random.split(key, 3)
         truth = oracle(key_truth, indices)
         if not jnp.issubdtype(truth.dtype, jnp.integer):
@@ -122,6 +124,7 @@ def reluctant_oracle(oracle: Oracle, refusal: float) -> Oracle:
         raise ValueError(f"refusal is {refusal}, expected a probability in [0, 1].")
 
     def reluctant(key: Array, indices: Array) -> Array:
+        checks.check_key(key)
         key_answer, key_refusal = jax.random.split(key)
         is_refused = jax.random.bernoulli(key_refusal, refusal, indices.shape)
         answers = oracle(key_answer, indices)

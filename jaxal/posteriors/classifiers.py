@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxal.pools.names import LabelNames
 from jaxal.posteriors.networks import mean_probabilities
 from jaxal.types import View
+
+_ROUNDING = 1e-3  # of sums of probabilities in half precision
 
 
 def classifier_logits(
@@ -16,7 +19,8 @@ def classifier_logits(
     inputs: Any,
     *,
     num_classes: int,
-    classes: Sequence[int] | np.ndarray | None = None,
+    classes: Sequence[Any] | np.ndarray | None = None,
+    names: Sequence[Any] | np.ndarray | None = None,
 ) -> Array:
     """Returns what fitted classifiers predict, as logits of posterior samples.
 
@@ -28,16 +32,20 @@ def classifier_logits(
         scikit-learn's; and `classes_`, unless every class is a column.
       inputs: what they take.
       num_classes: C.
-      classes: class numbers that entries of `classes_` stand for. Members of a
+      classes: what entries of `classes_` that are positions stand for. Members of a
         scikit-learn ensemble are trained on positions, 0, 1, ..: pass the ensemble's
         own `classes_` with its `estimators_`.
+      names: `C` labels that the classifiers were trained on, that of class c at place
+        c, where they are no class numbers: words, -1 and 1, or 10, 20, 30; see
+        `label_names`.
 
     Returns:
       `[S, N, C]` float32 log-probabilities, -inf for zero.
 
     Raises:
-      ValueError: there are no classifiers, a class is no number in `0 .. C - 1`, or
-        what comes back are no probabilities of those classes.
+      ValueError: there are no classifiers, a class is no number in `0 .. C - 1`, two
+        are the same, or what comes back are no probabilities of those classes, one of
+        which is true.
 
     Example:
       >>> import numpy as np
@@ -51,7 +59,13 @@ def classifier_logits(
     """
     if not classifiers:
         raise ValueError("There are no classifiers. Pass a sequence of fitted ones.")
-    samples = [_log_probs(c, inputs, num_classes, classes) for c in classifiers]
+    if num_classes < 2:
+        raise ValueError(f"num_classes is {num_classes}, expected at least 2.")
+    if names is not None and len(set(names)) != num_classes:
+        raise ValueError(
+            f"names is {list(names)}, expected {num_classes} labels, one a class."
+        )
+    samples = [_log_probs(c, inputs, num_classes, classes, names) for c in classifiers]
     return jnp.asarray(np.stack(samples))
 
 
@@ -62,7 +76,8 @@ def classifier_view(
     is_labelled: Array,
     *,
     num_classes: int,
-    classes: Sequence[int] | np.ndarray | None = None,
+    classes: Sequence[Any] | np.ndarray | None = None,
+    names: Sequence[Any] | np.ndarray | None = None,
     labels: Array | None = None,
     features: Array | None = None,
 ) -> View:
@@ -74,7 +89,8 @@ def classifier_view(
       is_available: `[N]` bool, rows that may be bought.
       is_labelled: `[N]` bool.
       num_classes: C.
-      classes: class numbers that entries of `classes_` stand for.
+      classes: what positions in `classes_` stand for, see `classifier_logits`.
+      names: labels that the classifiers were trained on, class 0 first.
       labels: `[N]` integers, -1 where nobody has answered.
       features: `[N, D]`, for strategies that want them: the inputs, for example.
 
@@ -98,7 +114,7 @@ def classifier_view(
       Array([1], dtype=int32)
     """
     samples = classifier_logits(
-        classifiers, inputs, num_classes=num_classes, classes=classes
+        classifiers, inputs, num_classes=num_classes, classes=classes, names=names
     )
     mean = mean_probabilities(samples)
     return View(
@@ -113,44 +129,63 @@ def classifier_view(
 
 
 def _log_probs(
-    classifier: Any,
-    inputs: Any,
-    num_classes: int,
-    classes: Sequence[int] | np.ndarray | None,
+    classifier: Any, inputs: Any, num_classes: int, classes: Any, names: Any
 ) -> np.ndarray:
-    probs = np.asarray(classifier.predict_proba(inputs))
-    columns = _columns(classifier, num_classes, classes)
-    if probs.ndim != 2 or probs.shape[1] != len(columns):
-        raise ValueError(
-            f"predict_proba gave shape {list(probs.shape)}, expected [N, "
-            f"{len(columns)}] for classes {columns.tolist()}. One output at a time."
-        )
-    if not np.isfinite(probs).all() or (probs < 0).any():
-        raise ValueError(
-            f"predict_proba of {type(classifier).__name__} gave negative or infinite "
-            "numbers or NaN, expected probabilities."
-        )
+    columns = _columns(classifier, num_classes, classes, names)
+    probs = _probabilities(classifier, inputs, columns)
     logs = np.full((probs.shape[0], num_classes), -np.inf, np.float32)
     logs[:, columns] = np.log(probs, out=np.full(probs.shape, -np.inf), where=probs > 0)
     return logs
 
 
-def _columns(
-    classifier: Any, num_classes: int, classes: Sequence[int] | np.ndarray | None
-) -> np.ndarray:
+def _probabilities(classifier: Any, inputs: Any, columns: np.ndarray) -> np.ndarray:
+    found, who = classifier.predict_proba(inputs), type(classifier).__name__
+    # One array for each of several outputs: of sizes that differ, no array at all.
+    probs: Any = np.empty(0) if isinstance(found, list | tuple) else np.asarray(found)
+    if probs.ndim != 2 or probs.shape[1] != len(columns):
+        shape = f"shape {list(probs.shape)}" if probs.size else type(found).__name__
+        raise ValueError(
+            f"predict_proba of {who} gave {shape}, expected [N, "
+            f"{len(columns)}] for classes {columns.tolist()}. One output at a time."
+        )
+    if not np.isfinite(probs).all() or (probs < 0).any():
+        raise ValueError(
+            f"predict_proba of {who} gave negative or infinite numbers or NaN, "
+            "expected probabilities."
+        )
+    if probs.size and np.abs((sums := probs.sum(axis=1)) - 1).max() > _ROUNDING:
+        raise ValueError(
+            f"rows of predict_proba of {who} sum to {sums.min():.3g} to "
+            f"{sums.max():.3g}, expected 1: one of the classes is true. Of a "
+            "multi-label estimator ask about one label at a time, [1 - p, p]."
+        )
+    return probs
+
+
+def _columns(classifier: Any, num_classes: int, classes: Any, names: Any) -> np.ndarray:
     """Class numbers of the columns of `predict_proba`."""
     known = np.asarray(getattr(classifier, "classes_", np.arange(num_classes)))
     if classes is not None:
-        known = np.asarray(classes)[known.astype(int)]
-    is_number = np.issubdtype(known.dtype, np.number)
-    if not is_number or (known != np.round(known)).any():
-        raise ValueError(
-            f"classes_ is {known.tolist()}, expected class numbers 0 to "
-            f"{num_classes - 1}. Train on numbers, or pass classes=."
+        places = _whole(
+            known, len(classes), "positions in classes", "for labels pass names="
         )
-    if (known < 0).any() or (known >= num_classes).any():
+        known = np.asarray(classes)[places]
+    if names is not None:
+        known = LabelNames(tuple(np.asarray(names).tolist())).numbers(known)
+    found = _whole(
+        known, num_classes, "class numbers", "check num_classes, or pass names="
+    )
+    if len(set(found.tolist())) < len(found):
+        raise ValueError(f"classes_ stands for {found.tolist()}, expected each once.")
+    return found
+
+
+def _whole(known: np.ndarray, size: int, what: str, cure: str) -> np.ndarray:
+    """Whole numbers from 0 to `size - 1`, or a refusal."""
+    is_number = np.issubdtype(known.dtype, np.number) and known.ndim == 1
+    if not is_number or not np.isin(known, np.arange(size)).all():
         raise ValueError(
-            f"classes_ is {known.tolist()}, expected numbers 0 to {num_classes - 1}. "
-            "Check num_classes."
+            f"classes_ is {known.tolist()}, expected {what} 0 to {size - 1}: {cure}, "
+            "labels in the order of their numbers."
         )
     return known.astype(int)

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal.pools.inputs import one_row
+from jaxal import checks
+from jaxal.pools.inputs import num_rows, one_row
 from jaxal.types import Inputs, Model, Output, Posterior, Variables, same_variables
 
 # Calls whose arguments and results are those of the jaxpr inside, one by one.
@@ -81,6 +82,55 @@ def by_samples(
     return Posterior(num_samples, sample, predict, network, fit, members, is_joint)
 
 
+def output_of(
+    model: Model, variables: Variables, inputs: Inputs, **settings: Any
+) -> Output:
+    """Returns what a model says of rows, where it says that in the form it should.
+
+    Args:
+      model: the network.
+      variables: of it.
+      inputs: `[B, ...]`.
+      **settings: of `model.apply`, such as `key`.
+
+    Raises:
+      TypeError: `apply` does not return an output and variables.
+      ValueError: logits are not `[B, C]`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal import Model
+      >>> from jaxal.posteriors.networks import output_of
+      >>> model = Model(lambda key, x: {}, lambda variables, x: x)
+      >>> try:
+      ...   output_of(model, {}, jnp.zeros([3, 2]))
+      ... except TypeError as error:
+      ...   print(str(error)[:46])
+      model.apply returned an array of shape [3, 2],
+    """
+    found = model.apply(variables, inputs, **settings)
+    if not isinstance(found, tuple) or len(found) != 2 or not _is_output(found[0]):
+        parts = found if type(found) is tuple else (found,)
+        what = ", ".join(map(_kind, parts))
+        raise TypeError(
+            f"model.apply returned {what}, expected (Output(logits, features), "
+            "variables): logits [B, C], features [B, D] or None, and the variables as "
+            "they are or updated. jaxal.models.from_linen and from_nnx do so."
+        )
+    checks.check_field("logits", found[0].logits, num_rows(inputs))
+    return found[0]
+
+
+def _is_output(found: Any) -> bool:
+    return hasattr(found, "logits") and hasattr(found, "features")
+
+
+def _kind(found: Any) -> str:
+    shape = getattr(found, "shape", None)
+    name = type(found).__name__
+    return name if shape is None else f"an array of shape {list(shape)}"
+
+
 def deterministic(model: Model) -> Posterior:
     """Returns the posterior that is the network itself: one sample, no dropout.
 
@@ -103,7 +153,7 @@ def deterministic(model: Model) -> Posterior:
     """
 
     def network(variables: Variables, inputs: Array) -> Output:
-        return model.apply(variables, inputs)[0]
+        return output_of(model, variables, inputs)
 
     def predict(key: Array, variables: Variables, inputs: Array) -> Output:
         del key
@@ -160,7 +210,7 @@ def mc_dropout(
     def sample(key: Array, variables: Variables, inputs: Array) -> Output:
         def on_row(key: Array, row: Inputs) -> Array:
             alone = jax.tree.map(lambda leaf: leaf[None], row)
-            return model.apply(variables, alone, key=key)[0].logits[0]
+            return output_of(model, variables, alone, key=key).logits[0]
 
         if num_samples > 1 and not _reads_key(on_row, key, inputs):
             raise ValueError(_NO_DROPOUT.format(num_samples))

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxal.checks import check_floating, check_min_rank
+from jaxal.checks import check_floating, check_has_classes, check_min_rank
 
 # On the CPU, a hundred columns compile in half a second and run several times faster
 # than the axis as a whole. A GPU reads columns of long rows badly.
@@ -39,10 +39,10 @@ class Exponentials(NamedTuple):
 
 
 def check_logits(logits: Array) -> None:
-    """Raises unless `logits` is floating point `[..., C]` with `C` at least 1."""
+    """Raises unless `logits` is floating point `[..., C]` with `C` at least 2."""
     check_floating("logits", logits, "Pass unnormalised scores or log-probabilities.")
     check_min_rank("logits", logits, 1, "[..., C]", "The last axis holds the classes.")
-    _check_classes("logits", logits)
+    check_has_classes("logits", logits)
 
 
 def check_sample_logits(sample_logits: Array) -> None:
@@ -58,19 +58,11 @@ def check_sample_logits(sample_logits: Array) -> None:
         "networks or masks, add sample_logits[None] for a single sample [N, C], or "
         "sample_logits[:, None] for a single row [S, C].",
     )
-    _check_classes(name, sample_logits)
+    check_has_classes(name, sample_logits)
     if jnp.shape(sample_logits)[0] == 0:
         raise ValueError(
             f"{name} has shape {list(jnp.shape(sample_logits))}, expected at least "
             "one posterior sample. Ask the posterior for num_samples of 1 or more."
-        )
-
-
-def _check_classes(name: str, logits: Array) -> None:
-    if jnp.shape(logits)[-1] == 0:
-        raise ValueError(
-            f"{name} has shape {list(jnp.shape(logits))}, expected at least one class "
-            "on the last axis. Check num_classes of the model."
         )
 
 

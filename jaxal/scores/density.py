@@ -5,8 +5,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import checks
+from jaxal.modes import any_promotion
 
 
+@any_promotion
 def information_density(
     scores: Array,
     features: Array,

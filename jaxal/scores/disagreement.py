@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxal.checks import of_classes
+from jaxal.modes import any_promotion
 from jaxal.scores import samples
 from jaxal.scores.classes import (
     accumulated,
@@ -12,6 +14,7 @@ from jaxal.scores.classes import (
 )
 
 
+@of_classes
 def bald(sample_logits: Array) -> Array:
     """Mutual information between the label and the model's parameters, in nats.
 
@@ -43,6 +46,7 @@ def bald(sample_logits: Array) -> Array:
     return _bald(sample_logits)
 
 
+@of_classes
 def consensus_kl(sample_logits: Array) -> Array:
     """Mean divergence of the committee's members from their consensus, in nats.
 
@@ -74,6 +78,7 @@ def consensus_kl(sample_logits: Array) -> Array:
     return _bald(sample_logits)
 
 
+@of_classes
 def expected_entropy(sample_logits: Array) -> Array:
     """Mean entropy of the samples, in nats: the part of the doubt more data won't cure.
 
@@ -103,6 +108,7 @@ def expected_entropy(sample_logits: Array) -> Array:
     return _expected_entropy(sample_logits)
 
 
+@of_classes
 def consensus_entropy(sample_logits: Array) -> Array:
     """Entropy of the mean prediction, in nats: all of the doubt.
 
@@ -132,6 +138,7 @@ def consensus_entropy(sample_logits: Array) -> Array:
     return _consensus_entropy(sample_logits)
 
 
+@of_classes
 def mean_std(sample_logits: Array) -> Array:
     """Standard deviation of a class's probability over the samples, mean over classes.
 
@@ -162,6 +169,8 @@ def mean_std(sample_logits: Array) -> Array:
     return _mean_std(sample_logits)
 
 
+@of_classes
+@any_promotion
 def log_mean_prob(sample_logits: Array) -> Array:
     """Log-probability of each class under the mean prediction.
 

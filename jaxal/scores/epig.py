@@ -7,11 +7,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import checks
+from jaxal.modes import any_promotion
 
 # Numbers of one block of joint probabilities: 4 MiB stays in cache.
 _BLOCK_ELEMENTS = 1 << 20
 
 
+@checks.of_classes
+@any_promotion
 def epig(
     sample_logits: Array,
     target_sample_logits: Array,
@@ -64,6 +67,7 @@ def epig(
     ):
         checks.check_rank(name, array, 3, "[S, N, C]", cure)
         checks.check_floating(name, array, "Pass logits.")
+        checks.check_has_classes(name, array)
     num_samples, num_targets, _ = target_sample_logits.shape
     if sample_logits.shape[0] != num_samples:
         raise ValueError(

@@ -10,10 +10,13 @@ from jax import Array
 
 from jaxal import checks, linalg
 from jaxal.curvature import softmax_curvature
+from jaxal.modes import any_promotion
 
 LOSSES = ("log", "zero_one")
 
 
+@checks.of_classes
+@any_promotion
 def expected_error_reduction(
     logits: Array,
     features: Array,
@@ -212,15 +215,11 @@ def _product(left: Array, right: Array) -> Array:
 
 
 def _check(logits: Array, features: Array, labels: Array, is_labelled: Array) -> None:
-    cure = "Pass what the last layer gives and what it sees, a row for each example."
-    checks.check_rank("logits", logits, 2, "[N, C]", cure)
-    checks.check_rank("features", features, 2, "[N, D]", cure)
-    checks.check_floating("logits", logits, "Cast them to float32.")
-    checks.check_floating("features", features, "Cast them to float32.")
+    checks.check_last_layer(logits, features)
     checks.check_rank("labels", labels, 1, "[N]", "Pass class numbers.")
     checks.check_mask("is_labelled", is_labelled, logits.shape[0])
-    if not logits.shape[0] == features.shape[0] == labels.shape[0]:
+    if logits.shape[0] != labels.shape[0]:
         raise ValueError(
-            f"logits has {logits.shape[0]} rows, features {features.shape[0]}, labels "
-            f"{labels.shape[0]}. {cure}"
+            f"logits have {logits.shape[0]} rows and labels {labels.shape[0]}, "
+            "expected as many. Pass one class number for each row."
         )

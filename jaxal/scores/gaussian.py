@@ -9,7 +9,9 @@ from jax import Array
 from jaxal import checks
 
 
-def predictive_variance(samples: Array) -> Array:
+def predictive_variance(
+    samples: Array, *, has_log_variance: bool | None = None
+) -> Array:
     r"""Variance of the prediction, the networks' spread and their noise together.
 
     $\frac1S \sum_s \sigma_s^2 + \frac1S \sum_s (\mu_s - \bar\mu)^2$, the law of total
@@ -18,12 +20,15 @@ def predictive_variance(samples: Array) -> Array:
     Args:
       samples: outputs of S networks: `[S, ..., 2]` with mean and log-variance,
         `[S, ..., 1]` with the mean, or means `[S, N]`.
+      has_log_variance: whether the last of two columns is one, to be said of two: they
+        might be two targets, which are scored one at a time.
 
     Returns:
       `[...]` variances, at least 0, in squared units of the target.
 
     Raises:
-      ValueError: the shape is none of these.
+      ValueError: the shape is none of these, or two columns are not said to be mean and
+        log-variance.
       TypeError: `samples` is not floating point.
 
     Example:
@@ -38,7 +43,15 @@ def predictive_variance(samples: Array) -> Array:
       https://arxiv.org/abs/1612.01474. As a query: Cohn, Ghahramani and Jordan, "Active
       Learning with Statistical Models", JAIR 1996. https://arxiv.org/abs/cs/9603104
     """
-    return _variance(*_split(samples))
+    means, log_variances = _split(samples)
+    if log_variances is not None and not has_log_variance:
+        raise ValueError(
+            f"samples has shape {list(jnp.shape(samples))}: are the two columns mean "
+            "and log-variance, as of gaussian_likelihood? Then pass "
+            "partial(predictive_variance, has_log_variance=True). Two targets are "
+            "scored one at a time: samples[..., :1]."
+        )
+    return _variance(means, log_variances)
 
 
 def gaussian_bald(
@@ -104,17 +117,23 @@ def _split(samples: Array) -> tuple[Array, Array | None]:
 @jax.jit
 def _variance(means: Array, log_variances: Array | None) -> Array:
     wide = means.astype(jnp.promote_types(means.dtype, jnp.float32))
-    spread = jnp.var(wide, axis=0)  # of deviations: E[m^2] - E[m]^2 would cancel
+    spread = _spread(wide)
     if log_variances is None:
         return spread.astype(means.dtype)
     noise = jnp.exp(log_variances.astype(wide.dtype)).mean(0)
     return (noise + spread).astype(means.dtype)
 
 
+def _spread(means: Array) -> Array:
+    # Differences to one of them are exact where all are near; those to a mean, which is
+    # rounded as the means are, are not.
+    return jnp.var(means - means[:1], axis=0)
+
+
 @jax.jit
 def _bald(means: Array, log_variances: Array | None, noise_variance: Any) -> Array:
     wide = means.astype(jnp.promote_types(means.dtype, jnp.float32))
-    spread = jnp.var(wide, axis=0)
+    spread = _spread(wide)
     if log_variances is None:
         return (0.5 * jnp.log1p(spread / noise_variance)).astype(means.dtype)
     logs = log_variances.astype(wide.dtype)

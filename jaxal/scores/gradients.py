@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal.checks import check_floating, check_min_rank
+from jaxal.checks import check_floating, check_min_rank, of_classes
 from jaxal.scores.classes import accumulated, check_logits
 
 
+@of_classes
 def expected_gradient_length(
     logits: Array, features: Array, *, bias: bool = True
 ) -> Array:

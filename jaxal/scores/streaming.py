@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxal.modes import any_promotion
 from jaxal.scores.classes import (
     accumulated,
     blocks,
@@ -208,6 +209,7 @@ def _finish_variation_ratio(carry: Votes) -> Array:
 
 
 def _checked(update: Callable[[Any, Array], Any]) -> Callable[[Any, Array], Any]:
+    @any_promotion
     def checked(carry: Any, logits: Array) -> Any:
         check_logits(logits)
         return update(carry, logits)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxal.checks import of_classes
 from jaxal.scores.classes import (
     accumulated,
     check_logits,
@@ -13,6 +14,7 @@ from jaxal.scores.classes import (
 )
 
 
+@of_classes
 def entropy(logits: Array) -> Array:
     """Entropy of the predicted class, in nats.
 
@@ -45,6 +47,7 @@ def entropy(logits: Array) -> Array:
     return _entropy(logits)
 
 
+@of_classes
 def margin(logits: Array) -> Array:
     """How close the two likeliest classes are: 1 - (p_1 - p_2).
 
@@ -76,6 +79,7 @@ def margin(logits: Array) -> Array:
     return _margin(logits)
 
 
+@of_classes
 def least_confidence(logits: Array) -> Array:
     """How unlikely the likeliest class is: 1 - p_1.
 

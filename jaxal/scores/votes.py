@@ -3,6 +3,7 @@
 import jax
 from jax import Array
 
+from jaxal.checks import of_classes
 from jaxal.scores import samples
 from jaxal.scores.classes import (
     accumulated,
@@ -12,6 +13,7 @@ from jaxal.scores.classes import (
 )
 
 
+@of_classes
 def vote_entropy(sample_logits: Array) -> Array:
     """Entropy of the samples' votes, in nats.
 
@@ -43,6 +45,7 @@ def vote_entropy(sample_logits: Array) -> Array:
     return _vote_entropy(sample_logits)
 
 
+@of_classes
 def variation_ratio(sample_logits: Array) -> Array:
     """Share of the samples that do not vote for the most popular class.
 

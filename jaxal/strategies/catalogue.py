@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal import scores
+from jaxal import checks, scores
 from jaxal.embeddings import kl_embedding
 from jaxal.modes import any_promotion
 from jaxal.readings import by_selector, features, field, gradients, logits, masked, read
@@ -115,6 +115,7 @@ def clue(*, temperature: float = 1.0, num_steps: int = 25) -> Strategy:
     return by_selector(k_means_nearest, features, weights=doubt, **settings)
 
 
+@checks.of_classes
 @jax.jit
 def _cooled_entropy(temperature: float, logits: Array) -> Array:
     # Wide before it is divided: half precision ends at 65504.
@@ -167,4 +168,5 @@ def information_density(
         worth = utility(key, view)
         return top_k(key, worth, view.is_available, batch_size=batch_size)
 
-    return stateless({"features"}, select, {"logits"}, rowwise, utility)
+    of_classes = checks.reads_classes(score)
+    return stateless({"features"}, select, {"logits"}, rowwise, utility, of_classes)

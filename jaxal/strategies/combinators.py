@@ -185,7 +185,8 @@ def stochastic(
         )
 
     compiled = jax.jit(select, static_argnums=2)
-    return stateless(part.needs, compiled, part.streams, part.rowwise, utility)
+    as_read = part.needs, compiled, part.streams, part.rowwise
+    return stateless(*as_read, utility, part.reads_classes)
 
 
 @register("class_balanced", is_combinator=True)

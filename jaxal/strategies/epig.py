@@ -70,7 +70,7 @@ def epig(
         worth, key_ties = utility(key, view), jax.random.split(key)[1]
         return top_k(key_ties, worth, view.is_available, batch_size=batch_size)
 
-    return stateless({"samples"}, select, utility=utility)
+    return stateless({"samples"}, select, utility=utility, reads_classes=True)
 
 
 def _targets(

@@ -73,7 +73,7 @@ def expected_error_reduction(
         picks = top_k(keys[2], worth, is_real, batch_size=batch_size)
         return in_pool(picks, rows, view.is_available)
 
-    return stateless({"logits", "features", "labels"}, select)
+    return stateless({"logits", "features", "labels"}, select, reads_classes=True)
 
 
 def _error_reduction(key: Array, view: View, rows: Array, settings: tuple) -> Array:

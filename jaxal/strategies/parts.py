@@ -53,6 +53,8 @@ def combine(
         frozenset[str]().union(*(part.streams for part in parts)),
         rowwise if any(part.rowwise for part in parts) else None,
         init=lambda num_rows: tuple(part.init(num_rows) for part in parts),
+        # Who combines others and reads labels himself counts them as classes.
+        reads_classes="labels" in needs or any(part.reads_classes for part in parts),
     )
 
 

@@ -16,6 +16,7 @@ from jaxal.readings import (
     logits,
     predictive,
     reading,
+    reads_classes,
     samples,
 )
 from jaxal.registry import register
@@ -68,7 +69,8 @@ def by_score(
         )
 
     streams = frozenset[str]().union(*(one.needs for one in readings))
-    return stateless((), select, streams, rowwise, utility)
+    of_classes = reads_classes(score, readings)
+    return stateless((), select, streams, rowwise, utility, of_classes)
 
 
 def scored(score: Callable[..., Array], *of: Reading) -> Callable[..., Strategy]:

@@ -84,7 +84,7 @@ def similar(
         has_query = jnp.any(is_query)
         return jax.tree.map(lambda b, d: jnp.where(has_query, b, d), best, drawn)
 
-    return stateless(rows_of.needs | {"labels"}, select)
+    return stateless(rows_of.needs | {"labels"}, select, reads_classes=True)
 
 
 def _query(

@@ -1,5 +1,7 @@
 """Committees of networks, functions and scikit-learn's classifiers, and bootstraps."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from jaxal import (
@@ -209,9 +212,103 @@ def test_classifiers_are_checked():
     inputs, _, known, answers = fitted()
     named = GaussianNB().fit(known, np.array(["a", "b", "c"])[answers])
     numbered = GaussianNB().fit(known, answers)
-    with pytest.raises(ValueError, match="expected class numbers"):
+    with pytest.raises(ValueError, match="expected class numbers.*pass names="):
         classifier_logits([named], inputs, num_classes=3)
-    with pytest.raises(ValueError, match="Check num_classes"):
+    with pytest.raises(ValueError, match="check num_classes"):
         classifier_logits([numbered], inputs, num_classes=2)
     with pytest.raises(ValueError, match="no classifiers"):
         classifier_logits([], inputs, num_classes=2)
+
+
+@pytest.mark.parametrize(
+    "labels", [["b", "c", "a"], [-1, 0, 1], [10, 20, 30], [5.0, 2.0, -3.0], [2, 0, 1]]
+)
+def test_labels_of_any_kind_are_named_in_the_order_of_their_numbers(labels):
+    inputs, _, known, answers = fitted()
+    expected = classifier_logits(
+        [GaussianNB().fit(known, answers)], inputs, num_classes=3
+    )
+    for some in (answers >= 0, answers != 1):
+        member = GaussianNB().fit(known[some], np.array(labels)[answers[some]])
+        found = classifier_logits([member], inputs, num_classes=3, names=labels)
+        if some.all():
+            np.testing.assert_allclose(np.exp(found), np.exp(expected), atol=1e-5)
+        else:
+            assert (found[0, :, 1] == -np.inf).all()
+
+
+def test_an_ensemble_s_members_may_be_trained_on_words():
+    inputs, _, known, answers = fitted()
+    words = np.array(["b", "c", "a"])
+    forest = RandomForestClassifier(3, max_depth=2, random_state=0)
+    forest.fit(known, words[answers])
+    samples = classifier_logits(
+        forest.estimators_, inputs, num_classes=3, classes=forest.classes_, names=words
+    )
+    proba = forest.predict_proba(inputs)[:, [1, 2, 0]]  # a, b, c by name
+    np.testing.assert_allclose(jnp.exp(samples).mean(0), proba, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "message"),
+    [
+        ([-1, 1, 1], {"classes": [0, 1]}, r"\[-1, 1\], expected positions.*names="),
+        (["a", "b", "c"], {"classes": ["a", "b", "c"]}, "expected positions.*names="),
+        ([10, 20, 30], {"classes": [0, 1, 2]}, "expected positions in classes 0 to 2"),
+        ([0, 1, 2], {"classes": [0, 0, 1]}, r"\[0, 0, 1\], expected each once"),
+        ([-1, 1, 1], {}, r"\[-1, 1\], expected class numbers 0 to 2"),
+        (
+            ["a", "b", "c"],
+            {"names": ["a", "b", "b"]},
+            "expected 3 labels, one a class",
+        ),
+        (
+            ["a", "b", "c"],
+            {"names": ["a", "b", "d"]},
+            "holds 'c', expected one of 3 names",
+        ),
+        ([0, 1, 7], {}, "expected class numbers"),
+    ],
+)
+def test_labels_that_are_no_class_numbers_are_refused(labels, settings, message):
+    inputs, _, known, answers = fitted()
+    member = GaussianNB().fit(known, np.array(labels)[answers])
+    with pytest.raises(ValueError, match=message):
+        classifier_logits([member], inputs, num_classes=3, **settings)
+
+
+class Says:
+    """Says what it is told to."""
+
+    def __init__(self, proba):
+        self.predict_proba = lambda inputs: proba
+
+
+@pytest.mark.parametrize(
+    ("proba", "message"),
+    [
+        ([[0.9, 0.8], [0.1, 0.1]], "sum to 0.2 to 1.7.*multi-label"),
+        ([[0.9], [0.1]], r"shape \[2, 1\], expected \[N, 2\]"),
+        ([[0.9, np.nan], [0.5, 0.5]], "NaN"),
+        ([[1.5, -0.5], [0.5, 0.5]], "negative"),
+    ],
+)
+def test_what_are_no_probabilities_of_one_of_c_is_refused(proba, message):
+    with pytest.raises(ValueError, match=message):
+        classifier_logits([Says(np.array(proba))], np.zeros((2, 1)), num_classes=2)
+    with pytest.raises(ValueError, match="gave list.*One output at a time"):
+        several = [np.full((2, 2), 0.5), np.full((2, 3), 1 / 3)]
+        classifier_logits([Says(several)], np.zeros((2, 1)), num_classes=2)
+    with pytest.raises(ValueError, match="num_classes is 1"):
+        classifier_logits([Says(np.ones((2, 1)))], np.zeros((2, 1)), num_classes=1)
+
+
+def test_a_multi_label_estimator_is_not_taken_for_one_of_c():
+    inputs, _, known, answers = fitted()
+    both = np.stack([answers == 0, answers > 0, answers == 2], axis=1).astype(int)
+    several = MLPClassifier((4,), max_iter=20, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it need not converge
+        several.fit(known, both)
+    with pytest.raises(ValueError, match="multi-label"):
+        classifier_logits([several], inputs, num_classes=3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxal.pools.pool
-from jaxal import scores
+from jaxal import gradient_embedding, scores
 from tests.cases import SCORES
 
 NUM_SAMPLES = 3
@@ -181,8 +181,9 @@ def test_missing_axes_are_refused_with_a_cure(case):
 
 @every_score
 def test_empty_axes_are_refused_with_a_cure(case):
-    with pytest.raises(ValueError, match="at least one class"):
-        case.function(np.zeros((3, 4, 0), np.float32))
+    for num_classes in (0, 1):
+        with pytest.raises(ValueError, match=r"no classes to doubt.*\[0, z\]"):
+            case.function(np.zeros((3, 4, num_classes), np.float32))
     if case.kind == "samples":
         with pytest.raises(ValueError, match="at least one posterior sample"):
             case.function(np.zeros((0, 4, 5), np.float32))
@@ -214,3 +215,42 @@ def test_log_mean_prob_outlives_probabilities():
     got = scores.log_mean_prob(samples)[0, 1]
     want = np.log((1 + np.exp(-10.0)) / 2) - 500
     np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+ROWS = np.random.default_rng(3).normal(size=(6, 3)).astype(np.float32)
+BY_THEMSELVES = {
+    "epig": lambda: scores.epig(ROWS[None], ROWS[None]),
+    "information_density": lambda: scores.information_density(
+        ROWS[:, 0], ROWS, is_valid=ROWS[:, 0] < 9
+    ),
+    "expected_error_reduction": lambda: scores.expected_error_reduction(
+        *(jnp.asarray(ROWS), jnp.asarray(ROWS), jnp.zeros(6, int), ROWS[:, 0] < 0),
+        candidates=jnp.arange(2),
+        targets=jnp.arange(3),
+    ),
+    "gradient_embedding": lambda: gradient_embedding(ROWS, ROWS, bias=True).sqnorm(),
+}
+
+
+@pytest.mark.parametrize("name", BY_THEMSELVES)
+def test_strict_promotion_of_dtypes_changes_nothing(name):
+    expected = BY_THEMSELVES[name]()
+    jax.clear_caches()
+    with jax.numpy_dtype_promotion("strict"):
+        np.testing.assert_array_equal(BY_THEMSELVES[name](), expected)
+
+
+@every_score
+def test_nor_does_it_of_scores_and_streams(case):
+    samples = case.kind == "samples"
+    logits = np.stack([ROWS, 2 * ROWS]) if samples else ROWS
+    expected = case.function(logits)
+    jax.clear_caches()
+    with jax.numpy_dtype_promotion("strict"):
+        np.testing.assert_array_equal(case.function(logits), expected)
+        if case.stream is not None:
+            carry = case.stream.init(ROWS.shape, jnp.float32)
+            for sample in logits:
+                carry = case.stream.update(carry, sample)
+            found = case.stream.finish(carry)
+            np.testing.assert_allclose(found, expected, atol=1e-6)

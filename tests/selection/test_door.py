@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxal import selection
+from jaxal import View, selection, strategy
 from jaxal.embeddings import Dense, Outer
 from jaxal.selection import cluster_margin, facility_location, k_center, k_means, top_k
 from tests.cases_picks import NUM_ROWS, SELECTORS, masks, mesh_of, rows_of_all_kinds
@@ -202,3 +202,19 @@ def test_outer_rows_are_looked_at_whole():
     assert k_center(KEY, Outer(a, h), free, batch_size=2).is_valid.all()
     with pytest.raises(ValueError, match="row 5"):
         k_center(KEY, Outer(0 * a, h), ~free, batch_size=1)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 40])
+@pytest.mark.parametrize("name", ["batch_bald", "epig", "bald", "vote_entropy"])
+def test_nan_in_one_number_of_one_draw_is_found(name, num_classes):
+    key = jax.random.key(0)
+    draws = np.array(jax.random.normal(key, (20, 30, num_classes)))
+    free = jnp.ones(30, bool)
+    for sample in (0, 3, 19):
+        spoiled = draws.copy()
+        spoiled[sample, 7, num_classes - 1] = np.nan
+        view = View(free, ~free, samples=jnp.asarray(spoiled))
+        with pytest.raises(ValueError, match="row 7|row 0"):
+            strategy(name).select(key, view, 2)
+        found = jax.jit(strategy(name).select, static_argnums=2)(key, view, 2)
+        assert not found.is_valid.any()

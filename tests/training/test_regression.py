@@ -1,5 +1,7 @@
 """Regression: scores, tasks, pools of real numbers, and the loop over them."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,6 +36,7 @@ from tests.reference import regression as reference
 from tests.toys import linear
 
 KEY = jax.random.key(0)
+NOISY_VARIANCE = partial(predictive_variance, has_log_variance=True)
 
 
 def one_device(inputs, targets=None):
@@ -47,7 +50,7 @@ def test_scores_equal_the_definitions():
         means, variances = samples[..., 0], np.exp(samples[..., 1].astype(float))
         pairs = list(zip(means.T.astype(float), variances.T, strict=True))
         expected = [reference.mixture_variance(*pair) for pair in pairs]
-        np.testing.assert_allclose(predictive_variance(samples), expected, rtol=1e-5)
+        np.testing.assert_allclose(NOISY_VARIANCE(samples), expected, rtol=1e-5)
         expected = [reference.gaussian_bald(*pair) for pair in pairs]
         np.testing.assert_allclose(gaussian_bald(samples), expected, atol=2e-6)
         expected = [reference.gaussian_bald(m, np.full(5, 0.3)) for m, _ in pairs]
@@ -62,11 +65,29 @@ def test_scores_equal_the_definitions():
 def test_scores_of_networks_that_agree_and_of_means_far_from_zero():
     same = np.broadcast_to(np.float32([[1e4, 0.5]]), (6, 3, 2))
     assert (gaussian_bald(same) == 0).all()
-    np.testing.assert_allclose(predictive_variance(same), np.exp(0.5), rtol=1e-6)
+    np.testing.assert_allclose(NOISY_VARIANCE(same), np.exp(0.5), rtol=1e-6)
     far = np.float32([[1e4], [1e4 + 1]])
     np.testing.assert_allclose(predictive_variance(far), 0.25)
-    half = predictive_variance(jnp.ones((2, 3, 2), jnp.bfloat16))
+    half = NOISY_VARIANCE(jnp.ones((2, 3, 2), jnp.bfloat16))
     assert half.dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e6, -3e7])
+def test_the_spread_of_means_far_from_zero_is_that_of_their_own_digits(shift):
+    rng = np.random.default_rng(1)
+    means = (shift + rng.normal(size=(7, 200))).astype(np.float32)
+    expected = means.astype(float).var(axis=0)
+    np.testing.assert_allclose(predictive_variance(means), expected, rtol=1e-5)
+    found = gaussian_bald(means, noise_variance=0.1)
+    np.testing.assert_allclose(found, 0.5 * np.log1p(expected / 0.1), rtol=1e-5)
+
+
+def test_two_columns_are_said_to_be_mean_and_log_variance():
+    samples = jnp.ones((2, 3, 2))
+    for said in (None, False):
+        with pytest.raises(ValueError, match=r"\[2, 3, 2\].*has_log_variance=True"):
+            predictive_variance(samples, has_log_variance=said)
+    assert predictive_variance(samples[..., :1]).tolist() == [0, 0, 0]
 
 
 def test_scores_say_what_is_missing():

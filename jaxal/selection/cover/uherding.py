@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
+from jaxal.checks import of_classes
 from jaxal.embeddings import Embedding
 from jaxal.readings import by_selector, is_labelled, labels, logits, read
 from jaxal.registry import register
@@ -185,10 +186,11 @@ def uherding_strategy(
         divisor = read(calibrated_temperature, logits, labels, is_labelled)
         doubt = read(_cooled_margin, logits, divisor)
     else:
-        doubt = read(lambda z: _cooled_margin(z, temperature), logits)
+        doubt = read(partial(_cooled_margin, divisor=temperature), logits)
     settings = {"bandwidth": bandwidth, "num_targets": num_targets}
     return by_selector(uherding, of, uncertainty=doubt, **settings)
 
 
+@of_classes
 def _cooled_margin(logits: Array, divisor: Array | float) -> Array:
     return margin(logits.astype(jnp.float32) / divisor)

@@ -176,6 +176,8 @@ def _as_rows(name: str, value: Any) -> Any:
         return value.astype(jnp.int32)
     if name != "fallback":
         checks.check_floating(name, value, "Cast it, to float32 for example.")
+    if name in ("logits", "sample_logits"):
+        checks.check_has_classes(name, value)
     return value
 
 

@@ -100,6 +100,8 @@ def _size(name: str, value: Any) -> Array:
         wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
         if name in _MAY_BE_LOWEST:
             wide = jnp.where(wide == -jnp.inf, 0, wide)
+        # XLA's CPU backend forgets a NaN in a maximum along leading axes.
+        wide = jnp.where(jnp.isnan(wide), jnp.inf, wide)
         others = tuple(axis for axis in range(wide.ndim) if axis != row_axis(name))
         sizes.append(jnp.max(jnp.abs(wide), axis=others))
     return functools.reduce(jnp.maximum, sizes)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
+from jaxal.checks import of_classes
 from jaxal.embeddings import Dense, Outer, as_embedding, gradient_embedding
 from jaxal.embeddings.base import Embedding, unit_rows
 from jaxal.embeddings.compositions import written_out
@@ -30,6 +31,7 @@ class _Rows(NamedTuple):
     is_labelled: Array  # [N]
 
 
+@of_classes
 @selector
 def alfa_mix(
     key: Array,

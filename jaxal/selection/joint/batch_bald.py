@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal.checks import check_positive
+from jaxal.checks import check_positive, of_classes
 from jaxal.pools.mesh import Shard
 from jaxal.readings import field
 from jaxal.registry import register
@@ -47,6 +47,7 @@ class _State(NamedTuple):
     last: Array  # the row picked last
 
 
+@of_classes
 @selector
 def batch_bald(
     key: Array,
@@ -355,4 +356,4 @@ def batch_bald_strategy(
         picks = batch_bald(key, kept, best.is_valid, batch_size=batch_size, **sizes)
         return in_pool(picks, rows, free)
 
-    return stateless({"samples"}, select)
+    return stateless({"samples"}, select, reads_classes=True)

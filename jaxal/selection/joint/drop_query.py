@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
+from jaxal.checks import of_classes
 from jaxal.embeddings import Dense
 from jaxal.embeddings.base import working_dtype
 from jaxal.embeddings.compositions import written_out
@@ -28,6 +29,7 @@ class _Rows(NamedTuple):
     features: Array  # [N, D]
 
 
+@of_classes
 @selector
 def drop_query(
     key: Array,

@@ -23,6 +23,7 @@ class FisherEmbedding(NamedTuple):
     features: Array  # h [N, D]
 
 
+@checks.of_classes
 def fisher_embedding(
     logits: Array,
     features: Array,
@@ -64,7 +65,7 @@ def fisher_embedding(
       ECML PKDD 2024. https://arxiv.org/abs/2404.08981
     """
     logits, features = jnp.asarray(logits), jnp.asarray(features)
-    _check(logits, features)
+    checks.check_last_layer(logits, features)
     if approximation not in APPROXIMATIONS:
         raise ValueError(
             f"approximation is {approximation!r}, expected one of {APPROXIMATIONS}."
@@ -159,15 +160,3 @@ def written_out(outputs: Array, features: Array) -> Array:
 def _sandwich(outputs: Array, middle: Array) -> Array:
     left = jnp.einsum("ner,nef->nrf", outputs, middle, precision="highest")
     return jnp.einsum("nrf,nfs->nrs", left, outputs, precision="highest")
-
-
-def _check(logits: Array, features: Array) -> None:
-    cure = "Pass what the last layer gives and what it sees, a row for each example."
-    checks.check_rank("logits", logits, 2, "[N, C]", cure)
-    checks.check_rank("features", features, 2, "[N, D]", cure)
-    checks.check_floating("logits", logits, "Cast them to float32.")
-    checks.check_floating("features", features, "Cast them to float32.")
-    if logits.shape[0] != features.shape[0]:
-        raise ValueError(
-            f"features has {features.shape[0]} rows, logits {logits.shape[0]}. {cure}"
-        )

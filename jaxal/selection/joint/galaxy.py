@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxal.checks import of_classes
 from jaxal.pools.mesh import Shard
 from jaxal.readings import composed, labels, logits
 from jaxal.registry import register
@@ -14,6 +15,7 @@ from jaxal.selection.engine.door import selector
 from jaxal.types import Selection
 
 
+@of_classes
 @selector
 def galaxy(
     key: Array,

@@ -1,5 +1,7 @@
 """Gaussian processes: against NumPy in 64 bits, and what they know of themselves."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -134,7 +136,7 @@ def test_a_loop_that_looks_where_it_is_unsure():
     loop = active_learner(
         None,
         head.learner,
-        by_score(predictive_variance, "samples"),
+        by_score(partial(predictive_variance, has_log_variance=True), "samples"),
         array_oracle(jnp.asarray(targets)),
         batch_size=4,
         posterior=head.posterior,

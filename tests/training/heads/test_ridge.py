@@ -1,5 +1,7 @@
 """Ridge regression that is solved: against NumPy in 64 bits, and its doubts."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,7 +100,7 @@ def test_a_loop_buys_where_it_is_unsure():
     loop = active_learner(
         head.model,
         head.learner,
-        by_score(predictive_variance, "samples"),
+        by_score(partial(predictive_variance, has_log_variance=True), "samples"),
         array_oracle(jnp.asarray(known, jnp.float32)),
         batch_size=4,
         posterior=head.posterior,
