@@ -242,8 +242,8 @@ def active_learner(
 
     def tell_checked(
         state: LoopState,
-        asked: Selection | ArrayLike,
-        labels: ArrayLike,
+        asked: Selection | ArrayLike | Sequence[int],
+        labels: ArrayLike | Sequence[Any],
         *,
         ends_round: bool = True,
     ) -> LoopState:

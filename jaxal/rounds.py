@@ -1,6 +1,6 @@
 """What a loop is made of: its state, its parts, and what it says of a round."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -60,8 +60,8 @@ class Tell(Protocol):
     def __call__(
         self,
         state: LoopState,
-        asked: Selection | ArrayLike,
-        labels: ArrayLike,
+        asked: Selection | ArrayLike | Sequence[int],
+        labels: ArrayLike | Sequence[Any],
         *,
         ends_round: bool = True,
     ) -> LoopState: ...
@@ -152,8 +152,8 @@ def round_keys(key: Array) -> RoundKeys:
 
 def tell(
     state: LoopState,
-    asked: Selection | ArrayLike,
-    labels: ArrayLike,
+    asked: Selection | ArrayLike | Sequence[int],
+    labels: ArrayLike | Sequence[Any],
     *,
     num_classes: int | None = None,
     ends_round: bool = True,

@@ -13,9 +13,6 @@ STRICT = {"JAX_NUMPY_DTYPE_PROMOTION": "strict"}
 NANS = {"JAX_DEBUG_NANS": "1"}
 LEAKS = {"JAX_CHECK_TRACER_LEAKS": "1"}
 SLOW = pytest.mark.slow
-FIT = pytest.mark.xfail(
-    strict=True, reason="the fit of a default learner does not run under this mode yet"
-)
 ROUNDS = [
     pytest.param(WIDE, "mlp margin,badge wide unfit", id="64 bits, look"),
     pytest.param(STRICT, "linen margin,badge unfit", id="strict, look"),
@@ -28,8 +25,8 @@ ROUNDS = [
         {"JAX_DEFAULT_PRNG_IMPL": "unsafe_rbg"}, "mlp bald", id="unsafe rbg", marks=SLOW
     ),
     pytest.param({"JAX_DISABLE_JIT": "1"}, "mlp margin", id="no jit", marks=SLOW),
-    pytest.param(WIDE, "mlp margin wide", id="64 bits, fit", marks=[SLOW, FIT]),
-    pytest.param(STRICT, "linen margin", id="strict, fit", marks=[SLOW, FIT]),
+    pytest.param(WIDE, "mlp margin wide", id="64 bits, fit", marks=SLOW),
+    pytest.param(STRICT, "linen margin", id="strict, fit", marks=SLOW),
     pytest.param(NANS, "linen margin", id="nans, fit", marks=SLOW),
 ]
 

@@ -1,5 +1,6 @@
 """What an oracle may answer, asked before anything is written down."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -24,7 +25,7 @@ def is_regression(pool: Pool) -> bool:
     return jnp.issubdtype(pool.labels.dtype, jnp.floating)
 
 
-def as_selection(asked: Selection | ArrayLike) -> Selection:
+def as_selection(asked: Selection | ArrayLike | Sequence[int]) -> Selection:
     """Returns what was asked, a selection or rows `[K]` by their numbers.
 
     Where values are known it is on the host, so that it goes with a pool on any device.
@@ -38,7 +39,10 @@ def as_selection(asked: Selection | ArrayLike) -> Selection:
 
 
 def check_answers(
-    pool: Pool, selection: Selection, labels: ArrayLike, num_classes: int | None
+    pool: Pool,
+    selection: Selection,
+    labels: ArrayLike | Sequence[Any],
+    num_classes: int | None,
 ) -> Array:
     """Returns the answers `[K]` as an array, or raises what is wrong with them.
 

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from jaxal.pools.names import LabelNames
 from jaxal.posteriors.networks import mean_probabilities
@@ -72,14 +73,14 @@ def classifier_logits(
 def classifier_view(
     classifiers: Sequence[Any],
     inputs: Any,
-    is_available: Array,
-    is_labelled: Array,
+    is_available: ArrayLike,
+    is_labelled: ArrayLike,
     *,
     num_classes: int,
     classes: Sequence[Any] | np.ndarray | None = None,
     names: Sequence[Any] | np.ndarray | None = None,
-    labels: Array | None = None,
-    features: Array | None = None,
+    labels: ArrayLike | None = None,
+    features: ArrayLike | None = None,
 ) -> View:
     """Returns what any strategy by name may see of a committee of classifiers.
 
@@ -120,11 +121,11 @@ def classifier_view(
     return View(
         jnp.asarray(is_available),
         jnp.asarray(is_labelled),
-        labels=labels,
+        labels=None if labels is None else jnp.asarray(labels),
         logits=mean,
         predictive=mean,
         samples=samples,
-        features=features,
+        features=None if features is None else jnp.asarray(features),
     )
 
 

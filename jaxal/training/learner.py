@@ -1,6 +1,6 @@
 """Training: a whole fit, of any length, as one compiled function."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.metrics import classification_metrics, log_likelihood
+from jaxal.modes import any_promotion
 from jaxal.pools.inputs import take_rows
 from jaxal.pools.mapping import map_rows
 from jaxal.posteriors.networks import deep_ensemble, deterministic, mean_probabilities
@@ -184,20 +185,31 @@ def supervised(
 
     def init(key: Array, inputs: Inputs) -> Variables:
         row = take_rows(inputs, slice(1))
-        return _per_member(members, key, lambda k: model.init(k, row))
+        variables = _per_member(members, key, lambda k: model.init(k, row))
+        if not isinstance(variables, Mapping) or "params" not in variables:
+            is_dict = isinstance(variables, Mapping)
+            what = list(variables) if is_dict else type(variables).__name__
+            raise ValueError(
+                f"model.init returned {what}, expected a dict with 'params', which are "
+                "trained, and what else the model keeps. Return {'params': weights}."
+            )
+        return variables
 
+    @any_promotion
     def start(key: Array, variables: Variables, pool: Pool) -> FitState:
         def one(key: Array, variables: Variables) -> FitState:
             return _start(model, recipe, key, variables, pool)
 
         return _per_member(members, key, one, variables)
 
+    @any_promotion
     def advance(state: FitState, pool: Pool, num_steps: Array | int) -> FitState:
         def one(state: FitState) -> FitState:
             return _advance(model, recipe, state, pool, num_steps)
 
         return one(state) if members is None else jax.vmap(one)(state)
 
+    @any_promotion
     def finish(state: FitState, pool: Pool) -> tuple[Variables, FitInfo]:
         def one(state: FitState) -> tuple[Variables, FitInfo]:
             return _finish(model, recipe, state, pool)
@@ -207,6 +219,7 @@ def supervised(
         variables, info = jax.vmap(one)(state)
         return variables, _info_of_all(info)
 
+    @any_promotion
     def fit(key: Array, variables: Variables, pool: Pool) -> tuple[Variables, FitInfo]:
         state = start(key, variables, pool)
         return finish(advance(state, pool, jnp.iinfo(jnp.int32).max), pool)
@@ -268,7 +281,7 @@ def _start(
         num_steps=jnp.where(
             num_labelled > 0, jnp.maximum(num_steps, recipe.min_steps), 0
         ),
-        loss=jnp.zeros([]),
+        loss=jnp.zeros([], jnp.float32),
         last_loss=jnp.full([], jnp.nan, jnp.float32),  # weak, it would compile twice
         first_loss=jnp.full([], jnp.nan, jnp.float32),
         units=_units(recipe, variables, order, num_labelled, pool),
@@ -280,7 +293,7 @@ def _units(
 ) -> tuple[Array, Array]:
     is_kept = recipes.SCALING in variables and recipe.task.standardises
     if not is_kept:
-        return jnp.zeros([]), jnp.ones([])
+        return jnp.zeros([], jnp.float32), jnp.ones([], jnp.float32)
     is_known = jnp.arange(order.shape[0]) < num_labelled
     return target_units(pool.labels[order], is_known)
 
@@ -355,7 +368,8 @@ def _loss_and_grads(
         with_params = {**variables, "params": params}
         output, updated = model.apply(with_params, inputs, key=key, train=True)
         losses = recipe.task.loss(output.logits, labels)
-        return (weights * losses).sum() / weights.sum(), updated
+        mean = (weights * losses).sum() / weights.sum()
+        return mean.astype(jnp.float32), updated
 
     return jax.value_and_grad(loss_fn, has_aux=True)(variables["params"])
 
