@@ -3,14 +3,15 @@
     python experiments/posteriors.py
 
 A linear head on the 64 pixels of scikit-learn's digits, 900 rows to buy from, buys 10
-labels a round for 8 rounds, from 20 random ones. Strategies
-bald, epig and batch_bald; samples are 20 dropout masks (rate 0.2), 5 members of an
-ensemble or of a bootstrap ensemble, or 20 last layers drawn from a Laplace posterior
-(Kronecker and full) of a head that is trained; or of `logistic_head`, which is solved,
-with its own prior and with the one of most evidence. Accuracy is that of the network
-without chance (of ensembles the mean of the members) on 597 other rows, averaged over
-the rounds after the first purchase; the table gives it as a difference to random with
-the same learner in percentage points, paired by seed, with a 95 % Student interval.
+labels a round for 8 rounds, from 20 random ones. Strategies bald, epig and batch_bald;
+samples are 20 dropout masks (rate 0.2), 5 members of an ensemble or of a bootstrap
+ensemble, or 20 last layers drawn from a Laplace posterior (Kronecker and full) of a
+head that is trained; or of `logistic_head`, which is solved, with its own prior and
+with the one of most evidence. Accuracy is that of the network without chance (of
+ensembles the mean of the members) on 597 other rows, averaged over the rounds after
+the first purchase; the table (benchmarks/results/posteriors.md) gives it as a
+difference to random with the same learner in percentage points, paired by seed, with
+a 95 % Student interval.
 """
 
 import argparse

@@ -72,4 +72,5 @@ def main(name: str, strategies: str, *flags: str) -> None:
         print(by, rows.tolist())
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -59,9 +59,8 @@ def picks(loop, pool, rounds=2):
     return np.flatnonzero(np.asarray(state.pool.is_labelled)).tolist(), info
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param("badge", marks=pytest.mark.slow), "bald"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["badge", "bald"])
 def test_token_ids_with_a_mask_on_one_device_and_four(name):
     loop = active_learner(
         MODEL,

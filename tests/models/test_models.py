@@ -190,6 +190,7 @@ def test_scaling_by_the_wrong_number_of_channels_is_refused():
         model.init(jax.random.key(0), IMAGES)
 
 
+@pytest.mark.slow
 def test_gradient_descent_learns(narrow):
     model, variables = narrow
     labels = jnp.arange(3)

@@ -176,6 +176,7 @@ def test_the_documented_program_survives_the_death_of_a_process(program):
     assert sum(label >= 0 for label in resumed) == 12 * 5
 
 
+@pytest.mark.slow
 def test_a_silent_process_is_given_up_on_within_the_timeout(program):
     processes = start(program / "rounds.py", [program], 2, **SHORT)
     wait_for_round(program, processes[0])

@@ -54,6 +54,7 @@ def test_what_masked_rows_hold_changes_nothing(name):
         check_equal(traced(spoiled), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.sharded
 @pytest.mark.parametrize("name", ["top_k", "k_center", "k_means_nearest", "graph_cut"])
 def test_nor_on_several_devices(name):

@@ -129,6 +129,7 @@ def a_loop():
     return loop, loop.init(KEY, pool, initial=4)
 
 
+@pytest.mark.slow
 def test_memory_goes_from_round_to_round_in_scan_and_under_vmap_as_in_the_loop():
     loop, state = a_loop()
     keys = jax.random.split(KEY, 3)

@@ -144,6 +144,7 @@ def test_a_bandit_pays_only_the_part_that_bought():
     assert 0 < int(memory.parts[1][0]) < 8
 
 
+@pytest.mark.slow
 def test_the_loop_carries_what_parts_remember():
     inputs, labels = blobs(40, 3)
     model = linear(3)

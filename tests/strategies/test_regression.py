@@ -85,6 +85,7 @@ def test_a_loop_refuses_classes_of_a_regression_before_it_trains(task, made):
         loop.init(KEY, regression_pool(FEATURES, FEATURES[:, 0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "expression",
     re.findall(r"[a-z_]+\(of='features'\)|bait_regression|coreset", FOR_REGRESSION),

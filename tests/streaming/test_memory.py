@@ -42,10 +42,11 @@ def check_same(names, streamed, whole):
         assert streamed[name]["rows"] == whole[name]["rows"], name
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not IS_KNOWN, reason="resident memory is read from /proc")
 @pytest.mark.parametrize(
     "names",
-    [("far", "drawn"), pytest.param(("top", "noisy", "kept"), marks=pytest.mark.slow)],
+    [("far", "drawn"), ("top", "noisy", "kept")],
 )
 def test_selecting_adds_a_quarter_of_the_pool_to_the_process(tmp_path, names):
     num_rows = 480_000

@@ -219,6 +219,7 @@ def error_of(choose, bagged, seeds=3, rounds=4):
     return np.mean(found)
 
 
+@pytest.mark.slow
 def test_looking_where_it_is_unsure_beats_chance():
     bagged = bootstrap_ensemble(
         waves(), members=4, epochs=120, batch_size=32, task=least_squares

@@ -232,6 +232,7 @@ def test_tables_are_scaled_by_column_and_embeddings_by_one_number():
         assert bool(state["choice"]["by_column"]) == by_column
 
 
+@pytest.mark.slow
 def test_a_loop_under_jit_scan_and_vmap_buys_what_it_buys_by_hand():
     inputs, labels = blobs(60)
     head = logistic_head(3, capacity=20)
