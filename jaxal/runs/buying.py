@@ -31,7 +31,8 @@ def buy_initial(
       num_classes: `C`, None where labels are no classes.
     """
     if not experiment.initial_rows.size:
-        return experiment.pool
+        entries = ledger.read(experiment, files, num_classes)
+        return ledger.happened(experiment.pool, (e for e in entries if e.round == 0))
     asked = as_selection(experiment.initial_rows.astype(np.int32))
     asked, labels, events = buy(experiment, files, warn, num_classes, 0, asked)
     pool = reveal(experiment.pool, asked.indices, labels, asked.is_valid)
@@ -127,19 +128,16 @@ def _changes(
     last = {rows[reply.id]: reply for reply in replies if reply.id in rows}
     newest = entries[-1].round if entries else 0
     history = ledger.history_of(experiment.pool, entries, newest)
-    none = unanswered(experiment.pool.labels.dtype)
     found: list[tuple[int, None, Any, Record]] = []
     for row, reply in last.items():
         before = history.labels[row]
-        has_label = bool(is_answer(before))
-        if row in history.withdrawn:
+        concerns = reply.withdraw or bool(is_answer(before))
+        if row in history.withdrawn or not concerns:
             continue
-        label = none if reply.withdraw else None
-        if label is None and has_label:
-            label = _reply_number(experiment, num_classes, row, reply)
+        label = _reply_number(experiment, num_classes, row, reply)
         if reply.withdraw:
             event = "withdrawn"
-        elif not has_label or label == before:
+        elif label == before:
             continue
         else:
             event = "corrected" if is_answer(np.asarray(label)) else "forgotten"

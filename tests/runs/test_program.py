@@ -9,7 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxal import active_learner, extend, label_names, make_pool, strategy, supervised
+from jaxal import (
+    active_learner,
+    extend,
+    label_names,
+    make_pool,
+    reveal,
+    strategy,
+    supervised,
+)
 from jaxal.models import logistic_regression
 from jaxal.pools.mesh import pool_mesh
 from jaxal.runs import People, Reply, RunError, Silent, provenance, run, store
@@ -258,6 +266,26 @@ def test_rows_that_come_between_two_starts_may_be_bought(tmp_path, at):
     bought = [q["row"] for q in queries if "event" not in q]
     assert max(q["row"] for q in before) < 40 <= max(bought)
     assert len(set(bought)) == 18
+
+
+def test_rows_that_come_before_the_first_round_is_whole_are_there(tmp_path):
+    def start(size):
+        pool = growing(40)
+        pool = reveal(pool, np.arange(6), LABELS[:6])
+        pool = extend(pool, INPUTS[40:size])[0] if size > 40 else pool
+        settings = {"rounds": 3, "display": Listener(), "ids": IDS[:size]}
+        return run(make_loop("random"), pool, LABELS, tmp_path / "run", **settings)
+
+    with contextlib.suppress(Killed), Death(("save", 1)).installed():
+        start(40)
+        pytest.fail("it was not killed")
+    RunFiles(tmp_path / "run").queries.unlink()  # nothing was bought yet
+    with contextlib.suppress(Killed), Death(("save", 1)).installed():
+        start(60)
+    lines = store.read_lines(RunFiles(tmp_path / "run").queries)
+    assert [q["round"] for q in lines if "event" in q] == [0]
+    assert max(q["row"] for q in lines if "event" not in q) >= 40
+    assert [record["labels"] for record in start(60)] == [6, 10, 14]
 
 
 def test_rows_that_came_stay_what_they_were(tmp_path):
