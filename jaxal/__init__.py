@@ -134,10 +134,11 @@ from jaxal.streaming import (
     stream_scores,
     stream_top_k,
 )
+from jaxal.training.fitting import FitState
 from jaxal.training.heads.gaussian_process import gaussian_process_head
 from jaxal.training.heads.logistic import logistic_head
 from jaxal.training.heads.ridge import ridge_head
-from jaxal.training.learner import FitInfo, FitState, Task, cross_entropy, supervised
+from jaxal.training.learner import supervised
 from jaxal.training.regression import (
     RegressionMetrics,
     combine_gaussians,
@@ -148,6 +149,7 @@ from jaxal.training.regression import (
     squared_error,
 )
 from jaxal.training.rows import LabelledRows, labelled_rows
+from jaxal.training.tasks import FitInfo, Task, cross_entropy
 from jaxal.types import (
     Learner,
     Model,

@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 from jaxal.metrics import classification_metrics, expected_calibration_error
-from jaxal.training.learner import cross_entropy
+from jaxal.training.tasks import cross_entropy
 
 
 def test_ece_by_hand():

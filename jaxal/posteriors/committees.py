@@ -10,7 +10,8 @@ from jax import Array
 from jaxal.metrics import metrics_of
 from jaxal.pools.mapping import map_rows
 from jaxal.posteriors.networks import by_samples, deep_ensemble, mean_probabilities
-from jaxal.training.learner import FitInfo, supervised
+from jaxal.training.learner import supervised
+from jaxal.training.tasks import FitInfo
 from jaxal.types import Learner, Model, Output, Pool, Posterior, Variables
 
 Member = Model | Callable[[Array], Array]

@@ -55,8 +55,8 @@ def flip() -> Augmentation:
 
     def augment(key: Array, images: Array) -> Array:
         _check_images(images)
-        is_flipped = jax.random.bernoulli(key, 0.5, (images.shape[0], 1, 1, 1))
-        return jnp.where(is_flipped, images[:, :, ::-1], images)
+        is_flipped = jax.random.bernoulli(key, 0.5, images.shape[:1])
+        return jnp.where(is_flipped[:, None, None, None], images[:, :, ::-1], images)
 
     return augment
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import checks
-from jaxal.training.learner import Task
+from jaxal.training.tasks import Task
 
 
 class RegressionMetrics(NamedTuple):

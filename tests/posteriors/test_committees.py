@@ -27,7 +27,7 @@ from jaxal import (
     supervised,
     vote_entropy,
 )
-from jaxal.training.learner import _resample
+from jaxal.training.batches import resampled
 from jaxal.training.optimizers import sgd
 from tests.toys import blobs, linear
 
@@ -126,7 +126,7 @@ def test_committees_name_what_is_missing():
 
 def test_a_bootstrap_sample_is_drawn_from_the_labelled_rows_with_replacement():
     order = jnp.array([3, 5, 8, 13, 0, 0])
-    draws = jax.vmap(lambda key: _resample(key, order, jnp.int32(4)))(
+    draws = jax.vmap(lambda key: resampled(key, order, jnp.int32(4)))(
         jax.random.split(KEY, 5000)
     )
     assert (draws[:, 4:] == 0).all()
@@ -137,7 +137,7 @@ def test_a_bootstrap_sample_is_drawn_from_the_labelled_rows_with_replacement():
     distinct = np.mean([len(set(d.tolist())) for d in np.asarray(draws[:500, :4])])
     expected = 4 * (1 - 0.75**4)
     assert abs(distinct - expected) < 0.15
-    assert (_resample(KEY, jnp.zeros(3, int), jnp.int32(0)) == 0).all()
+    assert (resampled(KEY, jnp.zeros(3, int), jnp.int32(0)) == 0).all()
 
 
 def test_members_of_a_bootstrap_see_different_labels():

@@ -13,7 +13,9 @@ from jaxal.pools.changes import reveal
 from jaxal.pools.mesh import pool_mesh, replicate
 from jaxal.pools.pool import make_pool
 from jaxal.training import optimizers, weights
-from jaxal.training.learner import _batch, _shuffle, cross_entropy, supervised
+from jaxal.training.batches import batch, shuffled
+from jaxal.training.learner import supervised
+from jaxal.training.tasks import cross_entropy
 from jaxal.types import Model, Output
 from tests.toys import blobs, linear
 
@@ -66,7 +68,7 @@ def test_every_epoch_sees_each_labelled_row_once_and_no_other():
 def test_epochs_differ_in_order_and_the_unused_tail_stays_behind():
     order = jnp.array([3, 5, 7, 9, 0, 0])
     orders = {
-        tuple(_shuffle(jax.random.key(i), order, jnp.int32(4)).tolist())
+        tuple(shuffled(jax.random.key(i), order, jnp.int32(4)).tolist())
         for i in range(20)
     }
     assert len(orders) > 10
@@ -74,10 +76,7 @@ def test_epochs_differ_in_order_and_the_unused_tail_stays_behind():
 
 
 def test_last_batch_is_filled_with_real_rows_of_no_weight():
-    learner_recipe = type("R", (), {"batch_size": 4})
-    rows, weight = _batch(
-        learner_recipe, jnp.array([3, 5, 7, 0]), jnp.int32(3), jnp.int32(0)
-    )
+    rows, weight = batch(4, jnp.array([3, 5, 7, 0]), jnp.int32(3), jnp.int32(0))
     assert rows.tolist() == [3, 5, 7, 3]
     assert weight.tolist() == [1, 1, 1, 0]
 

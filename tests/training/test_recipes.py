@@ -111,7 +111,7 @@ def test_few_labels_get_as_many_steps_unless_epochs_are_given():
     inputs, labels = blobs(12, 2)
     pool = make_pool(inputs, labels, mesh=ONE)
     for settings, steps in (({}, 600), ({"epochs": 7}, 7), ({"min_steps": 9}, 30)):
-        learner = supervised(linear(2), **settings)
+        learner = supervised(mlp(2, (4,)), **settings)
         start = learner.init(KEY, pool.inputs)
         assert int(learner.fit(KEY, start, pool)[1].num_steps) == steps
 

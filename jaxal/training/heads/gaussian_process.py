@@ -27,10 +27,10 @@ from jaxal.training.heads.rows import (
     scaled,
     some_rows,
 )
-from jaxal.training.learner import FitInfo
 from jaxal.training.regression import gaussian_likelihood
 from jaxal.training.rows import labelled_numbers
 from jaxal.training.targets import Units, target_units
+from jaxal.training.tasks import FitInfo
 from jaxal.types import Model, Output, Pool, Posterior, Variables
 
 _MOST_CHOOSING = 512  # rows whose likelihood chooses lengths

@@ -18,7 +18,7 @@ from jaxal.training.heads.rows import (
     scaled,
     some_rows,
 )
-from jaxal.training.learner import FitInfo, Task
+from jaxal.training.tasks import FitInfo, Task
 from jaxal.types import Learner, Model, Output, Pool, Posterior, Variables
 
 Scaling = Literal["choose", "one", "columns"]

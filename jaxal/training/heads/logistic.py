@@ -11,28 +11,19 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxal.metrics import classification_metrics
 from jaxal.posteriors.last_layer import laplace
 from jaxal.posteriors.networks import mean_probabilities
-from jaxal.training.heads.leave_one_out import leave_one_out_loss
+from jaxal.training.heads.chosen_softmax import fit_rows
 from jaxal.training.heads.linear import (
     Candidates,
     Head,
     LabelledDesign,
     Scaling,
     candidates,
-    chosen,
-    in_basis,
     linear_model,
-    moved_to,
-    scales,
     solved,
 )
 from jaxal.training.heads.rows import Moments, centred_rows, pool_moments
-from jaxal.training.heads.softmax import (
-    SoftmaxProblem,
-    mean_loss,
-    solve_softmax,
-)
-from jaxal.training.learner import FitInfo, Task, cross_entropy
 from jaxal.training.rows import labelled_numbers
+from jaxal.training.tasks import FitInfo, Task, cross_entropy
 from jaxal.types import Pool, Variables
 
 
@@ -130,21 +121,8 @@ def _fit(
     moments = pool_moments(pool)
     rows = _labelled(settings, pool, moments)
 
-    def losses(rows: LabelledDesign, penalties: Array) -> Array:
-        problem = _problem(rows, penalties)
-        return leave_one_out_loss(problem, solve_softmax(problem).coefficients)
-
-    options = settings.candidates
-    choice = chosen(options, variables["choice"], moments, rows, losses)
-    scale = scales(moments, choice)
-    basis = in_basis(rows.inputs * scale["factor"][None])
-    ones = jnp.ones(1, basis.design.dtype)
-    problem = _problem(rows._replace(inputs=basis.design), ones)
-    start = basis.inwards(moved_to(variables, scale))[None]
-    fit = solve_softmax(problem, start)
-    params = basis.outwards(fit.coefficients[0])
-    info = FitInfo(
-        mean_loss(problem, fit.coefficients), fit.num_steps, problem.num_rows
+    params, scale, choice, info = fit_rows(
+        settings.candidates, variables["choice"], moments, rows, variables
     )
     return {"params": params, "scale": scale, "choice": choice}, info
 
@@ -170,15 +148,6 @@ def _said(
     if settings.row_weights is not None:
         weights *= settings.row_weights.astype(dtype)[rows]
     return targets, weights
-
-
-def _problem(rows: LabelledDesign, penalties: Array) -> SoftmaxProblem:
-    """Rows as they are, with one model for each penalty of the weights."""
-    width = rows.inputs.shape[1] - 1
-    of_weights = jnp.broadcast_to(penalties[:, None], (penalties.shape[0], width))
-    penalty = jnp.concatenate([of_weights, jnp.ones_like(penalties)[:, None]], axis=1)
-    count = rows.is_used.sum(dtype=jnp.int32)
-    return SoftmaxProblem(rows.inputs, rows.targets, rows.weights, penalty, count)
 
 
 def _weights(

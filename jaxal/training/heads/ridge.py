@@ -22,13 +22,13 @@ from jaxal.training.heads.linear import (
     solved,
 )
 from jaxal.training.heads.rows import centred_rows, pool_moments
-from jaxal.training.learner import FitInfo
 from jaxal.training.regression import (
     combine_gaussians,
     gaussian_likelihood,
 )
 from jaxal.training.rows import labelled_numbers
 from jaxal.training.targets import target_units
+from jaxal.training.tasks import FitInfo
 from jaxal.types import Model, Output, Pool, Posterior, Variables
 
 _PENALTIES = tuple(10.0 ** (-4 + 5 / 8 * i) for i in range(9))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.custom_batching import sequential_vmap
 
+from jaxal.pools.inputs import take_rows
 from jaxal.types import Pool
 
 # Rows of the pool that means and deviations are taken from, spread evenly over it.
@@ -34,7 +35,7 @@ def scaled(scale: Any, inputs: Array) -> Array:
     return (flat(inputs) - scale["shift"][None]) * scale["factor"][None]
 
 
-def pool_moments(pool: Pool) -> Moments:
+def pool_moments(pool: Pool, seen: Callable[[Any], Array] = flat) -> Moments:
     """Returns mean and deviation of each column, from rows spread over the pool.
 
     Labelled or not, rows say how columns are scaled; a thousand of them say it well
@@ -42,10 +43,12 @@ def pool_moments(pool: Pool) -> Moments:
 
     Args:
       pool: whose valid rows are read, at most 1,024 of them.
+      seen: from inputs to the columns `[B, D]` that they are.
     """
     stride = -(-pool.labels.shape[0] // _MOST_ROWS)
     is_valid = pool.is_valid[::stride, None]
-    rows = jnp.where(is_valid, flat(pool.inputs[::stride]), 0)
+    rows = seen(take_rows(pool.inputs, slice(None, None, stride)))
+    rows = jnp.where(is_valid, rows, 0)
     count = jnp.maximum(is_valid.sum(), 1).astype(rows.dtype)
     mean = rows.sum(0) / count
     gaps = jnp.where(is_valid, rows - mean[None], 0)
@@ -91,9 +94,15 @@ def some_rows(rows: T, is_used: Array, most: int) -> tuple[T, Array]:
     return jax.tree.map(lambda x: x[places], (rows, is_used))
 
 
-def centred_rows(pool: Pool, rows: Array, is_used: Array, mean: Array) -> Array:
+def centred_rows(
+    pool: Pool,
+    rows: Array,
+    is_used: Array,
+    mean: Array,
+    seen: Callable[[Any], Array] = flat,
+) -> Array:
     """Returns rows of a pool less its mean, zeros where they are not used, `[L, D]`."""
-    centred = flat(pool.inputs[rows]) - mean[None]
+    centred = seen(take_rows(pool.inputs, rows)) - mean[None]
     return jnp.where(is_used[:, None], centred, 0)
 
 

@@ -1,0 +1,281 @@
+"""A fit of any length, as functions that are traced once: start, advance, finish."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxal.pools.inputs import take_rows
+from jaxal.training import recipes, soundness
+from jaxal.training.augment import Augmentation
+from jaxal.training.batches import batch, resampled, shuffled, steps_per_epoch
+from jaxal.training.heads.single_layer import is_single_layer, solve_layer
+from jaxal.training.normalization import refreshed
+from jaxal.training.optimizers import Optimizer
+from jaxal.training.targets import target_units
+from jaxal.training.tasks import FitInfo, Task
+from jaxal.training.weights import Averaging, Refit
+from jaxal.types import Inputs, Model, Pool, Variables
+
+
+class FitState(NamedTuple):
+    """A fit under way: what the next step needs."""
+
+    key: Array  # data order, augmentation and dropout
+    variables: Variables
+    optimizer: Any  # state of the optimiser
+    average: Any  # running average of the parameters, or ()
+    order: Array  # [capacity] int32 rows of the pool, shuffled, the labelled first
+    num_labelled: Array  # [] int32
+    step: Array  # [] int32 steps taken
+    num_steps: Array  # [] int32 steps to take
+    loss: Array  # [] sum over the epoch under way, nats
+    last_loss: Array  # [] mean over the last complete epoch, nats
+    first_loss: Array  # [] of the first step, nats
+    units: tuple[Array, Array]  # [] and [], mean and spread of the targets, or 0 and 1
+
+
+class FitSettings(NamedTuple):
+    """How to train; see `supervised` for the meaning of each setting."""
+
+    optimizer: Optimizer | None  # None: as `recipes` says, for the parameters at hand
+    epochs: int
+    batch_size: int
+    min_steps: int
+    capacity: int | None
+    augment: Augmentation | str | None
+    task: Task
+    refit: Refit
+    averaging: Averaging | None
+    bootstrap: bool
+    is_default: bool  # nothing was asked for: a single layer is solved, not trained
+
+
+def start(
+    model: Model, settings: FitSettings, key: Array, variables: Variables, pool: Pool
+) -> FitState:
+    """Returns a fit in which no step has been taken."""
+    key_weights, key_steps = jax.random.split(key)
+    fresh = recipes.fresh_variables(model, key_weights, pool)
+    given = recipes.scaled_once(variables, fresh)
+    variables = settings.refit(key_weights, variables, fresh)
+    variables = recipes.with_scale(variables, fresh)
+    capacity = settings.capacity or pool.labels.shape[0]
+    (order,) = jnp.nonzero(pool.is_labelled, size=capacity, fill_value=0)
+    num_labelled = jnp.minimum(pool.is_labelled.sum(dtype=jnp.int32), capacity)
+    if settings.bootstrap:  # a key of its own: other recipes draw what they always drew
+        order = resampled(jax.random.fold_in(key, 2), order, num_labelled)
+    # With nothing labelled there is nothing to learn: what was given is asked as it is.
+    variables = _unless_taught(num_labelled, variables, given)
+    num_steps = settings.epochs * steps_per_epoch(settings.batch_size, num_labelled)
+    num_steps = jnp.maximum(num_steps, settings.min_steps)
+    if _is_solved(model, settings, pool):
+        num_steps = jnp.zeros_like(num_steps)
+    zero = jnp.zeros([], jnp.int32)
+    return FitState(
+        key=key_steps,
+        variables=variables,
+        optimizer=_optimizer(settings, variables).direction.init(variables["params"]),
+        average=settings.averaging.init(variables["params"])
+        if settings.averaging
+        else (),
+        order=order.astype(jnp.int32),
+        num_labelled=num_labelled,
+        step=zero,
+        num_steps=jnp.where(num_labelled > 0, num_steps, 0),
+        loss=jnp.zeros([], jnp.float32),
+        last_loss=jnp.full([], jnp.nan, jnp.float32),  # weak, it would compile twice
+        first_loss=jnp.full([], jnp.nan, jnp.float32),
+        units=_units(settings, variables, order, num_labelled, pool),
+    )
+
+
+def _units(
+    settings: FitSettings,
+    variables: Variables,
+    order: Array,
+    num_labelled: Array,
+    pool: Pool,
+) -> tuple[Array, Array]:
+    is_kept = recipes.SCALING in variables and settings.task.standardises
+    if not is_kept:
+        return jnp.zeros([], jnp.float32), jnp.ones([], jnp.float32)
+    is_known = jnp.arange(order.shape[0]) < num_labelled
+    return target_units(pool.labels[order], is_known)
+
+
+def _targets(settings: FitSettings, state: FitState, labels: Array) -> Array:
+    """Labels as the network is trained on them."""
+    if not settings.task.standardises:
+        return labels
+    mean, spread = state.units
+    return (labels - mean[None]) / spread[None]
+
+
+def advance(
+    model: Model,
+    settings: FitSettings,
+    state: FitState,
+    pool: Pool,
+    num_steps: Array | int,
+) -> FitState:
+    """Returns the fit so many steps further, or at its end."""
+    left = state.num_steps - state.step
+    return jax.lax.fori_loop(
+        0,
+        jnp.minimum(left, num_steps),
+        lambda _, state: _train_step(model, settings, state, pool),
+        state,
+    )
+
+
+def _train_step(
+    model: Model, settings: FitSettings, state: FitState, pool: Pool
+) -> FitState:
+    key = jax.random.fold_in(state.key, state.step)
+    key_order, key_augment, key_dropout = jax.random.split(key, 3)
+    steps = steps_per_epoch(settings.batch_size, state.num_labelled)
+    place = state.step % steps
+    order = jax.lax.cond(
+        place == 0,
+        lambda: shuffled(key_order, state.order, state.num_labelled),
+        lambda: state.order,
+    )
+    rows, weights = batch(settings.batch_size, order, state.num_labelled, place)
+    inputs = take_rows(pool.inputs, rows)
+    if callable(settings.augment):
+        inputs = settings.augment(key_augment, inputs)
+    elif settings.augment is not None:
+        inputs = recipes.augmented(settings.augment, key_augment, inputs)
+    labels = _targets(settings, state, pool.labels[rows])
+    (loss, variables), grads = _loss_and_grads(
+        model, settings, key_dropout, state.variables, inputs, labels, weights
+    )
+    progress = state.step / state.num_steps
+    params, optimizer = _update(settings, progress, state, grads)
+    total = jnp.where(place == 0, 0.0, state.loss) + loss
+    return state._replace(
+        variables={**variables, "params": params},
+        optimizer=optimizer,
+        average=settings.averaging.update(state.average, params, progress)
+        if settings.averaging
+        else (),
+        order=order,
+        step=state.step + 1,
+        loss=total,
+        last_loss=jnp.where(place == steps - 1, total / steps, state.last_loss),
+        first_loss=jnp.where(state.step == 0, loss, state.first_loss),
+    )
+
+
+def _loss_and_grads(
+    model: Model,
+    settings: FitSettings,
+    key: Array,
+    variables: Variables,
+    inputs: Inputs,
+    labels: Array,
+    weights: Array,
+) -> tuple[tuple[Array, Variables], Any]:
+    def loss_fn(params: Any) -> tuple[Array, Variables]:
+        with_params = {**variables, "params": params}
+        output, updated = model.apply(with_params, inputs, key=key, train=True)
+        losses = settings.task.loss(output.logits, labels)
+        mean = (weights * losses).sum() / weights.sum()
+        return mean.astype(jnp.float32), updated
+
+    return jax.value_and_grad(loss_fn, has_aux=True)(variables["params"])
+
+
+def _update(
+    settings: FitSettings, progress: Array, state: FitState, grads: Any
+) -> tuple[Any, Any]:
+    params = state.variables["params"]
+    rule = _optimizer(settings, state.variables)
+    updates, optimizer = rule.direction.update(grads, state.optimizer, params)
+    rate = rule.schedule(progress)
+    moved = jax.tree.map(lambda p, u: (p - rate * u).astype(p.dtype), params, updates)
+    return moved, optimizer
+
+
+def _is_solved(model: Model, settings: FitSettings, pool: Pool) -> bool:
+    return settings.is_default and is_single_layer(
+        model, take_rows(pool.inputs, slice(1))
+    )
+
+
+def _optimizer(settings: FitSettings, variables: Variables) -> Optimizer:
+    if settings.optimizer is None:
+        return recipes.default_optimizer(variables["params"])
+    return settings.optimizer
+
+
+def finish(
+    model: Model, settings: FitSettings, state: FitState, pool: Pool
+) -> tuple[Variables, FitInfo]:
+    """Returns what a fit ends with, and what it has to say about itself."""
+    variables, steps, loss = state.variables, state.step, state.last_loss
+    if _is_solved(model, settings, pool):
+        is_used = jnp.arange(state.order.shape[0]) < state.num_labelled
+        solved, loss, steps = solve_layer(model, variables, pool, state.order, is_used)
+        variables = _unless_taught(state.num_labelled, solved, variables)
+    if settings.averaging is not None:
+        params = settings.averaging.finish(state.average, variables["params"])
+        averaged = {**variables, "params": params}
+        variables = _with_statistics(model, settings, averaged, state, pool)
+    verdict = _judge(model, settings, variables, state, pool)
+    info = FitInfo(loss, steps, state.num_labelled, *verdict)
+    if settings.task.standardises:
+        scaled = recipes.with_units(variables, state.units)
+        variables = _unless_taught(state.num_labelled, scaled, variables)
+    return variables, info
+
+
+def _with_statistics(
+    model: Model,
+    settings: FitSettings,
+    variables: Variables,
+    state: FitState,
+    pool: Pool,
+) -> Variables:
+    size, count = settings.batch_size, state.num_labelled
+
+    def after(i: Array | int, variables: Variables) -> Variables:
+        rows, _ = batch(size, state.order, count, i)
+        return model.apply(variables, take_rows(pool.inputs, rows), train=True)[1]
+
+    return refreshed(after, variables, steps_per_epoch(size, count), count > 0)
+
+
+def _unless_taught(num_labelled: Array, taught: Variables, given: Variables) -> Any:
+    """Variables after a fit, or those that were given where it has no labels."""
+
+    def choose(new: Any, old: Any) -> Any:
+        return jnp.where(num_labelled > 0, new, old).astype(new.dtype)
+
+    return {
+        name: jax.tree.map(choose, tree, given[name]) if name in given else tree
+        for name, tree in taught.items()
+    }
+
+
+def _judge(
+    model: Model,
+    settings: FitSettings,
+    variables: Variables,
+    state: FitState,
+    pool: Pool,
+) -> soundness.Verdict:
+    rows = state.order[: soundness.JUDGED_ROWS]
+    outputs = model.apply(variables, take_rows(pool.inputs, rows))[0].logits
+    return soundness.judge(
+        variables["params"],
+        outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32)),
+        _targets(settings, state, pool.labels[rows]),
+        jnp.arange(rows.shape[0]) < state.num_labelled,
+        loss=settings.task.loss,
+        guess=settings.task.guess,
+        first_loss=state.first_loss,
+        num_steps=state.step,
+    )
