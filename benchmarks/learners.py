@@ -27,6 +27,7 @@ import numpy as np  # noqa: E402
 import tables  # noqa: E402
 
 import jaxal  # noqa: E402
+from jaxal.models import build  # noqa: E402
 from jaxal.pools.mapping import map_rows  # noqa: E402
 
 TABLES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
@@ -84,26 +85,31 @@ def load(name: str) -> Data:
     return Data(name, *parts[0], *parts[1])
 
 
-def heads(data: Data, count: int) -> dict[str, Callable]:
-    """Returns jaxal's learners, as functions of labelled rows to test outputs."""
+def learners(data: Data, count: int) -> dict[str, Callable]:
+    """Returns jaxal's, by default, as functions of labelled rows to test outputs."""
+    capacity = {"capacity": count}
     if data.is_regression:
-        made = {
-            "jaxal ridge_head": jaxal.ridge_head(capacity=count),
-            "jaxal gaussian_process_head": jaxal.gaussian_process_head(capacity=count),
+        solved = {
+            "ridge_head": jaxal.ridge_head(**capacity),
+            "gaussian_process_head": jaxal.gaussian_process_head(**capacity),
         }
+        task, size = {"task": jaxal.least_squares}, 1
     else:
-        made = {
-            "jaxal logistic_head": jaxal.logistic_head(data.num_classes, capacity=count)
-        }
-    return {name: _of_head(head, data) for name, head in made.items()}
+        solved = {"logistic_head": jaxal.logistic_head(data.num_classes, **capacity)}
+        task, size = {}, data.num_classes
+    names = ("gal_cnn",) if data.x.ndim == 4 else ("mlp",)
+    networks = {name: build(name, size) for name in names}
+    made = {name: (head.model, head.learner) for name, head in solved.items()} | {
+        name: (network, jaxal.supervised(network, **capacity, **task))
+        for name, network in networks.items()
+    }
+    return {f"jaxal {name}": _of_learner(*pair, data) for name, pair in made.items()}
 
 
-def _of_head(head: Any, data: Data) -> Callable:
-    fit = jax.jit(head.learner.fit)
+def _of_learner(model: Any, learner: Any, data: Data) -> Callable:
+    fit = jax.jit(learner.fit)
     x_test = jnp.asarray(data.x_test)
-    ask = jax.jit(
-        lambda v: map_rows(lambda x: head.model.apply(v, x)[0].logits, x_test)
-    )
+    ask = jax.jit(lambda v: map_rows(lambda x: model.apply(v, x)[0].logits, x_test))
 
     def run(rows: np.ndarray) -> tuple[np.ndarray, float]:
         unknown = np.nan if data.is_regression else -1
@@ -111,7 +117,7 @@ def _of_head(head: Any, data: Data) -> Callable:
         known[rows] = data.y[rows]
         make = jaxal.regression_pool if data.is_regression else jaxal.make_pool
         pool = make(data.x, known, mesh=jaxal.pool_mesh(jax.devices()[:1]))
-        state = head.learner.init(jax.random.key(0), pool.inputs[:1])
+        state = learner.init(jax.random.key(0), pool.inputs[:1])
         (state, _), seconds = harness.timed(fit, jax.random.key(0), state, pool)
         return np.asarray(ask(state)), seconds
 
@@ -139,7 +145,7 @@ def peers(data: Data, count: int) -> dict[str, Callable]:
             "RandomForest": lambda: ensemble.RandomForestRegressor(random_state=0),
             "MLP": lambda: neural_network.MLPRegressor(max_iter=2000, random_state=0),
         }
-        if count > 200 or data.x.shape[1] > 50:
+        if count > 200 or data.x[0].size > 50:
             del made["GP, Matern"]  # minutes
         return {
             f"sklearn {name}": _of_peer(
@@ -196,19 +202,23 @@ def _of_peer(make: Callable, data: Data) -> Callable:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # few rows of a class, few iterations
             start = time.perf_counter()
-            model.fit(data.x[rows], data.y[rows])
+            model.fit(_flat(data.x[rows]), data.y[rows])
             seconds = time.perf_counter() - start
         if data.is_regression:
-            return model.predict(data.x_test)[:, None], seconds
+            return model.predict(_flat(data.x_test))[:, None], seconds
         logits = np.full((len(data.x_test), data.num_classes), -30.0, np.float32)
         if hasattr(model, "predict_proba"):
-            probs = np.maximum(model.predict_proba(data.x_test), 1e-13)
+            probs = np.maximum(model.predict_proba(_flat(data.x_test)), 1e-13)
             logits[:, model.classes_.astype(int)] = np.log(probs)
         else:  # no probabilities: its answer alone
-            logits[np.arange(len(logits)), model.predict(data.x_test)] = 0
+            logits[np.arange(len(logits)), model.predict(_flat(data.x_test))] = 0
         return logits, seconds
 
     return run
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    return x.reshape(len(x), -1).astype(np.float32)
 
 
 def judge(data: Data, outputs: np.ndarray, is_sure: bool) -> dict[str, float]:
@@ -227,7 +237,7 @@ def judge(data: Data, outputs: np.ndarray, is_sure: bool) -> dict[str, float]:
 def measure(data: Data, count: int, options: argparse.Namespace) -> list[dict]:
     """Returns a row for each learner: means over seeds."""
     results = []
-    for name, run in {**heads(data, count), **peers(data, count)}.items():
+    for name, run in {**learners(data, count), **peers(data, count)}.items():
         if options.learners and not any(part in name for part in options.learners):
             continue
         found, seconds = [], []

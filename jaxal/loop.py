@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from jaxal import checks
 from jaxal.metrics import classification_metrics, metrics_of
 from jaxal.pacing import paced
+from jaxal.pools.answers import without_blanks
 from jaxal.pools.changes import wait_for
 from jaxal.pools.inputs import take_rows
 from jaxal.pools.mesh import in_force
@@ -92,8 +93,8 @@ def active_learner(
       strategy: how to choose, such as `strategy("badge")`.
       oracle: who answers in `step`; not needed for `ask` and `tell`.
       batch_size: rows to buy in a round, `K`; or one number a round, the last of which
-        holds for all later rounds. Selections then have the largest size, and rows
-        beyond the round's own number are not valid.
+        holds for all later rounds. `ask` names no more rows than are asked for; where
+        it is traced, selections have the largest size, and the rest is not valid.
       posterior: where samples and predictions come from; by default
         `mc_dropout(model)` for a strategy that needs samples and `deterministic(model)`
         otherwise.
@@ -226,6 +227,12 @@ def active_learner(
         return decide(key, state, looked)[1]
 
     def ask(key: Array, state: LoopState) -> tuple[LoopState, Selection, RoundInfo]:
+        state, selection, info = ask_batch(key, state)
+        return state, without_blanks(selection), info
+
+    def ask_batch(
+        key: Array, state: LoopState
+    ) -> tuple[LoopState, Selection, RoundInfo]:
         state = arrived(state, mesh)
         num_labelled = state.pool.is_labelled.sum(dtype=jnp.int32)
         state, info = train(key, state)
@@ -259,7 +266,7 @@ def active_learner(
                 "step has nobody to ask. Pass oracle= to active_learner, or call ask, "
                 "get the labels yourself, and call tell."
             )
-        state, selection, info = ask(key, state)
+        state, selection, info = ask_batch(key, state)
         # Where fewer rows are left than a batch has, the rest names a row there is.
         rows = jnp.where(selection.is_valid, selection.indices, 0)
         labels = oracle(round_keys(key).oracle, rows)

@@ -38,6 +38,22 @@ def as_selection(asked: Selection | ArrayLike | Sequence[int]) -> Selection:
     return asked if is_traced(asked) else jax.tree.map(np.asarray, asked)
 
 
+def without_blanks(selection: Selection) -> Selection:
+    """Returns the valid rows alone, where values are known: a list of files has no N.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal import Selection
+      >>> from jaxal.pools.answers import without_blanks
+      >>> asked = Selection(jnp.array([4, 5]), jnp.zeros(2), jnp.array([True, False]))
+      >>> without_blanks(asked).indices.tolist()
+      [4]
+    """
+    if is_traced(selection) or np.asarray(selection.is_valid).all():
+        return selection
+    return jax.tree.map(lambda x: x[np.asarray(selection.is_valid)], selection)
+
+
 def check_answers(
     pool: Pool,
     selection: Selection,
