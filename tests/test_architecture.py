@@ -22,6 +22,8 @@ ALLOWED = {
     "types": set(),
     "checks": set(),
     "modes": set(),
+    "settings": set(),
+    "words": {"settings"},
     "linalg": set(),
     "curvature": set(),
     "statistics": set(),
