@@ -1,6 +1,5 @@
 """From a settled recipe to the functions a run calls."""
 
-import hashlib
 from typing import Any
 
 import jax
@@ -18,11 +17,11 @@ from jaxal.pools.initial import class_balanced_rows, random_rows
 from jaxal.pools.oracles import array_oracle, noisy_oracle
 from jaxal.pools.pool import make_pool
 from jaxal.posteriors.calibration import temperature_scaled
-from jaxal.runs.experiment import Experiment, Validate, answering, stream, validating
+from jaxal.runs.experiment import Experiment, answering, stream, validating
 from jaxal.runs.store import Record, RunError
 from jaxal.training.heads.logistic import logistic_head
 from jaxal.training.learner import supervised
-from jaxal.types import Learner, Model, Oracle, Posterior, Strategy
+from jaxal.types import Learner, Model, Oracle, Pool, Posterior, Strategy
 from jaxal.viewing import asks_posterior, reads_samples
 
 _APART = (
@@ -55,19 +54,8 @@ def pool_rows(
     return np.sort(rows[:size])
 
 
-def fingerprint(dataset_fingerprint: str, rows: np.ndarray) -> str:
-    """Returns what changes whenever the pool does."""
-    digest = hashlib.sha256(dataset_fingerprint.encode())
-    digest.update(np.ascontiguousarray(rows, dtype=np.int64).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def build_loop(
-    recipe: Recipe, strategy: Strategy, loaded: Dataset
-) -> tuple[ActiveLearner, Validate | None]:
-    """Returns the loop of a recipe, and what measures it on the validation split.
-
-    Runs that share them compile nothing twice.
+def build_loop(recipe: Recipe, strategy: Strategy, loaded: Dataset) -> ActiveLearner:
+    """Returns the loop of a recipe; runs that share it compile nothing twice.
 
     Args:
       recipe: settled.
@@ -83,8 +71,7 @@ def build_loop(
         most = label_plan(recipe)[-1]
         network, learner, _ = logistic_head(len(loaded.class_names), capacity=most)
     test = [jnp.asarray(part[: recipe.test_size]) for part in loaded.test[:2]]
-    held_out = loaded.validation and loaded.validation[:2]
-    posterior = _posterior(recipe, network, strategy, held_out)
+    posterior = _posterior(recipe, network, strategy, loaded.validation)
     try:
         loop = active_learner(
             network,
@@ -102,7 +89,7 @@ def build_loop(
         raise RunError(
             f"--strategy={strategy.name} cannot choose: {error}{cure}"
         ) from error
-    return loop, None if held_out is None else validating(loop, held_out)
+    return loop
 
 
 def _rehearse(loop: ActiveLearner, inputs: np.ndarray, size: int) -> None:
@@ -112,22 +99,23 @@ def _rehearse(loop: ActiveLearner, inputs: np.ndarray, size: int) -> None:
     after the first training.
     """
 
-    def choose(key: Array, inputs: Array) -> Any:
-        pool = make_pool(np.zeros([size, 1], bool))._replace(inputs=inputs)
+    pool = make_pool(np.zeros([size, 1], bool))  # as long as the real one
+
+    def choose(key: Array, pool: Pool) -> Any:
         state = loop.init(key, pool)
         return loop.phases.decide(key, state, loop.phases.look(key, state))
 
-    rows = jax.ShapeDtypeStruct((size, *inputs.shape[1:]), inputs.dtype)
-    jax.eval_shape(choose, jax.random.key(0), rows)
+    shape = pool.labels.shape + inputs.shape[1:]
+    rows = jax.ShapeDtypeStruct(shape, inputs.dtype)
+    jax.eval_shape(choose, jax.random.key(0), pool._replace(inputs=rows))
 
 
 def build(
     settings: Record,
     recipe: Recipe,
-    loop: tuple[ActiveLearner, Validate | None],
-    train: Split,
-    num_classes: int,
-    *,
+    loop: ActiveLearner,
+    loaded: Dataset,
+    rows: np.ndarray,
     given: np.ndarray | None = None,
     mesh: Mesh | None = None,
 ) -> Experiment:
@@ -137,38 +125,37 @@ def build(
       settings: what `config.json` holds.
       recipe: settled.
       loop: from `build_loop`.
-      train: the pool's rows.
-      num_classes: C.
-      given: rows of the pool to start with, by default drawn.
+      loaded: the data.
+      rows: of the training split that form the pool.
+      given: those of them to start with, by default drawn.
       mesh: over which the pool is spread, by default all devices.
     """
-    seed = settings["seed"]
-    inputs, labels, ids = train
-    plan = label_plan(recipe)
+    seed, num_classes = settings["seed"], len(loaded.class_names)
+    inputs, labels, ids = (part[rows] for part in loaded.train)
+    plan, held_out = label_plan(recipe), loaded.validation
+    oracle, name = _oracle(recipe, labels, num_classes)
     most = int(np.diff(plan, prepend=0).max())
-    oracle, oracle_name = _oracle(recipe, labels, num_classes)
     if given is None:
-        given = _initial_rows(recipe, seed, labels, num_classes)
+        start = _initial_rows(recipe, seed, labels, num_classes)
+    else:
+        start = np.searchsorted(rows, given)
     return Experiment(
         settings=settings,
-        loop=loop[0],
+        loop=loop,
         pool=make_pool(inputs, mesh=mesh),
         ids=ids,
-        initial_rows=given,
+        initial_rows=start,
         answer=answering(oracle, stream(seed, "oracle"), most),
-        oracle=oracle_name,
+        oracle=name,
         plan=plan,
         key_weights=stream(seed, "weights"),
         key_rounds=stream(seed, "rounds"),
-        validate=loop[1],
+        validate=None if held_out is None else validating(loop, held_out[:2]),
     )
 
 
 def _posterior(
-    recipe: Recipe,
-    network: Model,
-    strategy: Strategy,
-    validation: tuple[np.ndarray, np.ndarray] | None,
+    recipe: Recipe, network: Model, strategy: Strategy, held_out: Split | None
 ) -> Posterior:
     kind = recipe.posterior
     if kind == "auto":
@@ -178,13 +165,13 @@ def _posterior(
     posterior = make(network, recipe.num_samples, recipe.prior_precision)
     if recipe.temperature == "none":
         return posterior
-    if validation is None:
+    if held_out is None:
         raise RunError(
             "--temperature validation has no validation split. Keep rows for it with "
             "--num-validation."
         )
-    inputs, labels = validation
-    return temperature_scaled(posterior, (jnp.asarray(inputs), jnp.asarray(labels)))
+    rows = jnp.asarray(held_out.inputs), jnp.asarray(held_out.labels)
+    return temperature_scaled(posterior, rows)
 
 
 def _learner(recipe: Recipe, network: Model, members: int | None) -> Learner:
@@ -218,14 +205,9 @@ def _initial_rows(
     recipe: Recipe, seed: int, labels: np.ndarray, num_classes: int
 ) -> np.ndarray:
     key, is_available = stream(seed, "initial"), jnp.ones(len(labels), bool)
+    numbers = {"num_rows": recipe.initial}
     if recipe.initial_kind == "random":
-        return np.asarray(random_rows(key, is_available, num_rows=recipe.initial))
-    return np.asarray(
-        class_balanced_rows(
-            key,
-            jnp.asarray(labels),
-            is_available,
-            num_rows=recipe.initial,
-            num_classes=num_classes,
-        )
-    )
+        return np.asarray(random_rows(key, is_available, **numbers))
+    numbers["num_classes"] = num_classes
+    truth = jnp.asarray(labels)
+    return np.asarray(class_balanced_rows(key, truth, is_available, **numbers))

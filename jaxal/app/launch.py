@@ -20,10 +20,10 @@ from jaxal.data.naming import short
 from jaxal.loop import ActiveLearner
 from jaxal.registry import strategy
 from jaxal.runs import compiles, runner, store
-from jaxal.runs.experiment import Experiment, Validate
+from jaxal.runs.experiment import Experiment
 from jaxal.runs.store import Record, RunFiles
 
-Loops = dict[tuple[str, Recipe], tuple[ActiveLearner, Validate | None]]
+Loops = dict[tuple[str, Recipe], ActiveLearner]
 
 
 def launch(recipe: Recipe, command: str = "") -> list[Path]:
@@ -82,21 +82,14 @@ def prepare(
     named = read_ids(recipe.initial_rows) if recipe.initial_rows else []
     loaded = _load(recipe, seed)
     given = rows_of(named, loaded.train.ids) if named else None
-    inputs = jax.ShapeDtypeStruct(loaded.train.inputs.shape, loaded.train.inputs.dtype)
-    num_classes = len(loaded.class_names)
-    settled = settle(recipe, inputs, num_classes, len(named) or None)
+    inputs = loaded.train.inputs
+    settled = settle(recipe, inputs, len(loaded.class_names), len(named) or None)
     rows = experiment.pool_rows(seed, len(inputs), settled.pool_size, given)
     loops = {} if loops is None else loops
     if (same := (loaded.fingerprint, settled)) not in loops:
         loops[same] = experiment.build_loop(settled, chosen, loaded)
-    made = experiment.build(
-        _settings(settled, seed, loaded, rows, named),
-        settled,
-        loops[same],
-        data.Split(*(part[rows] for part in loaded.train)),
-        num_classes,
-        given=None if given is None else np.searchsorted(rows, given),
-    )
+    settings = _settings(settled, seed, loaded, rows, named)
+    made = experiment.build(settings, settled, loops[same], loaded, rows, given)
     return made, settled, bent(recipe, settled, len(loaded.test.labels))
 
 
@@ -136,18 +129,21 @@ def _settings(
     recipe: Recipe, seed: int, loaded: Dataset, rows: np.ndarray, named: list[str]
 ) -> Record:
     """Everything that decides the result of one run, as JSON has it."""
-    digest = hashlib.sha256("\n".join(sorted(named)).encode()).hexdigest()[:16]
-    start = {"initial_rows": digest, "initial_kind": "given"} if named else {}
+    start = {"initial_kind": "given", "initial_rows": _digest(sorted(named))}
     return {
         **as_record(recipe),
         "dataset": loaded.name,
         "source": loaded.source,
-        "pool": experiment.fingerprint(loaded.fingerprint, rows),
+        "pool": _digest([loaded.fingerprint], np.int64(rows).tobytes()),
         "platform": jax.default_backend(),
         "plugins": checksums(recipe.plugin),
         "seed": seed,
-        **start,
+        **(start if named else {}),
     }
+
+
+def _digest(words: list[str], content: bytes = b"") -> str:
+    return hashlib.sha256("\n".join(words).encode() + content).hexdigest()[:16]
 
 
 def _folder(recipe: Recipe, settings: Record) -> Path:

@@ -1,6 +1,9 @@
 """What a recipe does not say, found out once: by preset, data, network and pool."""
 
+from typing import Any
+
 import jax
+import numpy as np
 
 from jaxal.app import choices
 from jaxal.app.presets import PRESETS, default_preset
@@ -14,7 +17,7 @@ SGD_RATES = 0.1, 5e-4  # ResNet's learning rate and weight decay
 
 def settle(
     recipe: Recipe,
-    inputs: jax.ShapeDtypeStruct,
+    inputs: np.ndarray | jax.ShapeDtypeStruct,
     num_classes: int,
     num_given: int | None = None,
 ) -> Recipe:
@@ -25,7 +28,7 @@ def settle(
 
     Args:
       recipe: as asked for.
-      inputs: shape and type of the data set's training split, `[N, ...]`.
+      inputs: `[N, ...]` of the data set's training split, of which shapes matter.
       num_classes: C.
       num_given: rows that a file names to start with.
 
@@ -139,7 +142,7 @@ def _is_solved(recipe: Recipe, model: str) -> bool:
     return True
 
 
-def _rates(found: Record, inputs: jax.ShapeDtypeStruct, num_classes: int) -> Record:
+def _rates(found: Record, inputs: Any, num_classes: int) -> Record:
     """Learning rate and decay that suit the network, where it first meets the data."""
     row = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
     network = choices.network(found, num_classes)

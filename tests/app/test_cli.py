@@ -70,7 +70,7 @@ def test_mistakes_name_the_cure_without_a_traceback(words, message, capsys, tmp_
         ("--test-size=-5", "--test-size is -5, expected at least 0"),
         ("--seeds", "--seeds has no values, expected one or more"),
         ("--seeds 0 1 0", "[0] twice"),
-        ("--seeds=-1", "[-1], expected at least 0"),
+        ("--seeds=-1", "--seeds is -1, expected at least 0"),
         ("--augment=crop-flip", "'crop_flip'"),
         ("--epochs=some", "--epochs is 'some', expected a whole number"),
     ],

@@ -74,8 +74,8 @@ def make_experiment(seed=0, strategy=DOUBT, num_rows=80, num_devices=1, **change
         settings,
         recipe,
         experiment.build_loop(recipe, strategy, blobs),
-        blobs.train,
-        3,
+        blobs,
+        np.arange(num_rows),
         mesh=pool_mesh(jax.devices()[:num_devices]),
     )
 
