@@ -8,7 +8,6 @@ is made what the field says it is, or refused by the name of its flag.
 
 import ast
 import dataclasses
-import difflib
 import inspect
 import itertools
 import math
@@ -17,10 +16,12 @@ import os
 import textwrap
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
+
+from jaxal.checks import nearest
 
 S = TypeVar("S", bound="Settings")
 _TAKES: dict[type, tuple[Any, str]] = {
@@ -180,12 +181,6 @@ def changed(base: S, values: Mapping[str, Any]) -> S:
     for name in values.keys() - known.keys():
         raise ValueError(f"There is no setting {name!r}.{nearest(name, known)}")
     return dataclasses.replace(base, **values)
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Returns ` Did you mean 'this'?`, or nothing where nothing is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _kind(hint: Any) -> tuple[type, int | None, tuple[str, ...]]:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jaxal.settings import S, Setting, changed, nearest, settings_of
+from jaxal.checks import nearest
+from jaxal.settings import S, Setting, changed, settings_of
 
 
 def from_file(base: S, path: str | os.PathLike) -> S:
@@ -51,7 +52,9 @@ def parse(
     hyphened = [re.sub(r"^--\w+", lambda m: m[0].replace("_", "-"), w) for w in words]
     given, left = parser.parse_known_args(hyphened)
     if left:
-        near = nearest(left[0].partition("=")[0], [s.flag for s in known.values()])
+        near = nearest(
+            left[0].partition("=")[0], ["--config", *(s.flag for s in known.values())]
+        )
         parser.error(f"there is no option {left[0]}.{near}")
     values = vars(given)
     try:

@@ -212,7 +212,7 @@ def test_given_rows_are_the_start_whatever_the_pool(tmp_path):
     [
         ("", [], "is empty"),
         ("1\n2\n1\n", [], "'1' twice"),
-        ("1\n1797x\n", [], "'1797x'; the nearest is"),
+        ("1\n1797x\n", [], "'1797x'. Did you mean"),
         ("1\n", ["--initial=3"], "names 1 rows"),
     ],
 )

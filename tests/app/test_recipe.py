@@ -216,3 +216,12 @@ def test_a_record_read_back_is_the_recipe_it_was():
     lines = (f"{n} = {v!r}" for n, v in as_record(recipe).items() if v is not None)
     again = changed(Recipe(), tomllib.loads("\n".join(lines)))
     assert as_record(again) == as_record(recipe)
+
+
+def test_a_run_begun_before_the_recipe_goes_on():
+    from jaxal.runs.provenance import complete, differences
+
+    recipe = Recipe(dataset="iris", preset="smoke", strategy="random")
+    settings = launch.prepare(recipe, 0)[0].settings
+    before = {**settings, "strategy_options": []}  # which every run used to say
+    assert not differences(complete(before), complete(settings))
