@@ -85,9 +85,10 @@ def build_loop(recipe: Recipe, strategy: Strategy, loaded: Dataset) -> ActiveLea
         )
         _rehearse(loop, loaded.train.inputs, recipe.pool_size)
     except (TypeError, ValueError) as error:
-        cure = _APART if reads_samples(strategy) else ""
+        is_drawn = reads_samples(strategy) or recipe.posterior == "mc_dropout"
         raise RunError(
-            f"--strategy={strategy.name} cannot choose: {error}{cure}"
+            f"--strategy={strategy.name} cannot choose with --posterior "
+            f"{recipe.posterior}: {error}{_APART if is_drawn else ''}"
         ) from error
     return loop
 
