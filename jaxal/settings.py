@@ -44,6 +44,7 @@ class Rule(NamedTuple):
     usual: Any = None  # what it is where neither a person nor a preset says
     follows: str = ""  # what decides where it is None, in words
     decides: bool = True  # what comes out
+    is_bare: bool = False  # given without its flag, as files are
 
 
 def setting(default: Any = None, **rule: Any) -> Any:
@@ -53,7 +54,8 @@ def setting(default: Any = None, **rule: Any) -> Any:
       default: None where it follows from something else.
       **rule: `low`, `high` and `below` bound numbers, each of several; `choices` are
         the names it takes; a default that gives way to others is `usual`, and one that
-        is found out is said by `follows`; `decides=False` leaves results as they are.
+        is found out is said by `follows`; `decides=False` leaves results as they are;
+        `is_bare=True` is given without a flag.
 
     Example:
       >>> from dataclasses import dataclass

@@ -1,6 +1,7 @@
 """From words of a command line, and from files, to settings."""
 
 import argparse
+import json
 import os
 import re
 import tomllib
@@ -13,13 +14,17 @@ from jaxal.settings import S, Setting, changed, settings_of
 
 
 def from_file(base: S, path: str | os.PathLike) -> S:
-    """Returns settings with those changed that a TOML file names.
+    """Returns settings with those changed that a TOML or JSON file names.
 
     Raises:
       ValueError: the file cannot be read, or says what `changed` refuses.
     """
     try:
-        found = tomllib.loads(Path(path).read_text())
+        text = Path(path).read_text()
+        is_json = Path(path).suffix == ".json"
+        found = json.loads(text) if is_json else tomllib.loads(text)
+        if not isinstance(found, dict):
+            raise ValueError("it holds no settings by name")
     except (OSError, ValueError) as error:
         raise ValueError(
             f"--config {path} cannot be read: {error}. Give a TOML file, a line a "
@@ -80,19 +85,21 @@ def _parser(known: Mapping[str, Setting], description: str, program: str) -> _Pa
         allow_abbrev=False,
         usage=f"{program} [OPTIONS]",
     )
-    says = "TOML files of settings by these names; options given beside them count."
+    says = "TOML or JSON files of settings by these names; options beside them count."
     parser.add_argument("--config", nargs="+", metavar="FILE", help=says)
     groups: dict[type, Any] = {}
     for s in known.values():
         title = (s.group.__doc__ or "").partition("\n")[0].rstrip(".").lower()
         group = groups.setdefault(s.group, parser.add_argument_group(title))
-        group.add_argument(s.flag, dest=s.name, help=_help(s), **_takes(s))
+        names = {} if s.rule.is_bare else {"dest": s.name}
+        flag = s.name if s.rule.is_bare else s.flag
+        group.add_argument(flag, help=_help(s), **names, **_takes(s))
     return parser
 
 
 def _takes(s: Setting) -> dict[str, Any]:
-    if s.kind is bool:
-        return {"action": "store_true"}
+    if s.kind is bool:  # what is on can be switched off
+        return {"action": argparse.BooleanOptionalAction if s.default else "store_true"}
     names = "{" + ",".join(s.rule.choices) + "}" if s.rule.choices else ""
     words = {} if s.size is None else {"nargs": s.size or "*"}
     return {"metavar": names or s.kind.__name__.upper(), **words}
