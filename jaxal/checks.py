@@ -1,7 +1,8 @@
 """Refusals of what can be known at trace time; every message names the cure."""
 
+import difflib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import jax
@@ -221,3 +222,9 @@ def check_positive(**numbers: int) -> None:
     for name, number in numbers.items():
         if number < 1:
             raise ValueError(f"{name} is {number}, expected at least 1.")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Returns ` Did you mean 'this'?`, or nothing where nothing is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
+    return f" Did you mean {near[0]!r}?" if near else ""

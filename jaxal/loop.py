@@ -37,6 +37,7 @@ from jaxal.starting import (
     arrived,
     check_known,
     check_memory,
+    check_task,
     first_state,
     with_initial,
     without,
@@ -143,6 +144,7 @@ def active_learner(
     if posterior is None:
         posterior = _default_posterior(model, learner, strategy)
     check_samples(posterior, strategy)
+    check_task(learner.task, strategy)
     look = make_look(posterior, strategy, chunk_size, mesh)
     measured = _measured(learner, measure)
     judge = _judge(learner, posterior, measured, chunk_size)
@@ -321,16 +323,18 @@ def _judge(
 def _classes(learner: Learner, posterior: Posterior) -> Classes:
     """Only the model knows the number of classes; asked once.
 
-    Of a task of the user's own nothing is known: its outputs may be anything.
+    A task of the user's own says what it counts to; or nothing is known of its labels.
     """
     task, known = learner.task, list[int]()
-    if task is not None and task.metrics is not classification_metrics:
+    is_usual = task is None or task.metrics is classification_metrics
+    if not is_usual and task.answers is None:
         return lambda state: None
 
     def classes(state: LoopState) -> int:
         if not known:
             shape = _shape_of(posterior, posterior.predict, state)
-            known.append(shape.logits.shape[-1])
+            width = shape.logits.shape[-1]
+            known.append(width if is_usual else task.answers(width))
         return known[0]
 
     return classes

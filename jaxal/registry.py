@@ -4,16 +4,16 @@ The command line, the law tests, the benchmark, `plan` and the tables of the REA
 follow from what is registered here.
 """
 
-import difflib
 import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
+from jaxal.checks import nearest
 from jaxal.expressions import evaluate
 from jaxal.types import Strategy
 
@@ -259,7 +259,7 @@ def entry(name: str) -> Entry:
     """
     if name not in _known():
         raise ValueError(
-            f"Unknown strategy {name!r}.{_nearest(name, _ENTRIES)} "
+            f"Unknown strategy {name!r}.{nearest(name, _ENTRIES)} "
             "strategy_names() lists all, as does `jaxal strategies`."
         )
     return _ENTRIES[name]
@@ -282,10 +282,5 @@ def _check_settings(found: Entry, settings: dict[str, Any]) -> None:
             known = f"It takes {', '.join(takes)}." if takes else "It takes none."
             raise ValueError(
                 f"Strategy {found.name!r} has no setting {name!r}."
-                f"{_nearest(name, takes)} {known}"
+                f"{nearest(name, takes)} {known}"
             )
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
-    return f" Did you mean {close[0]!r}?" if close else ""

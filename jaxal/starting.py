@@ -94,7 +94,8 @@ def check_known(
         )
     if num_classes is None or is_regression(pool) or is_traced(pool.labels):
         return
-    checks.check_has_classes("logits", jnp.zeros((1, num_classes)))
+    few = min(num_classes, 2)  # classes there are to doubt
+    checks.check_has_classes("logits", jnp.zeros((1, few)))
     if int(pool.labels.max()) >= num_classes:
         checks.check_classes(
             "pool.labels",
@@ -106,6 +107,21 @@ def check_known(
     if test is not None and not is_traced(test[1]):
         checks.check_classes(
             "test", test[1], num_classes, "Leave such rows out with ignore=."
+        )
+
+
+def check_task(task: Any, strategy: Strategy) -> None:
+    """Raises where a strategy reads outputs as logits of classes, which they are not.
+
+    Args:
+      task: of a learner, None for classification.
+      strategy: how to choose.
+    """
+    if task is not None and strategy.reads_classes and not task.of_logits:
+        raise ValueError(
+            f"Strategy {strategy.name!r} reads outputs as logits of classes, which "
+            "those of this task are not. Of sigmoid columns ask "
+            "by_score(per_label(entropy), 'logits'), or what reads features: coreset."
         )
 
 

@@ -42,11 +42,16 @@ def target_accuracy(target: float) -> Rule:
     Args:
       target: accuracy in [0, 1].
 
+    Raises:
+      ValueError: it is not, as 90 for 90 % would not be.
+
     Example:
       >>> from jaxal.stopping import Progress, target_accuracy
       >>> target_accuracy(0.9)([Progress(60, accuracy=0.92)])
       True
     """
+    if not 0 <= target <= 1:
+        raise ValueError(f"target is {target}, expected an accuracy of 0 to 1.")
 
     def rule(history: Sequence[Progress]) -> bool:
         return bool(history) and _accuracies(history)[-1] >= target

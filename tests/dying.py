@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import runpy
 import shutil
 import signal
 import sys
@@ -125,4 +126,7 @@ if __name__ == "__main__":  # python -m tests.dying N WORDS: `jaxal WORDS`, kill
     from jaxal.app import cli
 
     with Death(int(sys.argv[1]), is_real=True).installed():
+        if sys.argv[2].endswith(".py"):  # a program
+            runpy.run_path(sys.argv[2])
+            sys.exit()
         sys.exit(cli.main(sys.argv[2:]))

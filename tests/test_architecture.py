@@ -22,6 +22,8 @@ ALLOWED = {
     "types": set(),
     "checks": set(),
     "modes": set(),
+    "settings": {"checks"},
+    "words": {"checks", "settings"},
     "linalg": set(),
     "curvature": set(),
     "statistics": set(),

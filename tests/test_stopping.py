@@ -26,6 +26,11 @@ def test_nothing_stops_before_the_first_round():
         assert not rule([])
 
 
+def test_a_target_in_percent_is_refused():
+    with pytest.raises(ValueError, match="target is 90, expected an accuracy"):
+        target_accuracy(90)
+
+
 def test_plateau_starts_again_after_a_gain():
     curve = [0.5, 0.5, 0.5, 0.8]
     history = [Progress(i, accuracy=a) for i, a in enumerate(curve)]

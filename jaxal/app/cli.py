@@ -4,9 +4,13 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from jaxal.app.config import Options
 from jaxal.runs.store import RunError, StoppedError
+from jaxal.words import parse
+
+if TYPE_CHECKING:
+    from jaxal.app.recipe import Recipe
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
 
@@ -61,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_command(
     arguments: Sequence[str] | None = None,
     *,
-    default: Options | None = None,
+    default: "Recipe | None" = None,
     description: str = _DESCRIPTION,
     program: str = "jaxal run",
 ) -> int:
@@ -69,22 +73,27 @@ def run_command(
 
     Args:
       arguments: by default those of the process.
-      default: options where the words say nothing.
+      default: a `Recipe`, where the words say nothing.
       description: what `--help` begins with.
       program: how it was called, for usage and for the command that continues a run.
 
     Returns:
       0; 1 after an error that a person has to deal with; 130 after Ctrl-C.
+
+    Raises:
+      SystemExit: 2 after words that say nothing that can be, 0 after `--help`.
     """
+    from jaxal.app.recipe import Recipe
+
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = parse(words, default, description, program)
+    recipe = parse(default or Recipe(), words, description=description, program=program)
     called = shlex.split(program)
     command = shlex.join([*called, *(w for w in words if w != "--overwrite")])
     try:
         from jaxal.app.launch import launch
 
         with _readable_errors():
-            launch(options, command)
+            launch(recipe, command)
     except _ToldError:
         return 1
     except StoppedError:
@@ -96,31 +105,6 @@ def run_command(
         print(f"\nStopped before a run began. To start:\n  {whole}", file=sys.stderr)
         return INTERRUPTED
     return 0
-
-
-def parse(
-    words: Sequence[str],
-    default: Options | None = None,
-    description: str = _DESCRIPTION,
-    program: str = "jaxal run",
-) -> Options:
-    """Returns the options that the words of a command line say, see `run_command`.
-
-    Example:
-      >>> from jaxal.app.cli import parse
-      >>> parse(["--strategy=margin", "--epochs=3"]).recipe.epochs
-      3
-    """
-    import tyro
-
-    return tyro.cli(
-        Options,
-        args=words,
-        default=Options() if default is None else default,
-        description=description.strip(),
-        prog=program,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
 
 
 class _ToldError(Exception):

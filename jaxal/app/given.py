@@ -1,11 +1,11 @@
 """Rows to start with that a person names in a file."""
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from jaxal.checks import nearest
 from jaxal.runs.store import RunError
 
 
@@ -51,12 +51,10 @@ def rows_of(wanted: Sequence[str], ids: np.ndarray) -> np.ndarray:
       [2, 0]
     """
     places = {str(name): row for row, name in enumerate(ids.tolist())}
-    unknown = [name for name in wanted if name not in places]
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], places, n=1, cutoff=0.0)
+    if unknown := [name for name in wanted if name not in places]:
         raise RunError(
             f"--initial-rows names {len(unknown)} ids that no row of the pool bears, "
-            f"such as {unknown[0]!r}; the nearest is {near[0]!r}. Rows of the test and "
-            "validation split cannot be bought."
+            f"such as {unknown[0]!r}.{nearest(unknown[0], places)} Rows of the test "
+            "and validation split cannot be bought."
         )
     return np.array([places[name] for name in wanted], np.int64)

@@ -1,6 +1,6 @@
-"""From the command line's options to runs, one for each seed."""
+"""From a recipe to runs, one for each seed."""
 
-import dataclasses
+import hashlib
 import shlex
 from pathlib import Path
 
@@ -8,33 +8,29 @@ import jax
 import numpy as np
 
 from jaxal import data
-from jaxal.app import config, experiment, presets
-from jaxal.app.config import Options
+from jaxal.app import experiment
 from jaxal.app.given import read_ids, rows_of
 from jaxal.app.interrupts import heeded
-from jaxal.app.plugins import load_plugins
-from jaxal.app.presets import Recipe
+from jaxal.app.plugins import checksums, load_plugins
 from jaxal.app.progress import Terminal, duration
+from jaxal.app.recipe import Recipe, as_record
+from jaxal.app.settling import bent, settle
 from jaxal.data import Dataset
 from jaxal.data.naming import short
 from jaxal.loop import ActiveLearner
+from jaxal.registry import strategy
 from jaxal.runs import compiles, runner, store
-from jaxal.runs.experiment import Experiment, Validate, validating
+from jaxal.runs.experiment import Experiment
 from jaxal.runs.store import Record, RunFiles
-from jaxal.training import recipes
-from jaxal.training.heads.logistic import logistic_head
-from jaxal.types import Model, Strategy
 
-SGD_RATES = 0.1, 5e-4  # ResNet's learning rate and weight decay
-
-Loops = dict[tuple[str, Recipe], tuple[ActiveLearner, Validate | None]]
+Loops = dict[tuple[str, Recipe], ActiveLearner]
 
 
-def launch(options: Options, command: str = "") -> list[Path]:
+def launch(recipe: Recipe, command: str = "") -> list[Path]:
     """Runs every seed, one after the other, and draws their learning curves.
 
     Args:
-      options: what the command line says.
+      recipe: what to run.
       command: how it was given, for the record.
 
     Returns:
@@ -43,23 +39,22 @@ def launch(options: Options, command: str = "") -> list[Path]:
     Raises:
       RunError: see `runner.run`.
       StoppedError: Ctrl-C, once there is a run to continue.
-      ValueError: an unknown strategy, data set or network; the nearest is named.
+      ValueError: an unknown strategy or data set; the nearest is named.
     """
-    config.check_options(options)
-    load_plugins(options.plugin)
+    load_plugins(recipe.plugin)
     compiles.remember()
     folders: list[Path] = []
     loops: Loops = {}
-    for position, seed in enumerate(options.seeds):
-        made, recipe = prepare(options, seed, loops)
-        files = RunFiles(_folder(options, made.settings, seed))
-        later = len(options.seeds) - 1 - position
+    for position, seed in enumerate(recipe.seeds):
+        made, settled, notes = prepare(recipe, seed, loops)
+        files = RunFiles(_folder(recipe, made.settings))
+        later = len(recipe.seeds) - 1 - position
         try:
             with heeded() as heed:
                 display = Terminal(made.plan, runs_after=later, heed=heed)
-                display.message(headline(made, recipe, files))
+                display.message("\n".join([headline(made, settled, files), *notes]))
                 records = runner.run(
-                    made, files, display, command=command, overwrite=options.overwrite
+                    made, files, display, command=command, overwrite=recipe.overwrite
                 )
                 _finish(files, made.settings, records, display)
                 heed()
@@ -70,70 +65,32 @@ def launch(options: Options, command: str = "") -> list[Path]:
 
 
 def prepare(
-    options: Options, seed: int, loops: Loops | None = None
-) -> tuple[Experiment, Recipe]:
-    """Returns the experiment of one seed, and its recipe.
+    recipe: Recipe, seed: int, loops: Loops | None = None
+) -> tuple[Experiment, Recipe, list[str]]:
+    """Returns the experiment of one seed, its settled recipe, and what had to give.
 
     Args:
-      options: what the command line says.
+      recipe: what to run.
       seed: of this run.
       loops: those of seeds before this one, to be used again and added to.
 
     Raises:
       RunError: numbers that do not go together.
-      ValueError: an unknown strategy, data set or network; the nearest is named.
+      ValueError: an unknown strategy or data set; the nearest is named.
     """
-    from jaxal.models import build
-    from jaxal.registry import strategy
-
-    # Names first: a mistyped one should not cost a download.
-    chosen = strategy(
-        options.strategy, **config.strategy_settings(options.strategy_options)
-    )
-    if options.recipe.model is not None:
-        build(options.recipe.model, num_classes=2)
-    initial_ids = read_ids(options.initial_rows) if options.initial_rows else []
-    loaded = _load(options, seed)
+    chosen = strategy(recipe.strategy)  # first: a typing error should cost no download
+    named = read_ids(recipe.initial_rows) if recipe.initial_rows else []
+    loaded = _load(recipe, seed)
+    given = rows_of(named, loaded.train.ids) if named else None
     inputs = loaded.train.inputs
-    preset = options.preset or presets.default_preset(jax.default_backend())
-    recipe = config.resolve_recipe(options.recipe, preset, presets.kind_of(inputs))
-    given = rows_of(initial_ids, loaded.train.ids) if initial_ids else None
-    if given is not None:
-        recipe = _starting_with(recipe, options, len(given))
-    recipe = presets.fit_to_pool(recipe, len(inputs))
-    try:  # where a network first meets the data
-        recipe = _with_rates(recipe, len(loaded.class_names), inputs)
-    except ValueError as error:
-        raise store.RunError(
-            f"--dataset={options.dataset} with --model {recipe.model}: {error}"
-        ) from error
-    size = recipe.pool_size or len(inputs)
-    rows = experiment.pool_rows(seed, len(inputs), size, given)
-    train = (inputs[rows], loaded.train.labels[rows], loaded.train.ids[rows])
-    settings = config.settings(
-        options,
-        recipe,
-        seed,
-        dataset=loaded.name,
-        source=loaded.source,
-        fingerprint=experiment.fingerprint(loaded.fingerprint, rows),
-        preset=preset,
-        initial_ids=initial_ids,
-    )
+    settled = settle(recipe, inputs, len(loaded.class_names), len(named) or None)
+    rows = experiment.pool_rows(seed, len(inputs), settled.pool_size, given)
     loops = {} if loops is None else loops
-    if (same := (loaded.fingerprint, recipe)) not in loops:
-        loops[same] = _build_loop(recipe, chosen, loaded)
-    loop, validate = loops[same]
-    made = experiment.build(
-        settings,
-        recipe,
-        loop,
-        train,
-        len(loaded.class_names),
-        given=None if given is None else np.searchsorted(rows, given),
-        validate=validate,
-    )
-    return made, recipe
+    if (same := (loaded.fingerprint, settled)) not in loops:
+        loops[same] = experiment.build_loop(settled, chosen, loaded)
+    settings = _settings(settled, seed, loaded, rows, named)
+    made = experiment.build(settings, settled, loops[same], loaded, rows, given)
+    return made, settled, bent(recipe, settled, len(loaded.test.labels))
 
 
 def headline(made: Experiment, recipe: Recipe, files: RunFiles) -> str:
@@ -154,85 +111,49 @@ def headline(made: Experiment, recipe: Recipe, files: RunFiles) -> str:
     )
 
 
-def _load(options: Options, seed: int) -> Dataset:
+def _load(recipe: Recipe, seed: int) -> Dataset:
     try:
         return data.load(
-            options.dataset,
-            data_dir=options.data_dir,
-            num_validation=options.num_validation,
+            recipe.dataset,
+            data_dir=recipe.data_dir,
+            num_validation=recipe.num_validation,
             seed=seed,
-            keep_ratios=options.keep_ratios or None,
-            image_size=options.image_size,
+            keep_ratios=recipe.keep_ratios or None,
+            image_size=recipe.image_size,
         )
     except (OSError, TypeError) as error:  # files and arrays are a person's to mend
-        raise store.RunError(f"--dataset={options.dataset}: {error}") from error
+        raise store.RunError(f"--dataset={recipe.dataset}: {error}") from error
 
 
-def _starting_with(recipe: Recipe, options: Options, num_given: int) -> Recipe:
-    asked = options.recipe.initial
-    if asked is not None and asked != num_given:
-        raise store.RunError(
-            f"--initial is {asked}, and {options.initial_rows} names {num_given} rows. "
-            "Leave --initial out."
-        )
-    return dataclasses.replace(recipe, initial=num_given, initial_kind="given")
+def _settings(
+    recipe: Recipe, seed: int, loaded: Dataset, rows: np.ndarray, named: list[str]
+) -> Record:
+    """Everything that decides the result of one run, as JSON has it."""
+    start = {"initial_kind": "given", "initial_rows": _digest(sorted(named))}
+    return {
+        **as_record(recipe),
+        "dataset": loaded.name,
+        "source": loaded.source,
+        "pool": _digest([loaded.fingerprint], np.int64(rows).tobytes()),
+        "platform": jax.default_backend(),
+        "plugins": checksums(recipe.plugin),
+        "seed": seed,
+        **(start if named else {}),
+    }
 
 
-def _build_loop(
-    recipe: Recipe, chosen: Strategy, loaded: Dataset
-) -> tuple[ActiveLearner, Validate | None]:
-    inputs, size = loaded.train.inputs, recipe.test_size
-    network, learner = _network(recipe, len(loaded.class_names)), None
-    if recipe.learner == "solved":
-        most = presets.label_plan(recipe)[-1]
-        network, learner, _ = logistic_head(len(loaded.class_names), capacity=most)
-    parts = recipe, chosen, network, inputs.shape[1:]
-    test = loaded.test.inputs[:size], loaded.test.labels[:size]
-    if loaded.validation is None:
-        return experiment.build_loop(*parts, test, learner=learner), None
-    held_out = loaded.validation.inputs, loaded.validation.labels
-    loop = experiment.build_loop(*parts, test, held_out, learner=learner)
-    return loop, validating(loop, held_out)
+def _digest(words: list[str], content: bytes = b"") -> str:
+    return hashlib.sha256("\n".join(words).encode() + content).hexdigest()[:16]
 
 
-def _with_rates(recipe: Recipe, num_classes: int, inputs: np.ndarray) -> Recipe:
-    """The recipe with learning rate and decay that suit its network, if not given."""
-    rate, decay = recipe.learning_rate, recipe.weight_decay
-    if recipe.learner == "solved":
-        return recipe
-    row = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
-    shapes = jax.eval_shape(_network(recipe, num_classes).init, jax.random.key(0), row)
-    usual = (
-        recipes.learning_rate(shapes["params"]),
-        recipes.weight_decay(shapes["params"]),
-    )
-    usual = SGD_RATES if recipe.optimizer == "sgd" else usual
-    return dataclasses.replace(
-        recipe,
-        learning_rate=usual[0] if rate is None else rate,
-        weight_decay=usual[1] if decay is None else decay,
-    )
-
-
-def _network(recipe: Recipe, num_classes: int) -> Model:
-    from jaxal.models import build
-
-    extra: dict[str, object] = {}
-    if recipe.model == "resnet18":
-        extra = {name: getattr(recipe, name) for name in ("width", "dropout", "dtype")}
-    if recipe.model == "mlp":
-        extra = {"hidden": (recipe.width,), "dropout": recipe.dropout}
-    return build(recipe.model, num_classes, **extra)
-
-
-def _folder(options: Options, settings: Record, seed: int) -> Path:
-    parts = (settings["dataset"], options.strategy, settings["preset"])
-    name = short(options.name or "-".join(_slug(part) for part in parts))
+def _folder(recipe: Recipe, settings: Record) -> Path:
+    parts = (settings["dataset"], recipe.strategy, settings["preset"])
+    name = short(recipe.name or "-".join(_slug(part) for part in parts))
     if not name or name != Path(name).name:
         raise store.RunError(
             f"--name is {name!r}, expected one folder name; --output is its parent."
         )
-    return options.output / f"{name}-seed{seed}"
+    return recipe.output / f"{name}-seed{settings['seed']}"
 
 
 def _slug(text: str) -> str:

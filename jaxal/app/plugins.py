@@ -1,5 +1,6 @@
 """Strategies of a person's own, from files named on the command line."""
 
+import hashlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,3 +22,8 @@ def load_plugins(paths: Sequence[Path]) -> None:
         if spec is None or spec.loader is None or not path.is_file():
             raise RunError(f"--plugin {path} is not a Python file that can be read.")
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+def checksums(paths: Sequence[Path]) -> dict[str, str]:
+    """Returns a digest of each file, by its name."""
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest()[:16] for p in paths}

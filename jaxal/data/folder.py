@@ -11,6 +11,7 @@ from jaxal.data.types import Content
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 UNLABELLED = {"unlabelled", "unlabeled"}
+SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 Files = list[tuple[Path, int]]  # image, label
 
 
@@ -24,8 +25,10 @@ def read_folder(
     folder names in alphabetical order. Images are grey (`C = 1`) if all are, else RGB;
     see `pixels` for which can be read. Ids are paths below `path`. Hidden files are
     passed over, and beside the class folders what is no image; among images, other
-    files are refused. A folder called `unlabelled` is no class, and refused: there is
-    nobody here to ask what its images show.
+    files are refused. What lies beside `train` and `test` is not read, and the source
+    says so; without `train`, a folder with the name of a split is refused. A folder
+    called `unlabelled` is no class, and refused: there is nobody here to ask what its
+    images show.
 
     Args:
       path: the folder.
@@ -37,7 +40,8 @@ def read_folder(
 
     Raises:
       ValueError: no images, a class without any, classes that differ between train and
-        test, images of several sizes, a file that is no image, images without a class.
+        test, a split that would be a class, images of several sizes, a file that is no
+        image, images without a class.
     """
     path = path.resolve()
     splits, class_names = _listing(path)
@@ -49,12 +53,17 @@ def read_folder(
     }
     # The whole path, so that two folders called "images" have an entry each.
     tag = hashlib.sha256(str(path).encode()).hexdigest()[:12]
-    return cached(
+    content, digest = cached(
         data_dir,
         f"folder-{path.name}-{tag}",
         key,
         lambda out: _decode(path, splits, class_names, out, image_size),
     )
+    beside = [f"{f.name}/" for f in _folders(path) if f.name not in ("train", "test")]
+    if "test" in splits and beside:
+        told = f"{content.source}; not read: {', '.join(beside)}"
+        content = content._replace(source=told)
+    return content, digest
 
 
 def _listing(path: Path) -> tuple[dict[str, Files], tuple[str, ...]]:
@@ -63,6 +72,11 @@ def _listing(path: Path) -> tuple[dict[str, Files], tuple[str, ...]]:
         raise FileNotFoundError(f"{path}: no such folder.")
     names = {folder.name for folder in _folders(path)}
     if "train" not in names:
+        if odd := sorted(name for name in names if name.lower() in SPLITS):
+            raise ValueError(
+                f"{path / odd[0]} has the name of a split and would be a class. Call "
+                "splits train and test, or rename it if it is a class."
+            )
         class_names, files = _classes(path)
         return {"train": files}, class_names
     if "test" not in names:

@@ -1,9 +1,9 @@
 """Networks, and the doors through which other people's networks come in."""
 
-import difflib
 from collections.abc import Callable
 from typing import Any
 
+from jaxal import checks
 from jaxal.models.given import with_features
 from jaxal.models.linen import from_linen
 from jaxal.models.nnx import from_nnx
@@ -56,9 +56,6 @@ def build(name: str, num_classes: int, **settings: Any) -> Model:
       >>> model = build("resnet18", 10, width=16)
     """
     if name not in MODELS:
-        nearest = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.0)
-        raise ValueError(
-            f"model is {name!r}, expected one of {', '.join(MODELS)}. "
-            f"Did you mean {nearest[0]!r}?"
-        )
+        names = f"{', '.join(MODELS)}.{checks.nearest(name, MODELS)}"
+        raise ValueError(f"model is {name!r}, expected one of {names}")
     return MODELS[name](num_classes, **settings)

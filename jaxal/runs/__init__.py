@@ -3,6 +3,7 @@
 from jaxal.runs.displays import Display, Lines, Silent
 from jaxal.runs.experiment import People, Question, Reply
 from jaxal.runs.program import run
+from jaxal.runs.refusals import Refusals
 from jaxal.runs.store import RunError
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Lines",
     "People",
     "Question",
+    "Refusals",
     "Reply",
     "RunError",
     "Silent",

@@ -12,6 +12,7 @@ from jaxal.pools.changes import reveal
 from jaxal.pools.pool import is_answer, unanswered
 from jaxal.runs import ledger, store
 from jaxal.runs.experiment import Experiment, People, Question, Reply
+from jaxal.runs.refusals import worn_out
 from jaxal.runs.store import Record, RunError, RunFiles, WaitingError
 from jaxal.types import Pool, Selection
 
@@ -94,6 +95,8 @@ def buy(
         store.append_lines(files.queries, ledger.lines(experiment, index, changed))
         entries = ledger.read(experiment, files, num_classes)
     _require_all(rows.tolist(), known)
+    if not all(is_answer(np.asarray(label)) for label in known.values()):
+        entries = _withdraw_refused(experiment, files, num_classes, index)
     none = unanswered(experiment.pool.labels.dtype)
     is_valid = np.asarray(selection.is_valid)
     labels = [
@@ -103,6 +106,24 @@ def buy(
     events = [e for e in entries if e.round == index and e.event != "answered"]
     said = jnp.asarray(np.array(labels, experiment.pool.labels.dtype))
     return Bought(selection, said, events)
+
+
+def _withdraw_refused(
+    experiment: Experiment,
+    files: RunFiles,
+    num_classes: int | None,
+    index: int,
+) -> list[ledger.Entry]:
+    """The ledger, in which rows that were refused too often are withdrawn."""
+    entries = ledger.read(experiment, files, num_classes)
+    if experiment.refusals is None:
+        return entries
+    none = unanswered(experiment.pool.labels.dtype)
+    more = {"event": "withdrawn", "why": f"refused {experiment.refusals.most} times"}
+    told = [(row, None, none, more) for row in worn_out(experiment.refusals, entries)]
+    if told:
+        store.append_lines(files.queries, ledger.lines(experiment, index, told))
+    return ledger.read(experiment, files, num_classes)
 
 
 def _replies(experiment: Experiment, index: int, rows: np.ndarray) -> list[Reply]:

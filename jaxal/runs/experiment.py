@@ -74,6 +74,7 @@ class Experiment(NamedTuple):
     names: LabelNames | None = None  # of classes, where they have any
     num_rows: int | None = None  # there are now, more than at first where some came
     digest: Callable[[int, int], str] | None = None  # of rows from .. to
+    refusals: Any = None  # a `Refusals`; None: rows without an answer stay for sale
 
 
 def stream(seed: int, name: str) -> Array:

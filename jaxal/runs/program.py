@@ -19,6 +19,7 @@ from jaxal.runs import runner, store
 from jaxal.runs.displays import Display, Lines
 from jaxal.runs.experiment import Experiment, People, answering, stream, validating
 from jaxal.runs.ledger import rows_there
+from jaxal.runs.refusals import USUAL, Refusals
 from jaxal.runs.store import Record, RunError, RunFiles
 from jaxal.types import Inputs, Oracle, Pool
 
@@ -37,6 +38,7 @@ def run(
     validation: tuple[Inputs, Any] | None = None,
     dataset: str = "pool",
     settings: Record | None = None,
+    refusals: Refusals | None = USUAL,
     display: Display | None = None,
     overwrite: bool = False,
 ) -> list[Record]:
@@ -63,6 +65,8 @@ def run(
       dataset: what to call the data in reports.
       settings: what else decides the result, such as `{"learning_rate": 0.1}`: a run
         is not continued with others than it was begun with.
+      refusals: when a row that nobody answers is asked again, and when no more; None:
+        at any time, for ever.
       display: who is told of progress, by default standard output.
       overwrite: throw away what is there.
 
@@ -114,6 +118,7 @@ def run(
             "rows": begun,
             "capacity": num_rows(pool.inputs),
             "rounds": rounds,
+            "refusals": None if refusals is None else list(refusals),
             "classes": None if names is None else [*map(repr, names.names)],
             **(settings or {}),
         },
@@ -130,6 +135,7 @@ def run(
         names=names,
         num_rows=size,
         digest=partial(_fingerprint, whole, called),
+        refusals=refusals,
     )
     shown = Lines() if display is None else display
     return runner.run(experiment, files, shown, overwrite=overwrite)

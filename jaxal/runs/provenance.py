@@ -20,6 +20,7 @@ ADDED: Record = {
     "temperature": "none",
     "measure": "network",
     "learner": "trained",
+    "strategy_options": [],
 }
 """Settings that runs of earlier versions do not name, and what they amounted to."""
 _PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax")

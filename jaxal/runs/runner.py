@@ -16,9 +16,10 @@ from jaxal.runs import checkpoint, compiles, ledger, store
 from jaxal.runs.buying import Bought, buy
 from jaxal.runs.displays import Display
 from jaxal.runs.experiment import Experiment
+from jaxal.runs.refusals import without_resting
 from jaxal.runs.resuming import claim, facts, note_environment, resume, saved_part
 from jaxal.runs.store import Record, RunError, RunFiles, WaitingError
-from jaxal.types import Selection
+from jaxal.types import Pool, Selection
 
 _LABELLING = "dataset", "source", "preset", "strategy", "seed"
 
@@ -95,7 +96,7 @@ def _round(
     selection = None
     if not is_last:
         state, selection = _choose(
-            experiment, display, index, key, state, fitted, seconds
+            experiment, files, display, index, key, state, fitted, seconds
         )
     _refuse_nan(metrics, files)
     bought = 0
@@ -111,7 +112,7 @@ def _round(
     record = {
         "round": index,
         "labels": num_labelled,
-        **({} if metrics is None else metrics._asdict()),
+        **_named(metrics),
         **held_out,
         "measured": loop.measured,
         "loss": fit.loss,
@@ -152,6 +153,7 @@ def _buy(
 
 def _choose(
     experiment: Experiment,
+    files: RunFiles,
     display: Display,
     index: int,
     key: Array,
@@ -162,11 +164,23 @@ def _choose(
     phases = experiment.loop.phases
     with _timed(seconds, "score"):
         progress = display.phase("score", index)
-        looked = phases.look(key, state, progress, fitted=fitted)
+        seen = state._replace(pool=_for_sale(experiment, files, index, state))
+        looked = phases.look(key, seen, progress, fitted=fitted)
         jax.block_until_ready(looked)
     with _timed(seconds, "select"), _stopping(index):
         display.phase("select", index)
         return jax.block_until_ready(phases.decide(key, state, looked))
+
+
+def _for_sale(
+    experiment: Experiment, files: RunFiles, index: int, state: LoopState
+) -> Pool:
+    """The pool without rows that were refused of late."""
+    if experiment.refusals is None:
+        return state.pool
+    entries = ledger.read(experiment, files, experiment.loop.classes(state))
+    rule = experiment.refusals
+    return without_resting(rule, entries, index + 1, state.pool)
 
 
 @contextlib.contextmanager
@@ -186,7 +200,12 @@ def _validated(
     if experiment.validate is None:
         return {}
     metrics = jax.device_get(experiment.validate(key, state, fitted))
-    return {"validation": metrics._asdict()}
+    return {"validation": _named(metrics)}
+
+
+def _named(metrics: Any) -> Record:
+    """Metrics by name, of a task of one's own too."""
+    return getattr(metrics, "_asdict", lambda: metrics or {})()
 
 
 def _refuse_nan(metrics: Any, files: RunFiles) -> None:

@@ -5,7 +5,8 @@ One network, `[..., C]` logits: `entropy`, `margin`, `least_confidence`,
 `consensus_entropy`, `expected_entropy`, `mean_std`, `vote_entropy`, `variation_ratio`,
 and `log_mean_prob` for logits of the mean. Each has a `..._stream` that takes the
 samples one at a time. Gaussian predictions of regression, `[S, ..., 2]`:
-`predictive_variance`, `gaussian_bald`.
+`predictive_variance`, `gaussian_bald`. Sigmoid columns: `per_label` of any of those of
+classes.
 """
 
 from jaxal.scores.density import information_density
@@ -21,6 +22,7 @@ from jaxal.scores.epig import epig
 from jaxal.scores.error_reduction import expected_error_reduction
 from jaxal.scores.gaussian import gaussian_bald, predictive_variance
 from jaxal.scores.gradients import expected_gradient_length
+from jaxal.scores.per_label import per_label
 from jaxal.scores.streaming import (
     Stream,
     bald_stream,
@@ -55,6 +57,7 @@ __all__ = [
     "margin",
     "mean_std",
     "mean_std_stream",
+    "per_label",
     "predictive_variance",
     "variation_ratio",
     "variation_ratio_stream",

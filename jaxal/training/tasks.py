@@ -38,6 +38,9 @@ class Task(NamedTuple):
     guess: Callable[[Array, Array, int], Array] | None = None  # (labels [B], weights
     # [B], C) -> [C], the best outputs that do not look at inputs
     standardises: bool = False
+    answers: Callable[[int], int] | None = None  # how many there are, 0 .. this - 1, of
+    # C outputs; None where labels may be any number
+    of_logits: bool = True  # whether outputs are what scores of classes may read
 
 
 def cross_entropy(logits: Array, labels: Array, smoothing: float = 0.0) -> Array:

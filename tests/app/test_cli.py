@@ -6,12 +6,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from jaxal.app import cli, config, launch, presets
-from jaxal.app.config import Options, Overrides
-from jaxal.app.presets import PRESETS, Recipe
+from jaxal.app import cli, launch
 from jaxal.app.progress import Terminal
+from jaxal.app.recipe import Recipe
+from jaxal.app.settling import label_plan
 from jaxal.runs import runner, store
 from jaxal.runs.store import RunError
+from jaxal.words import parse
 from tests.dying import Death, Killed
 
 PLUGIN = """
@@ -22,122 +23,13 @@ register("smallest_logit_of_{stem}", by_score(lambda logits: -jnp.min(logits, ax
 """
 
 
-def test_every_setting_of_a_recipe_can_be_overridden_and_nothing_else():
-    overrides = [field.name for field in dataclasses.fields(Overrides)]
-    assert sorted(overrides) == sorted(f.name for f in dataclasses.fields(Recipe))
-    assert all(f.default is None for f in dataclasses.fields(Overrides))
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("kind", ["photo", "small", "table"])
-def test_flags_beat_the_preset_and_only_where_given(preset, kind):
-    recipe = config.resolve_recipe(Overrides(epochs=7, pool_size=0), preset, kind)
-    given = {"epochs": 7, "pool_size": None, "learner": "trained"}
-    assert recipe == dataclasses.replace(PRESETS[preset][kind], **given)
-
-
-@pytest.mark.parametrize(
-    ("change", "learner"),
-    [
-        ({}, "solved"),
-        ({"learner": "trained"}, "trained"),
-        ({"learning_rate": 0.1}, "trained"),
-        ({"refit": "retrain"}, "trained"),
-        ({"posterior": "bootstrap"}, "trained"),
-        ({"posterior": "laplace", "dropout": 0.0}, "solved"),
-        ({"model": "mlp"}, "trained"),
-    ],
-)
-def test_a_linear_model_is_solved_unless_training_is_asked_for(change, learner):
-    asked = Overrides(**{"model": "logistic_regression"} | change)
-    assert config.resolve_recipe(asked, "cpu", "table").learner == learner
-
-
-def test_what_is_about_training_is_no_option_of_what_is_solved():
-    every = {field.name for field in dataclasses.fields(Overrides)}
-    assert set(config._OF_TRAINING) < every
-    for change in ({"model": "mlp"}, {"epochs": 3}, {"posterior": "ensemble"}):
-        asked = {"model": "logistic_regression", "learner": "solved"} | change
-        with pytest.raises(RunError, match="--learner solved"):
-            config.resolve_recipe(Overrides(**asked), "cpu", "table")
-
-
-def test_smoke_is_a_network_that_compiles_in_a_moment():
-    assert {recipe.model for recipe in PRESETS["smoke"].values()} == {"mlp"}
-
-
-def test_the_default_preset_follows_the_platform():
-    assert presets.default_preset("cpu") == "cpu"
-    assert presets.default_preset("gpu") == presets.default_preset("tpu") == "standard"
-
-
-def test_the_plan_follows_a_schedule_and_ends_with_the_pool():
-    recipe = dataclasses.replace(
-        PRESETS["smoke"]["table"], initial=10, query_size=(5, 20), rounds=4
-    )
-    assert presets.label_plan(recipe) == [10, 15, 35, 55, 75]
-    recipe = presets.fit_to_pool(recipe, 40)
-    assert presets.label_plan(recipe) == [10, 15, 35, 40]
-    assert recipe.rounds == 3
-
-
-@pytest.mark.parametrize(
-    ("change", "plan", "sizes"),
-    [
-        ({"query_size": (2000,)}, [20, 512], (492,)),
-        ({"query_size": (100, 2000), "rounds": 9}, [20, 120, 512], (100, 492)),
-        ({"initial": 512}, [512], (1,)),
-        ({"budget": 70, "rounds": 9}, [20, 40, 60, 70], (20,)),
-        ({"budget": 20}, [20], (1,)),
-        ({"budget": 9999, "rounds": 1}, [20, 40], (20,)),
-    ],
-)
-def test_what_is_promised_is_what_can_be_bought(change, plan, sizes):
-    recipe = dataclasses.replace(PRESETS["smoke"]["small"], **change)
-    fitted = presets.fit_to_pool(recipe, 1000)
-    assert presets.label_plan(fitted) == plan
-    assert (fitted.query_size, fitted.rounds) == (sizes, len(plan) - 1)
-
-
-def test_a_budget_decides_the_rounds_unless_they_are_given():
-    recipe = config.resolve_recipe(Overrides(budget=100), "smoke", "small")
-    assert presets.label_plan(presets.fit_to_pool(recipe, 1000))[-2:] == [80, 100]
-    recipe = config.resolve_recipe(Overrides(budget=100, rounds=1), "smoke", "small")
-    assert presets.label_plan(presets.fit_to_pool(recipe, 1000)) == [20, 40]
-
-
-def test_a_large_initial_set_is_refused():
-    recipe = dataclasses.replace(PRESETS["smoke"]["table"], initial=50)
-    with pytest.raises(RunError, match="--initial is 50 and the pool has 40 rows"):
-        presets.fit_to_pool(recipe, 40)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"epochs": 0}, "--epochs is 0, expected at least 1"),
-        ({"query_size": (5, 0)}, "--query-size"),
-        ({"label_noise": 1.5}, "--label-noise is 1.5"),
-        ({"dropout": 1.0}, "--dropout is 1.0"),
-        ({"learning_rate": 0.0}, "--learning-rate is 0.0"),
-        ({"test_size": -5}, "--test-size is -5, expected at least 1, or 0 for all"),
-        ({"pool_size": -5}, "--pool-size is -5, expected at least 1, or 0 for all"),
-        ({"budget": 0}, "--budget is 0, expected at least 1"),
-    ],
-)
-def test_numbers_out_of_range_name_the_flag(change, message):
-    with pytest.raises(RunError, match=message):
-        config.resolve_recipe(Overrides(**change), "cpu", "table")
-
-
 def test_help_is_worth_reading(capsys):
     with pytest.raises(SystemExit):
         cli.main(["run", "--help"])
     drawn = capsys.readouterr().out
     text = " ".join(drawn.replace("│", " ").split())  # lines are broken to fit
-    for field in (*dataclasses.fields(Options), *dataclasses.fields(Overrides)):
-        if field.name != "recipe":
-            assert f"--{field.name.replace('_', '-')}" in text, field.name
+    for field in dataclasses.fields(Recipe):
+        assert f"--{field.name.replace('_', '-')}" in text, field.name
     assert "standard on an accelerator" in text
     assert "None" not in text
 
@@ -147,19 +39,13 @@ def test_help_is_worth_reading(capsys):
     [
         (["--strategy=bagde"], "badge"),
         (["--dataset=cifar11"], "cifar10"),
-        (["--dataset=digits", "--model=resnet-18"], "resnet18"),
         (["--dataset=iris", "--strategy=bald", "--dropout=0"], "--posterior ensemble"),
         (["--dataset=digits", "--name=../up"], "--output"),
         (["--dataset=digits", "--plugin", "nowhere.py"], "nowhere.py"),
-        (["--dataset=digits", "--strategy-options", "first"], "NAME=VALUE"),
-        (["--dataset=digits", "--strategy-options", "frist=drawn"], "'first'"),
-        (["--dataset=digits", "--strategy-options", "first=sideways"], "'drawn'"),
+        (["--dataset=digits", "--strategy=badge(frist=drawn)"], "'first'"),
+        (["--dataset=digits", "--strategy=badge(first=sideways)"], "'drawn'"),
         (["--dataset=./nofolder"], "no such folder"),
         (["--dataset=nofile.npz"], "no such file"),
-        (["--dataset=digits", "--test-size=-5"], "--test-size is -5"),
-        (["--dataset=digits", "--seeds"], "--seeds has no numbers"),
-        (["--dataset=digits", "--seeds", "0", "1", "0"], "[0] twice"),
-        (["--dataset=digits", "--seeds=-1"], "0 .. 2**32 - 1"),
         (["--dataset=digits", "--budget=10"], "20 labels to start with"),
         (["--dataset=digits", "--num-validation=9999"], "num_validation is 9999"),
         (["--dataset=digits", "--initial-rows=none.txt"], "one id of the data set"),
@@ -178,13 +64,20 @@ def test_mistakes_name_the_cure_without_a_traceback(words, message, capsys, tmp_
     ("word", "near"),
     [
         ("--preset=smok", "'smoke'"),
+        ("--model=resnet-18", "'resnet18'"),
+        ("--epoch=3", "Did you mean '--epochs'?"),
+        ("--strategy-options=first=drawn", "Did you mean '--strategy'?"),
+        ("--test-size=-5", "--test-size is -5, expected at least 0"),
+        ("--seeds", "--seeds has no values, expected one or more"),
+        ("--seeds 0 1 0", "[0] twice"),
+        ("--seeds=-1", "--seeds is -1, expected at least 0"),
         ("--augment=crop-flip", "'crop_flip'"),
-        ("--epochs=some", "'some' is not a whole number"),
+        ("--epochs=some", "--epochs is 'some', expected a whole number"),
     ],
 )
 def test_words_that_no_option_takes_are_answered_with_the_nearest(word, near, capsys):
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["run", word])
+        cli.main(["run", *word.split()])
     assert stopped.value.code == 2
     error = capsys.readouterr().err
     assert near in error
@@ -241,8 +134,8 @@ def test_ctrl_c_says_what_there_is_to_continue(
 
 
 def prepared(*words):
-    options = cli.parse(["--dataset=digits", "--preset=smoke", *words])
-    return launch.prepare(options, 0)
+    base = Recipe(dataset="digits", preset="smoke")
+    return launch.prepare(parse(base, words), 0)[:2]
 
 
 REACH = [
@@ -276,7 +169,7 @@ REACH = [
 def test_what_the_command_line_says_is_in_the_config(words, settings):
     made, recipe = prepared(*words)
     assert settings.items() <= made.settings.items()
-    assert made.plan == presets.label_plan(recipe)
+    assert made.plan == label_plan(recipe)
     assert len(made.initial_rows) == 20
 
 
@@ -319,7 +212,7 @@ def test_given_rows_are_the_start_whatever_the_pool(tmp_path):
     [
         ("", [], "is empty"),
         ("1\n2\n1\n", [], "'1' twice"),
-        ("1\n1797x\n", [], "'1797x'; the nearest is"),
+        ("1\n1797x\n", [], "'1797x'. Did you mean"),
         ("1\n", ["--initial=3"], "names 1 rows"),
     ],
 )
@@ -412,25 +305,25 @@ def test_a_plugin_makes_its_strategy_known(tmp_path):
     path.write_text(PLUGIN.format(stem="mine"))
     load_plugins([path])
     assert "smallest_logit_of_mine" in strategy_names()
-    options = Options(
+    recipe = Recipe(
         strategy="smallest_logit_of_mine",
         dataset="digits",
         preset="smoke",
         plugin=(path,),
     )
-    made, _ = launch.prepare(options, 0)
+    made, *_ = launch.prepare(recipe, 0)
     assert made.settings["strategy"] == "smallest_logit_of_mine"
     checksum = made.settings["plugins"]["mine.py"]
     path.write_text(PLUGIN.format(stem="mine") + "\n")
-    changed, _ = launch.prepare(options, 0)
+    changed, *_ = launch.prepare(recipe, 0)
     assert changed.settings["plugins"]["mine.py"] != checksum
 
 
 def test_strategy_and_seed_decide_what_they_should():
-    options = Options(dataset="iris", preset="smoke", recipe=Overrides(pool_size=60))
-    badge, _ = launch.prepare(options, 0)
-    margin, _ = launch.prepare(dataclasses.replace(options, strategy="margin"), 0)
-    other, _ = launch.prepare(options, 1)
+    recipe = Recipe(dataset="iris", preset="smoke", pool_size=60)
+    badge, *_ = launch.prepare(recipe, 0)
+    margin, *_ = launch.prepare(dataclasses.replace(recipe, strategy="margin"), 0)
+    other, *_ = launch.prepare(recipe, 1)
     # Another strategy starts from the same pool and rows; another seed does not.
     assert badge.settings["pool"] == margin.settings["pool"]
     np.testing.assert_array_equal(badge.initial_rows, margin.initial_rows)

@@ -244,6 +244,31 @@ def test_what_is_unlabelled_is_no_class(name, split, place, tmp_path):
         load(tmp_path / "set", data_dir=tmp_path)
 
 
+@pytest.mark.parametrize("name", ["test", "Test", "val", "Validation", "Train"])
+def test_a_split_alone_is_no_class(name, tmp_path):
+    root = folder_of(tmp_path / "set", lambda seed: (plain(numbers(seed, 3)), {}))
+    folder_of(root / name, lambda seed: (plain(numbers(seed, 3)), {}))
+    with pytest.raises(
+        ValueError, match=f"{name} has the name of a split and would be"
+    ):
+        load(root, data_dir=tmp_path)
+
+
+def test_what_lies_beside_train_and_test_is_said_and_is_no_class(tmp_path):
+    def make(seed):
+        return plain(numbers(seed, 3)), {}
+
+    for name in ("train", "test"):
+        folder_of(tmp_path / "set" / name, make)
+    plainly = load(tmp_path / "set", data_dir=tmp_path)
+    for name in ("val", "owl"):
+        folder_of(tmp_path / "set" / name, make)
+    found = load(tmp_path / "set", data_dir=tmp_path)
+    assert found.source.endswith("; not read: owl/, val/")
+    assert found.class_names == plainly.class_names
+    assert found.fingerprint == plainly.fingerprint
+
+
 def test_images_without_a_class_are_not_passed_over(tmp_path):
     root = folder_of(tmp_path / "set", lambda seed: (plain(numbers(seed, 3)), {}))
     (root / "README.txt").write_text("where they are from")

@@ -20,7 +20,7 @@ from jaxal import (
 )
 from jaxal.models import logistic_regression
 from jaxal.pools.mesh import pool_mesh
-from jaxal.runs import People, Reply, RunError, Silent, provenance, run, store
+from jaxal.runs import People, Refusals, Reply, RunError, Silent, provenance, run, store
 from jaxal.runs.store import RunFiles
 from tests.dying import Death, Killed
 from tests.toys import blobs
@@ -170,6 +170,66 @@ def events(folder):
     return [
         (q["round"], q["row"], q["event"], q["label"]) for q in lines if "event" in q
     ]
+
+
+SHY = set(np.flatnonzero(LABELS == 1).tolist())  # nobody knows class 1
+
+
+ANSWERS = np.where(LABELS == 1, -1, LABELS)
+
+
+def asked_by_round(folder):
+    found = {}
+    for line in store.read_lines(RunFiles(folder).queries):
+        if line.get("event", "answered") == "answered":
+            found.setdefault(line["round"], []).append(line["row"])
+    return found
+
+
+@pytest.mark.parametrize("rule", [(1, 2), (2, None), (0, 1)])
+def test_who_refuses_is_left_in_peace_and_in_the_end_withdrawn(tmp_path, rule):
+    rest, most = rule
+    folder = tmp_path / "run"
+    records = play(folder, ANSWERS, rounds=9, refusals=Refusals(*rule))
+    asked = asked_by_round(folder)
+    refused = {}
+    for index, rows in asked.items():
+        for row in SHY & set(rows):
+            refused.setdefault(row, []).append(index)
+    for rounds in refused.values():
+        assert all(np.diff(rounds) > rest)
+        assert most is None or len(rounds) <= most
+    lines = store.read_lines(RunFiles(folder).queries)
+    gone = {line["row"]: line for line in lines if line.get("event") == "withdrawn"}
+    often = {row for row, rounds in refused.items() if len(rounds) == most}
+    assert gone.keys() == often
+    assert all(line["why"] == f"refused {most} times" for line in gone.values())
+    assert records[-1]["labels"] == sum(r not in SHY for a in asked.values() for r in a)
+
+
+def test_without_a_rule_a_refused_row_is_asked_for_ever(tmp_path):
+    play(tmp_path / "run", ANSWERS, rounds=9, refusals=None)
+    asked = asked_by_round(tmp_path / "run")
+    assert any(SHY & set(asked[i]) & set(asked[i + 1]) for i in range(1, 8))
+
+
+def test_when_all_others_are_bought_nobody_rests(tmp_path):
+    labels = np.where(np.arange(60) < 10, LABELS, -1)
+    records = play(tmp_path / "run", labels, rounds=9, refusals=Refusals(9, None))
+    assert len(records) == 9 and not any(r["is_last"] for r in records[:-1])
+    records = play(tmp_path / "gone", labels, rounds=99, refusals=Refusals(9, 1))
+    assert records[-1]["is_last"] and len(records) < 20  # the pool is dry
+
+
+def test_refusals_are_the_same_after_any_kill(tmp_path):
+    rule = {"rounds": 6, "refusals": Refusals(1, 2)}
+    play(tmp_path / "whole", ANSWERS, **rule)
+    for at in range(4, 90, 9):
+        folder = tmp_path / f"killed-{at}"
+        with contextlib.suppress(Killed), Death(at).installed():
+            play(folder, ANSWERS, **rule)
+        play(folder, ANSWERS, **rule)
+        assert results(folder) == results(tmp_path / "whole")
 
 
 def test_labels_are_corrected_and_taken_back_and_rows_withdrawn(tmp_path):

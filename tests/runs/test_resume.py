@@ -1,7 +1,6 @@
 """A run that is killed, damaged or interrupted, and started again."""
 
 import contextlib
-import dataclasses
 import re
 import shutil
 import subprocess
@@ -11,8 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxal.app import experiment, presets
+from jaxal.app import experiment
 from jaxal.app.progress import Terminal
+from jaxal.app.recipe import Recipe
+from jaxal.app.settling import settle
+from jaxal.data import Dataset, Split
 from jaxal.loop import active_learner
 from jaxal.models import logistic_regression
 from jaxal.pools.mesh import pool_mesh
@@ -51,8 +53,8 @@ def make_experiment(seed=0, strategy=DOUBT, num_rows=80, num_devices=1, **change
         "learning_rate": 0.1,
         "weight_decay": 0.01,
     } | changes
-    recipe = dataclasses.replace(presets.PRESETS["smoke"]["table"], **fields)
-    recipe = presets.fit_to_pool(recipe, num_rows)
+    rows = jax.ShapeDtypeStruct((num_rows, 3), "float32")
+    recipe = settle(Recipe(preset="smoke", **fields), rows, 3)
     random = np.random.default_rng(5)
     labels = random.integers(0, 3, num_rows + 40).astype(np.int32)
     inputs = np.float32(np.eye(3)[labels] + random.normal(0, 0.4, (len(labels), 3)))
@@ -66,14 +68,14 @@ def make_experiment(seed=0, strategy=DOUBT, num_rows=80, num_devices=1, **change
         "seed": seed,
         "epochs": recipe.epochs,
     }
-    test = inputs[num_rows:], labels[num_rows:]
-    loop = experiment.build_loop(recipe, strategy, logistic_regression(3), (3,), test)
+    splits = [Split(inputs[s], labels[s], ids[s]) for s in np.s_[:num_rows, num_rows:]]
+    blobs = Dataset("blobs", *splits, None, ("a", "b", "c"), "", "drawn here")
     return experiment.build(
         settings,
         recipe,
-        loop,
-        (inputs[:num_rows], labels[:num_rows], ids[:num_rows]),
-        3,
+        experiment.build_loop(recipe, strategy, blobs),
+        blobs,
+        np.arange(num_rows),
         mesh=pool_mesh(jax.devices()[:num_devices]),
     )
 

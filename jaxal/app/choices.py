@@ -1,0 +1,55 @@
+"""What a recipe may name, and what the names stand for."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from jaxal import models
+from jaxal.posteriors.last_layer import laplace
+from jaxal.posteriors.networks import deep_ensemble, deterministic, mc_dropout
+from jaxal.training import recipes, weights
+from jaxal.training.optimizers import Optimizer, adamw, cosine, one_cycle, sgd
+from jaxal.types import Model, Posterior
+
+SCHEDULES = {"cosine": cosine, "one_cycle": one_cycle}
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": sgd,
+    "adamw": partial(adamw, clip=recipes.CLIP),
+}
+AVERAGINGS = {"none": None, "ema": weights.ema(), "swa": weights.swa()}
+REFITS = {
+    "retrain": weights.retrain,
+    "warm_start": weights.warm_start,
+    "shrink_and_perturb": weights.shrink_and_perturb(),
+}
+
+
+POSTERIORS: dict[str, Callable[[Model, int, float], Posterior]] = {
+    "deterministic": lambda network, *_: deterministic(network),
+    "mc_dropout": lambda network, samples, _: mc_dropout(network, samples),
+    "ensemble": lambda network, samples, _: deep_ensemble(network, samples),
+    # Members see resampled labels, which is the learner's part.
+    "bootstrap": lambda network, samples, _: deep_ensemble(network, samples),
+    "laplace": lambda network, samples, prior: laplace(
+        network, num_samples=samples, prior_precision=prior
+    ),
+    "laplace_full": lambda network, samples, prior: laplace(
+        network, "full", num_samples=samples, prior_precision=prior
+    ),
+}
+"""From the network, samples to draw and the precision of the prior."""
+OF_MEMBERS = "ensemble", "bootstrap"  # each trained
+
+
+def network(recipe: Mapping[str, Any], num_classes: int) -> Model:
+    """Returns the network of a recipe, for so many classes.
+
+    Args:
+      recipe: its settings by name.
+      num_classes: C.
+    """
+    names = {"resnet18": ("width", "dropout", "dtype"), "mlp": ("width", "dropout")}
+    extra = {name: recipe[name] for name in names.get(recipe["model"], ())}
+    if recipe["model"] == "mlp":
+        extra["hidden"] = (extra.pop("width"),)
+    return models.build(recipe["model"], num_classes, **extra)
