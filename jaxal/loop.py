@@ -141,6 +141,9 @@ def active_learner(
       16
     """
     sizes = _batch_sizes(batch_size)
+    asks = posterior is None and asks_posterior(strategy)
+    parts = (model, *learner, posterior, *(test or ()), ignore, measure, mesh)
+    training = (*parts, chunk_size, asks)
     if posterior is None:
         posterior = _default_posterior(model, learner, strategy)
     check_samples(posterior, strategy)
@@ -275,7 +278,7 @@ def active_learner(
         return tell_checked(state, selection, labels), info
 
     phases = Phases(train, fit_once, evaluate, measure_on, look_at, choose, decide)
-    facts = measured, strategy.name, sizes, classes
+    facts = measured, strategy.name, sizes, classes, training
     return ActiveLearner(init, ask, tell_checked, step, phases, *facts)
 
 

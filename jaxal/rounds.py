@@ -140,6 +140,7 @@ class ActiveLearner(NamedTuple):
     strategy: str = ""  # its name
     batch_sizes: tuple[int, ...] = ()  # rows to buy, a number a round
     classes: Callable[[LoopState], int | None] = lambda state: None  # how many
+    training: tuple[Any, ...] = ()  # of the same objects, loops train and measure alike
 
 
 def round_keys(key: Array) -> RoundKeys:

@@ -96,10 +96,13 @@ def check_known(
         return
     few = min(num_classes, 2)  # classes there are to doubt
     checks.check_has_classes("logits", jnp.zeros((1, few)))
-    if int(pool.labels.max()) >= num_classes:
+    # The key may be traced where the pool is known.
+    with jax.ensure_compile_time_eval():
+        highest = int(pool.labels.max())
+    if highest >= num_classes:
         checks.check_classes(
             "pool.labels",
-            pool.labels.max(),
+            np.asarray(highest),
             num_classes,
             "Number the classes from 0 (jaxal.label_names does), and say what stands "
             "for no label: make_pool(..., unlabelled=255).",

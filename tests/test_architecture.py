@@ -56,6 +56,7 @@ ALLOWED = {
     "testing": BASE | {"expressions", "pools", "registry", "viewing"},
     "runs": BASE
     | {"data", "loop", "metrics", "pools", "rounds"},  # data: its lock files
+    "studies": BASE | {"data", "metrics", "pools", "rounds", "runs", "viewing"},
     "report": {"runs", "statistics"},
     "app": None,
     "__init__": None,

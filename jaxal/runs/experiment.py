@@ -1,6 +1,7 @@
 """What a run is made of, whoever made it: the command line or a program."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -98,13 +99,7 @@ def answering(oracle: Any, key: Array, most: int) -> Answer:
         compiled once.
     """
 
-    @jax.jit
-    def ask(index: Array, rows: Array) -> Array:
-        def one(row: Array) -> Array:
-            question = jax.random.fold_in(jax.random.fold_in(key, index), row)
-            return oracle(question, row[None])[0]
-
-        return jax.vmap(one)(rows)
+    ask = jax.jit(partial(one_by_one, oracle, key))
 
     def answer(index: int, rows: np.ndarray) -> np.ndarray:
         padded = np.zeros(max(most, len(rows)), np.int32)
@@ -112,6 +107,16 @@ def answering(oracle: Any, key: Array, most: int) -> Answer:
         return np.asarray(ask(np.int32(index), padded))[: len(rows)]
 
     return answer
+
+
+def one_by_one(oracle: Any, key: Array, index: Array, rows: Array) -> Array:
+    """Returns answers `[K]` to what round `index` asked, see `answering`."""
+
+    def one(row: Array) -> Array:
+        question = jax.random.fold_in(jax.random.fold_in(key, index), row)
+        return oracle(question, row[None])[0]
+
+    return jax.vmap(one)(rows)
 
 
 def validating(loop: ActiveLearner, validation: tuple[Inputs, Any]) -> Validate:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -98,24 +98,76 @@ def run(
       >>> [record["labels"] for record in records]
       [4, 8, 12]
     """
+    files = RunFiles(Path(folder))
+    experiment = prepared(
+        loop,
+        pool,
+        oracle,
+        rounds=rounds,
+        initial=initial,
+        seed=seed,
+        ids=ids,
+        names=names,
+        validation=validation,
+        dataset=dataset,
+        settings=settings,
+        begun=lambda size: size if overwrite else _begun(files, size),
+    )
+    shown = Lines() if display is None else display
+    return runner.run(experiment, files, shown, overwrite=overwrite)
+
+
+def prepared(
+    loop: ActiveLearner,
+    pool: Pool,
+    oracle: Oracle | People | Any,
+    *,
+    rounds: int,
+    initial: Any = None,
+    seed: int = 0,
+    ids: Sequence[Any] | None = None,
+    names: LabelNames | None = None,
+    validation: tuple[Inputs, Any] | None = None,
+    dataset: str = "pool",
+    settings: Record | None = None,
+    begun: Callable[[int], int] | None = None,
+) -> Experiment:
+    """Returns what `run` runs.
+
+    Args:
+      loop: as for `run`, and all that follow.
+      pool: the rows.
+      oracle: who answers.
+      rounds: how often to train.
+      initial: rows to label first.
+      seed: of everything.
+      ids: `[N]` what rows are called.
+      names: of the classes.
+      validation: inputs and labels.
+      dataset: what to call the data.
+      settings: what else decides the result.
+      begun: from the rows there are now to how many there were at first.
+
+    Raises:
+      ValueError: as `run` does.
+    """
     if rounds < 1:
         raise ValueError(f"rounds is {rounds}, expected at least 1.")
-    files = RunFiles(Path(folder))
     called, size = _ids(pool, ids), rows_there(pool)
-    begun = size if overwrite else _begun(files, size)
-    whole, pool = pool, _before(pool, begun)
+    rows_begun = size if begun is None else begun(size)
+    whole, pool = pool, _before(pool, rows_begun)
     rows = initial_rows(stream(seed, "initial"), pool, initial)
     plan = _plan(loop, pool, 0 if rows is None else rows.size, rounds)
     most = max(plan[0], *loop.batch_sizes)
-    experiment = Experiment(
+    return Experiment(
         settings={
             "dataset": dataset,
             "source": "a program",
             "preset": "program",
             "strategy": loop.strategy,
             "seed": seed,
-            "pool": _fingerprint(pool, called, 0, begun),
-            "rows": begun,
+            "pool": _fingerprint(pool, called, 0, rows_begun),
+            "rows": rows_begun,
             "capacity": num_rows(pool.inputs),
             "rounds": rounds,
             "refusals": None if refusals is None else list(refusals),
@@ -137,8 +189,6 @@ def run(
         digest=partial(_fingerprint, whole, called),
         refusals=refusals,
     )
-    shown = Lines() if display is None else display
-    return runner.run(experiment, files, shown, overwrite=overwrite)
 
 
 def _ids(pool: Pool, ids: Sequence[Any] | None) -> np.ndarray:

@@ -109,26 +109,52 @@ def _round(
             state = state._replace(pool=ledger.happened(state.pool, events))
         bought = int((selection.is_valid & is_answer(labels)).sum())
         is_last = not bool(selection.is_valid.any())  # the pool is dry
-    record = {
-        "round": index,
+    found = {
         "labels": num_labelled,
         **_named(metrics),
         **held_out,
         "measured": loop.measured,
         "loss": fit.loss,
         "bought": bought,
-        "seconds": {name: round(value, 4) for name, value in seconds.items()},
-        "compiles": compiles.count() - compiled,
-        "is_last": is_last,
-        **{name: experiment.settings[name] for name in _LABELLING},
     }
-    record = json.loads(store.encode(record))  # as a later reader will find it
+    spent = compiles.count() - compiled
+    record = round_record(experiment, index, found, seconds, spent, is_last=is_last)
     belongs_to = facts(experiment, [*records, record])
     # The line comes last: a round counts once both are whole.
     checkpoint.save(files.checkpoint, index, saved_part(state), belongs_to)
     store.append_lines(files.rounds, [record])
     files.asked.unlink(missing_ok=True)
     return state, record
+
+
+def round_record(
+    experiment: Experiment,
+    index: int,
+    found: Record,
+    seconds: dict[str, float],
+    num_compiled: int,
+    *,
+    is_last: bool,
+) -> Record:
+    """Returns the line of a round, as a later reader will find it.
+
+    Args:
+      experiment: whose round it is.
+      index: of the round.
+      found: labels, metrics and what else is known.
+      seconds: of each phase.
+      num_compiled: programs that were compiled.
+      is_last: whether the run ends with it.
+    """
+    record = {
+        "round": index,
+        **found,
+        "seconds": {name: round(value, 4) for name, value in seconds.items()},
+        "compiles": num_compiled,
+        "is_last": is_last,
+        **{name: experiment.settings[name] for name in _LABELLING},
+    }
+    return json.loads(store.encode(record))
 
 
 def _buy(

@@ -1,0 +1,97 @@
+"""One line on how a whole study is doing, and how long it still takes."""
+
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import TextIO
+
+PATIENCE = 10.0  # seconds between lines where there is no terminal
+_SMOOTH = 0.2  # seconds between two drawings on one
+
+
+class StudyLine:
+    """Counts rounds of trials and says how many there are left, in one line."""
+
+    def __init__(
+        self,
+        totals: Mapping[str, int],
+        workers: int = 1,
+        *,
+        stream: TextIO | None = None,
+        is_shown: bool = True,
+    ) -> None:
+        """Shows one study.
+
+        Args:
+          totals: rounds of trials that each cell has to go.
+          workers: blocks that run at the same time.
+          stream: where to write, by default stderr.
+          is_shown: False for messages alone.
+        """
+        self._is_shown = is_shown
+        self._left = dict(totals)
+        self._total = sum(totals.values())
+        self._workers = workers
+        self._stream = sys.stderr if stream is None else stream
+        self._is_terminal = self._stream.isatty()
+        self._spent: dict[str, list[float]] = defaultdict(list)  # per round of a trial
+        self._compiling = 0.0
+        self._begun = self._shown = time.monotonic()
+        self._lock = threading.Lock()
+
+    def told(
+        self, cell: str, count: int, seconds: Mapping[str, float], compiling: float
+    ) -> None:
+        """A block has done a round of `count` trials."""
+        with self._lock:
+            self._left[cell] -= count
+            self._spent[cell].append(sum(seconds.values()))
+            self._compiling += compiling
+            self._draw()
+
+    def message(self, text: str) -> None:
+        """Writes a line of its own."""
+        with self._lock:
+            end = "\r\033[K" if self._is_terminal else ""
+            print(f"{end}{text}", file=self._stream, flush=True)
+
+    def skipped(self, cell: str, count: int) -> None:
+        """Trials are finished already, or somebody else's."""
+        with self._lock:
+            self._left[cell] -= count
+            self._total -= count
+
+    def text(self) -> str:
+        """Returns the line."""
+        left = sum(self._left.values())
+        parts = [f"{self._total - left} of {self._total} rounds"]
+        if self._compiling >= 1:
+            parts.append(f"compiling {self._compiling:.0f} s")
+        known = {cell: sum(some) / len(some) for cell, some in self._spent.items()}
+        if left and known:
+            usual = sum(known.values()) / len(known)
+            work = sum(n * known.get(cell, usual) for cell, n in self._left.items())
+            parts.append(f"about {work / self._workers:.0f} s left")
+        return ", ".join(parts)
+
+    def close(self) -> None:
+        """Says how long it took."""
+        took = time.monotonic() - self._begun
+        if not self._is_shown or not self._total:
+            return
+        self.message(
+            f"{self._total - sum(self._left.values())} rounds in {took:.1f} s, of "
+            f"which programs took {self._compiling:.1f} s to compile"
+        )
+
+    def _draw(self) -> None:
+        now = time.monotonic()
+        if not self._is_shown:
+            return
+        if now - self._shown < (_SMOOTH if self._is_terminal else PATIENCE):
+            return
+        self._shown = now
+        begin, end = ("\r\033[K", "") if self._is_terminal else ("", "\n")
+        print(f"{begin}{self.text()}", end=end, file=self._stream, flush=True)
