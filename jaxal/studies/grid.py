@@ -64,7 +64,7 @@ def called(cell: Mapping[str, Any]) -> str:
       >>> called({"strategy": "badge", "query_size": 10})
       'badge,query_size=10'
       >>> called({"strategy": "typiclust(max_clusters=9)"})
-      'typiclust-max_clusters=9--6bd0d5f8'
+      'typiclust-max_clusters=9--abb76eb1'
     """
     parts = [str(v) if k == "strategy" else f"{k}={v}" for k, v in cell.items()]
     text = ",".join(parts) or "trial"
