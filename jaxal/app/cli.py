@@ -27,6 +27,7 @@ _USAGE = """usage: jaxal COMMAND [OPTIONS]
 
 commands:
   run         run active learning on a data set
+  study       compare strategies on frozen embeddings over many seeds, in one go
   report      learning curves and tables from any number of runs
   strategies  list the strategies; NAME says all of one, --markdown is a table
   datasets    list the data sets by name
@@ -129,6 +130,12 @@ def _report(arguments: Sequence[str]) -> int:
     return summary.main(arguments)
 
 
+def _study(arguments: Sequence[str]) -> int:
+    from jaxal.app import study
+
+    return study.main(arguments)
+
+
 def _strategies(arguments: Sequence[str]) -> int:
     from jaxal.app import listing
 
@@ -146,6 +153,7 @@ def _datasets(arguments: Sequence[str]) -> int:
 
 _COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": run_command,
+    "study": _study,
     "report": _report,
     "strategies": _strategies,
     "datasets": _datasets,
