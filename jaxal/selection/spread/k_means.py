@@ -16,6 +16,7 @@ from jaxal.selection.engine.distances import (
     Chunk,
     Space,
     fold_chunks,
+    group_size,
     make_space,
     squared_distances,
     stored,
@@ -178,24 +179,18 @@ def assign_rows(
     Centroids and sums are as seen from the origin of `space`.
     """
     num_clusters, num_rows = centroids.shape[0], shard.num_rows
+    group = min(group_size(), num_clusters)
+    # Clusters that may have no rows cost nothing: those that may come first.
+    num_live = num_clusters if is_live is None else jnp.sum(is_live, dtype=jnp.int32)
+    num_groups = -(-num_live // group)
 
     def add(chunk: Chunk, found: Assigned) -> Assigned:
-        distances = squared_distances(chunk.rows, chunk.norms, Dense(centroids))
-        distances = _to_live(distances, is_live)
-        nearest = jnp.argmin(distances, axis=-1).astype(jnp.int32)
-        closest = jnp.min(distances, axis=-1)
+        nearest, closest = _nearest(chunk, centroids, is_live, group, num_groups)
         here = jnp.where(chunk.is_new, chunk.cut(weights), 0)
-        # A product with one-hot rows: sums in a fixed order, on a GPU too.
-        members = jax.nn.one_hot(nearest, num_clusters, dtype=closest.dtype)
-        members *= here[:, None]
-        sums = jnp.matmul(
-            members.T, _coordinates(chunk.rows), precision=lax.Precision.HIGHEST
-        )
-        return Assigned(
+        found = _add_members(chunk, nearest, here, found, group, num_groups)
+        return found._replace(
             assignment=chunk.put(found.assignment, nearest),
             distances=chunk.put(found.distances, closest),
-            sums=found.sums + sums,
-            mass=found.mass + jnp.sum(members, axis=0),
             inertia=found.inertia + jnp.sum(here * closest),
         )
 
@@ -210,6 +205,68 @@ def assign_rows(
     found = fold_chunks(space, add, nothing)
     sums, mass, inertia = shard.sum((found.sums, found.mass, found.inertia))
     return found._replace(sums=sums, mass=mass, inertia=inertia)
+
+
+def _nearest(
+    chunk: Chunk,
+    centroids: Array,
+    is_live: Array | None,
+    group: int,
+    num_groups: Array | int,
+) -> tuple[Array, Array]:
+    """The nearest centroid of each row, the lower of equal ones, and its distance."""
+    num_clusters = centroids.shape[0]
+    alive = jnp.ones(num_clusters, bool) if is_live is None else is_live
+
+    def look(index: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:
+        # The last group overlaps the one before it: what it finds again is no nearer.
+        first = jnp.minimum(index * group, num_clusters - group)
+        some = lax.dynamic_slice_in_dim(centroids, first, group)
+        distances = squared_distances(chunk.rows, chunk.norms, Dense(some))
+        distances = _to_live(distances, lax.dynamic_slice(alive, (first,), (group,)))
+        found = jnp.min(distances, axis=-1)
+        where = first + jnp.argmin(distances, axis=-1).astype(jnp.int32)
+        is_nearer = found < best[1]
+        return jnp.where(is_nearer, where, best[0]), jnp.where(
+            is_nearer, found, best[1]
+        )
+
+    far = jnp.full_like(chunk.norms, jnp.inf)
+    nobody = jnp.zeros(far.shape, jnp.int32)
+    return lax.fori_loop(0, num_groups, look, (nobody, far))
+
+
+def _add_members(
+    chunk: Chunk,
+    nearest: Array,
+    here: Array,
+    found: Assigned,
+    group: int,
+    num_groups: Array | int,
+) -> Assigned:
+    """Sums and masses of clusters, with the rows of a chunk."""
+    rows, num_clusters = _coordinates(chunk.rows), found.mass.size
+    if jax.default_backend() == "cpu":  # one row after the other, in their order
+        sums = found.sums.at[nearest].add(here[:, None] * rows)
+        return found._replace(sums=sums, mass=found.mass.at[nearest].add(here))
+
+    def add(index: Array, total: tuple[Array, Array]) -> tuple[Array, Array]:
+        first = jnp.minimum(index * group, num_clusters - group)
+        # A product with one-hot rows: sums in a fixed order on a GPU. Of a group that
+        # overlaps the one before, those that were there are not added twice.
+        is_new = nearest >= index * group
+        members = jax.nn.one_hot(nearest - first, group, dtype=here.dtype)
+        members *= jnp.where(is_new, here, 0)[:, None]
+        more = jnp.matmul(members.T, rows, precision=lax.Precision.HIGHEST)
+        return _added(total[0], more, first), _added(total[1], members.sum(0), first)
+
+    sums, mass = lax.fori_loop(0, num_groups, add, (found.sums, found.mass))
+    return found._replace(sums=sums, mass=mass)
+
+
+def _added(total: Array, more: Array, first: Array) -> Array:
+    old = lax.dynamic_slice_in_dim(total, first, more.shape[0])
+    return lax.dynamic_update_slice_in_dim(total, old + more, first, 0)
 
 
 def _to_live(distances: Array, is_live: Array | None) -> Array:
@@ -240,7 +297,15 @@ def _lloyd(
         found = assign_rows(shard, now, rows.weights, centroids, is_live)
         mass = found.mass[:, None]
         means = found.sums / jnp.where(mass > 0, mass, 1)
-        moved = jnp.where(mass > 0, means, _farthest(shard, now, rows, lots, found))
+        is_empty = found.mass <= 0
+        is_empty = is_empty if is_live is None else is_empty & is_live
+        moved = lax.cond(
+            is_empty.any(),
+            lambda: jnp.where(
+                mass > 0, means, _farthest(shard, now, rows, lots, found)
+            ),
+            lambda: means,
+        )
         return now.embedding, moved, num + 1, before, found.inertia
 
     infinite = jnp.full((), jnp.inf, space.norms.dtype)
