@@ -4,6 +4,15 @@ Which examples to label next, training on them, and whether the choice was worth
 pure functions over a pool of fixed size.
 """
 
+from jaxal.comparisons import (
+    Standing,
+    bootstrap_interval,
+    holm,
+    savings_interval,
+    seeds_needed,
+    standing,
+    wilcoxon_p,
+)
 from jaxal.embeddings import (
     Concatenated,
     Dense,
@@ -208,6 +217,7 @@ __all__ = [
     "RoundInfo",
     "Scaled",
     "Selection",
+    "Standing",
     "Strategy",
     "SymmetricKL",
     "Task",
@@ -222,6 +232,7 @@ __all__ = [
     "bald",
     "batch_bald",
     "bootstrap_ensemble",
+    "bootstrap_interval",
     "by_samples",
     "by_score",
     "by_selector",
@@ -267,6 +278,7 @@ __all__ = [
     "graph_cut",
     "gumbel_top_k",
     "hold_out",
+    "holm",
     "information_density",
     "k_center",
     "k_means",
@@ -320,13 +332,16 @@ __all__ = [
     "reluctant_oracle",
     "reveal",
     "ridge_head",
+    "savings_interval",
     "schedule",
     "seed_axes",
+    "seeds_needed",
     "sigmoid_cross_entropy",
     "soft_labels",
     "softmax_top_k",
     "softrank_top_k",
     "squared_error",
+    "standing",
     "stateless",
     "stochastic",
     "strategy",
@@ -349,5 +364,6 @@ __all__ = [
     "vessal",
     "vote_entropy",
     "warm_up",
+    "wilcoxon_p",
     "withdraw",
 ]

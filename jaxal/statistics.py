@@ -102,12 +102,15 @@ def paired_difference(
     return PairedTest(*interval, t, p_value, len(a))
 
 
-def area_under_curve(num_labels: ArrayLike, values: ArrayLike) -> float:
+def area_under_curve(
+    num_labels: ArrayLike, values: ArrayLike, *, log: bool = False
+) -> float:
     """Returns the mean height of a learning curve: its area over its width.
 
     Args:
       num_labels: `[R]` labels used, increasing.
       values: `[R]` accuracies.
+      log: over the logarithm of labels, so that each doubling counts as much.
 
     Returns:
       The trapezoidal area divided by the width, in the units of the values.
@@ -121,6 +124,7 @@ def area_under_curve(num_labels: ArrayLike, values: ArrayLike) -> float:
       0.4333
     """
     x, y = _curve(num_labels, values)
+    x = np.log(x) if log else x
     if len(x) == 1:
         return float(y[0])
     return float(np.trapezoid(y, x) / (x[-1] - x[0]))

@@ -28,6 +28,7 @@ ALLOWED = {
     "curvature": set(),
     "statistics": set(),
     "stopping": set(),
+    "comparisons": {"statistics"},
     "pacing": set(),
     "data": set(),
     "metrics": BASE,
@@ -57,7 +58,7 @@ ALLOWED = {
     "runs": BASE
     | {"data", "loop", "metrics", "pools", "rounds"},  # data: its lock files
     "studies": BASE | {"data", "metrics", "pools", "rounds", "runs", "viewing"},
-    "report": {"runs", "statistics"},
+    "report": {"comparisons", "runs", "statistics"},
     "app": None,
     "__init__": None,
     "__main__": None,

@@ -61,7 +61,7 @@ class StudyOptions:
     part: str | None = None
     """3/16 for the third of sixteen machines."""
     workers: int | None = None
-    """Trials at the same time; by default one for each core."""
+    """Blocks of trials at the same time; by default one for each device."""
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A .toml or .json of these options, such as the study.json that a study leaves."""
 

@@ -68,7 +68,7 @@ def picture(group: Group, *, baseline: str = "random") -> Any:
     # Names of data and strategies are no mathematics, whatever signs they have.
     with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
         extra = 0.2 * _wrapped(group.title, 55).count("\n")
-        figure = Figure(figsize=(7.2, 4.6 + extra), dpi=160, layout="constrained")
+        figure = Figure(figsize=(8.8, 4.6 + extra), dpi=160, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         ends = []
@@ -101,7 +101,8 @@ def _curve(
         zorder=3,
     )
     if len(runs) >= FEWEST:
-        low, high = (np.array([i[side] for i in intervals]) for side in (1, 2))
+        ends = (np.array([i[side] for i in intervals]) for side in (1, 2))
+        low, high = (np.clip(end, 0, 100) for end in ends)
         axes.fill_between(labels, low, high, color=colour, alpha=0.15, linewidth=0)
     elif len(runs) > 1:
         axes.plot(labels, columns, color=colour, alpha=0.35, linewidth=0.8, zorder=2)
@@ -124,7 +125,13 @@ def _decorate(axes: Any, group: Group, ends: list[tuple[float, Any]]) -> None:
         axes.spines[side].set_visible(False)
     # Best last result first, as the eye meets the curves from above.
     lines = [line for _, line in sorted(ends, key=lambda end: -end[0])]
-    axes.legend(handles=lines, frameon=False, loc="lower right", fontsize=9)
+    axes.legend(  # beside the curves, where it covers none
+        handles=lines,
+        frameon=False,
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+        fontsize=9,
+    )
     counts = {len(runs) for runs in group.curves.values()}
     note = f"Data: {_without_folder(group.shared['source'])}"
     if counts & set(range(2, FEWEST)):

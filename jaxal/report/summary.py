@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
+from jaxal.comparisons import holm, savings_interval
 from jaxal.report.gathering import Group, Run, accuracies, common_labels, gather
 from jaxal.report.tables import markdown
 from jaxal.runs import store
@@ -24,6 +25,7 @@ from jaxal.statistics import (
 
 USUAL = Path("runs")
 FIGURE = "learning_curves.png"
+FEWEST_DRAWN = 5  # seeds; drawn from fewer, an interval says too much
 PHASES = ("train", "evaluate", "score", "select")
 
 
@@ -59,6 +61,9 @@ def summarise(
         name: _strategy(labels, shown, curves[name], runs, goal, base, needed_base)
         for name, runs in group.curves.items()
     }
+    _correct(strategies)
+    for name, runs in group.curves.items():
+        strategies[name]["savings"] = _savings(labels, runs, base, target)
     return {
         "title": group.title,
         "settings": group.shared,
@@ -218,15 +223,43 @@ def _seconds(runs: list[Run]) -> Record:
     return {phase: float(np.mean([spent(r, phase) for r in runs])) for phase in PHASES}
 
 
-def _paired(labels: np.ndarray, runs: list[Run], base: list[Run]) -> Record | None:
-    """Differences over the seeds both have, on the same pool."""
+def _savings(
+    labels: np.ndarray, runs: list[Run], base: list[Run] | None, target: float | None
+) -> Record | None:
+    """The share of labels saved over the seeds both have, with its interval."""
+    pairs = [] if base is None or runs is base else _pairs(runs, base)
+    if not pairs:
+        return None
+    mine, theirs = (accuracies(list(side), labels) for side in zip(*pairs, strict=True))
+    found = savings_interval(labels, mine, theirs, target=target)
+    if len(pairs) < FEWEST_DRAWN:
+        found = found._replace(low=np.nan, high=np.nan)
+    return found._asdict()
+
+
+def _correct(strategies: Record) -> None:
+    """Adds p-values corrected for the number of strategies, for each measure."""
+    tested = [one["paired"] for one in strategies.values() if one["paired"]]
+    for measure in ("area", "last"):
+        found = holm([one[measure]["p_value"] for one in tested])
+        for one, p_value in zip(tested, found.tolist(), strict=True):
+            one[measure]["p_holm"] = p_value
+
+
+def _pairs(runs: list[Run], base: list[Run]) -> list[tuple[Run, Run]]:
+    """Runs of the same seed on the same pool."""
     by_seed = {run.settings["seed"]: run for run in base}
-    pairs = [
+    return [
         (run, by_seed[run.settings["seed"]])
         for run in runs
         if run.settings["seed"] in by_seed
         and run.settings["pool"] == by_seed[run.settings["seed"]].settings["pool"]
     ]
+
+
+def _paired(labels: np.ndarray, runs: list[Run], base: list[Run]) -> Record | None:
+    """Differences over the seeds both have, on the same pool."""
+    pairs = _pairs(runs, base)
     if not pairs or runs is base:
         return None
     mine, theirs = (accuracies(list(side), labels) for side in zip(*pairs, strict=True))

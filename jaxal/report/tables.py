@@ -24,10 +24,16 @@ def markdown(summary: Record) -> str:
         f"Data: {summary['settings']['source']}",
         table(*_results(summary)),
     ]
+    if any(one["savings"] for one in summary["strategies"].values()):
+        parts.append(
+            "Saved: labels to what the baseline ends at, with a 95 % bootstrap interval "
+            "over seeds; none where that is not reached."
+        )
     if any(one["paired"] for one in summary["strategies"].values()):
         parts += [
             f"Against {summary['baseline']}, paired by seed, in points of accuracy "
-            "(p-values are two-sided and not corrected for the number of strategies):",
+            "(p-values are two-sided, corrected for the number of strategies by Holm's "
+            "steps):",
             table(*_paired(summary)),
         ]
     parts += ["Seconds of a whole run, mean over seeds:", table(*_seconds(summary))]
@@ -85,7 +91,7 @@ def _results(summary: Record) -> tuple[list[str], list[list[str]]]:
             *(percent(interval) for interval in one["accuracy_at_budgets"].values()),
             percent(one["area"]),
             _count(one["labels_to_target"]),
-            _saved(one["label_savings"]),
+            _saved(one["savings"]),
         ]
         for name, one in summary["strategies"].items()
     ]
@@ -120,7 +126,7 @@ def _difference(test: Record) -> str:
 
 
 def _p(test: Record) -> str:
-    value = test["p_value"]
+    value = test["p_holm"]
     if math.isnan(value):
         return NOTHING
     return "<0.001" if value < 0.001 else f"{value:.3f}"
@@ -130,5 +136,18 @@ def _count(labels: Any) -> str:
     return "not reached" if labels is None else f"{labels:.0f}"
 
 
-def _saved(share: Any) -> str:
-    return NOTHING if share is None else f"{100 * share:.0f} %"
+def _saved(share: Record | None) -> str:
+    """A share with its interval; what never got to the target saved less than nothing.
+
+    With few seeds there is no interval, and the share says so.
+    """
+    if share is None or math.isnan(share["mean"]):
+        return NOTHING
+    if math.isnan(share["low"]):
+        return f"{_share(share['mean'])} (few seeds)"
+    low, high = _share(share["low"]), _share(share["high"])
+    return f"{_share(share['mean'])} [{low}, {high}]"
+
+
+def _share(value: float) -> str:
+    return "none" if math.isinf(value) else f"{100 * value:+.0f} %"

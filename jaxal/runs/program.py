@@ -111,6 +111,7 @@ def run(
         validation=validation,
         dataset=dataset,
         settings=settings,
+        refusals=refusals,
         begun=lambda size: size if overwrite else _begun(files, size),
     )
     shown = Lines() if display is None else display
@@ -130,6 +131,7 @@ def prepared(
     validation: tuple[Inputs, Any] | None = None,
     dataset: str = "pool",
     settings: Record | None = None,
+    refusals: Refusals | None = None,
     begun: Callable[[int], int] | None = None,
 ) -> Experiment:
     """Returns what `run` runs.
@@ -146,6 +148,7 @@ def prepared(
       validation: inputs and labels.
       dataset: what to call the data.
       settings: what else decides the result.
+      refusals: when a row that nobody answers is asked again.
       begun: from the rows there are now to how many there were at first.
 
     Raises:

@@ -45,7 +45,7 @@ def study(
     """Runs every combination of settings with every seed; killed, it goes on.
 
     Each trial is the folder of a run, with the picks and the files that
-    `jaxal.runs.run` would give it, times aside; `jaxal report FOLDER` compares them.
+    `jaxal.runs.run(refusals=None)` would give it, times aside; `jaxal report FOLDER` compares them.
     Trials go through their rounds together, several in one program, and strategies
     share the programs that fit and measure: make what they share, such as learner and
     test set, once and outside of `make`. Several processes, on any machines, may run
@@ -65,7 +65,8 @@ def study(
       settings: what else decides the result, for the record.
       part: `(3, 16)` for the third of sixteen machines that share no folder.
       together: trials in one program; by default 8 on a CPU, elsewhere all seeds.
-      workers: blocks at the same time; by default one for each device, or core.
+      workers: blocks at the same time; by default one for each device. On one CPU
+        rather start several processes, each on cores of its own.
       save_every: seconds of work that a kill may cost.
       is_shown: whether a line says how far it is.
 
@@ -100,7 +101,7 @@ def study(
     chosen = part_of([(c, s) for c in cells(grid) for s in seeds], part)
     size = together or (_TURNS if _is_in_turn() else len(seeds))
     blocks = _blocks(make, pool, oracle, plan, chosen, size)
-    crew = workers or _num_workers()
+    crew = workers or len(jax.local_devices())
     totals = Counter[str]()
     for block in blocks:
         totals[block.name] += rounds * len(block.trials)
@@ -192,11 +193,3 @@ def _trials(
 
 def _is_in_turn() -> bool:
     return jax.default_backend() == "cpu"
-
-
-def _num_workers() -> int:
-    """One for each device; on a single CPU one for each core that is ours."""
-    if len(jax.local_devices()) > 1 or not _is_in_turn():
-        return len(jax.local_devices())
-    cores = getattr(os, "sched_getaffinity", None)
-    return len(cores(0)) if cores else os.cpu_count() or 1

@@ -104,6 +104,7 @@ def test_a_study_leaves_what_runs_one_by_one_would(tmp_path, make, names, oracle
                 initial=6,
                 seed=seed,
                 settings=cell,
+                refusals=None,
                 display=Silent(),
             )
             mine = tmp_path / "study" / f"{called(cell)}-seed{seed}"
