@@ -26,8 +26,8 @@ def markdown(summary: Record) -> str:
     ]
     if any(one["savings"] for one in summary["strategies"].values()):
         parts.append(
-            "Saved: labels to what the baseline ends at, with a 95 % bootstrap interval "
-            "over seeds; none where that is not reached."
+            "Saved: of the labels to that target, with a 95 % bootstrap interval over "
+            "seeds; none where it is not reached."
         )
     if any(one["paired"] for one in summary["strategies"].values()):
         parts += [
