@@ -45,7 +45,8 @@ def study(
     """Runs every combination of settings with every seed; killed, it goes on.
 
     Each trial is the folder of a run, with the picks and the files that
-    `jaxal.runs.run(refusals=None)` would give it, times aside; `jaxal report FOLDER` compares them.
+    `jaxal.runs.run(refusals=None)` would give it, times aside; `jaxal report FOLDER`
+    compares them.
     Trials go through their rounds together, several in one program, and strategies
     share the programs that fit and measure: make what they share, such as learner and
     test set, once and outside of `make`. Several processes, on any machines, may run
