@@ -1,13 +1,17 @@
 """When to stop buying labels: rules over what the rounds so far have shown.
 
 A rule is a function of the history, one `Progress` a round, that says True when the
-next label is not worth its price.
+next label is not worth its price. `jaxal.runs.run(stop=)` and `--stop` ask it in every
+round; accuracies are then those of the validation split.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from jaxal.expressions import evaluate
 
 
 class Progress(NamedTuple):
@@ -16,9 +20,75 @@ class Progress(NamedTuple):
     num_labelled: int  # labels bought so far
     accuracy: float | None = None  # on a validation set, in [0, 1]
     predictions: np.ndarray | None = None  # [M] classes on a fixed unlabelled stop set
+    seconds: float | None = None  # since the first round began
 
 
 Rule = Callable[[Sequence[Progress]], bool]
+
+
+@dataclass(frozen=True)
+class Said:
+    """A rule that knows what it is called, and what it is made of."""
+
+    text: str
+    ask: Rule
+    parts: tuple[Rule, ...] = ()
+
+    def __call__(self, history: Sequence[Progress]) -> bool:
+        return self.ask(history)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def stopped_by(rule: Rule, history: Sequence[Progress]) -> str | None:
+    """Returns what the rule that stops is called, None if none does.
+
+    Args:
+      rule: of any kind; of `any_of`, the part that stops is named.
+      history: what the rounds so far have shown.
+
+    Example:
+      >>> from jaxal.stopping import Progress, any_of, max_labels, stopped_by
+      >>> either = any_of(max_labels(100), max_labels(60))
+      >>> stopped_by(either, [Progress(70)]), stopped_by(either, [Progress(50)])
+      ('max_labels(60)', None)
+    """
+    if not rule(history):
+        return None
+    parts = getattr(rule, "parts", ())
+    found = (stopped_by(part, history) for part in parts)
+    return next(filter(None, found), None) or name_of(rule)
+
+
+def name_of(rule: Rule) -> str:
+    """Returns what a rule is called, one of a user's own by its function's name."""
+    return str(rule) if isinstance(rule, Said) else getattr(rule, "__name__", "custom")
+
+
+def rule_of(text: str) -> Rule:
+    """Returns the rule that a text says, such as `any_of(plateau(patience=2), ...)`.
+
+    Args:
+      text: an expression of the rules here, with settings by name.
+
+    Raises:
+      ValueError: it says none; the message points at the character.
+
+    Example:
+      >>> from jaxal.stopping import rule_of
+      >>> str(rule_of("any_of(plateau, target_accuracy(target=0.9))"))
+      'any_of(plateau(3, 0.0), target_accuracy(0.9))'
+    """
+
+    def make(name: str, *parts: Rule, **settings: Any) -> Rule:
+        if name not in _BY_NAME:
+            raise ValueError(
+                f"There is no rule {name!r}, expected one of {', '.join(_BY_NAME)}."
+            )
+        return _BY_NAME[name](*parts, **settings)
+
+    return evaluate(text, make, _BY_NAME.__contains__)
 
 
 def max_labels(budget: int) -> Rule:
@@ -33,7 +103,29 @@ def max_labels(budget: int) -> Rule:
       >>> rule([Progress(60)]), rule([Progress(60), Progress(100)])
       (False, True)
     """
-    return lambda history: bool(history) and history[-1].num_labelled >= budget
+
+    def rule(history: Sequence[Progress]) -> bool:
+        return bool(history) and history[-1].num_labelled >= budget
+
+    return Said(f"max_labels({budget})", rule)
+
+
+def max_seconds(limit: float) -> Rule:
+    """Stops when the rounds so far have taken a time.
+
+    Args:
+      limit: seconds.
+
+    Example:
+      >>> from jaxal.stopping import Progress, max_seconds
+      >>> max_seconds(60)([Progress(60, seconds=61.0)])
+      True
+    """
+
+    def rule(history: Sequence[Progress]) -> bool:
+        return bool(history) and (history[-1].seconds or 0) >= limit
+
+    return Said(f"max_seconds({limit})", rule)
 
 
 def target_accuracy(target: float) -> Rule:
@@ -56,7 +148,7 @@ def target_accuracy(target: float) -> Rule:
     def rule(history: Sequence[Progress]) -> bool:
         return bool(history) and _accuracies(history)[-1] >= target
 
-    return rule
+    return Said(f"target_accuracy({target})", rule)
 
 
 def plateau(patience: int = 3, min_gain: float = 0.0) -> Rule:
@@ -81,7 +173,7 @@ def plateau(patience: int = 3, min_gain: float = 0.0) -> Rule:
         before, since = accuracies[:-patience], accuracies[-patience:]
         return max(since) <= max(before) + min_gain
 
-    return rule
+    return Said(f"plateau({patience}, {min_gain})", rule)
 
 
 def stabilizing_predictions(threshold: float = 0.99, window: int = 3) -> Rule:
@@ -120,7 +212,7 @@ def stabilizing_predictions(threshold: float = 0.99, window: int = 3) -> Rule:
         agreement = [cohen_kappa(a, b) for a, b in pairs]  # type: ignore[arg-type]
         return float(np.mean(agreement)) >= threshold
 
-    return rule
+    return Said(f"stabilizing_predictions({threshold}, {window})", rule)
 
 
 def any_of(*rules: Rule) -> Rule:
@@ -131,7 +223,26 @@ def any_of(*rules: Rule) -> Rule:
       >>> any_of(max_labels(100), target_accuracy(0.9))([Progress(60, accuracy=0.95)])
       True
     """
-    return lambda history: any(rule(history) for rule in rules)
+    return _joined("any_of", any, rules)
+
+
+def all_of(*rules: Rule) -> Rule:
+    """Stops when all of the rules say so.
+
+    Example:
+      >>> from jaxal.stopping import Progress, all_of, max_labels, target_accuracy
+      >>> all_of(max_labels(50), target_accuracy(0.9))([Progress(60, accuracy=0.8)])
+      False
+    """
+    return _joined("all_of", all, rules)
+
+
+def _joined(name: str, joined: Callable[[Any], bool], rules: tuple[Rule, ...]) -> Rule:
+    if not rules:
+        raise ValueError(f"{name} has no rule, expected at least one.")
+    text = f"{name}({', '.join(map(name_of, rules))})"
+    parts = rules if joined is any else ()
+    return Said(text, lambda history: joined(rule(history) for rule in rules), parts)
 
 
 def cohen_kappa(first: np.ndarray, second: np.ndarray) -> float:
@@ -165,3 +276,9 @@ def _accuracies(history: Sequence[Progress]) -> list[float]:
             "validation rows, not on the test set."
         )
     return accuracies  # type: ignore[return-value]
+
+
+_BY_NAME: dict[str, Callable[..., Rule]] = {
+    rule.__name__: rule
+    for rule in (plateau, target_accuracy, max_labels, max_seconds, any_of, all_of)
+}

@@ -27,7 +27,7 @@ ALLOWED = {
     "linalg": set(),
     "curvature": set(),
     "statistics": set(),
-    "stopping": set(),
+    "stopping": {"expressions"},
     "comparisons": {"statistics"},
     "pacing": set(),
     "data": set(),
@@ -56,7 +56,14 @@ ALLOWED = {
     "planning": BASE | {"registry", "viewing"} | SELECTION,
     "testing": BASE | {"expressions", "pools", "registry", "viewing"},
     "runs": BASE
-    | {"data", "loop", "metrics", "pools", "rounds"},  # data: its lock files
+    | {
+        "data",
+        "loop",
+        "metrics",
+        "pools",
+        "rounds",
+        "stopping",
+    },  # data: its lock files
     "studies": BASE | {"data", "metrics", "pools", "rounds", "runs", "viewing"},
     "report": {"comparisons", "runs", "statistics"},
     "app": None,

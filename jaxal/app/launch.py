@@ -22,6 +22,7 @@ from jaxal.registry import strategy
 from jaxal.runs import compiles, runner, store
 from jaxal.runs.experiment import Experiment
 from jaxal.runs.store import Record, RunFiles
+from jaxal.stopping import rule_of
 
 Loops = dict[tuple[str, Recipe], ActiveLearner]
 
@@ -79,6 +80,7 @@ def prepare(
       ValueError: an unknown strategy or data set; the nearest is named.
     """
     chosen = strategy(recipe.strategy)  # first: a typing error should cost no download
+    _ = recipe.stop and rule_of(recipe.stop)
     named = read_ids(recipe.initial_rows) if recipe.initial_rows else []
     loaded = _load(recipe, seed)
     given = rows_of(named, loaded.train.ids) if named else None

@@ -76,6 +76,9 @@ class Labels(Settings):
     """How often labels are bought after the initial set."""
     budget: int | None = setting(low=1, follows="as many as --rounds buy")
     """Labels to end with, the initial ones included; as many rounds as that takes."""
+    stop: str | None = setting(follows="after the last round")
+    """A rule that may end it earlier, by validation accuracy, labels or seconds:
+    plateau(patience=2), 'any_of(target_accuracy(target=.9), max_seconds(limit=60))'."""
     label_noise: float = setting(0.0, low=0, below=1)
     """Probability that the oracle names a wrong class."""
 

@@ -13,6 +13,7 @@ from jaxal.metrics import Metrics
 from jaxal.pools.names import LabelNames
 from jaxal.rounds import ActiveLearner, LoopState
 from jaxal.runs.store import Record
+from jaxal.stopping import Rule
 from jaxal.types import Inputs, Pool
 
 Answer = Callable[[int, np.ndarray], np.ndarray]  # (round, rows [K]) -> labels [K]
@@ -76,6 +77,7 @@ class Experiment(NamedTuple):
     num_rows: int | None = None  # there are now, more than at first where some came
     digest: Callable[[int, int], str] | None = None  # of rows from .. to
     refusals: Any = None  # a `Refusals`; None: rows without an answer stay for sale
+    stop: Rule | None = None  # before all rounds are through
 
 
 def stream(seed: int, name: str) -> Array:

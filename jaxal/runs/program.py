@@ -21,6 +21,7 @@ from jaxal.runs.experiment import Experiment, People, answering, stream, validat
 from jaxal.runs.ledger import rows_there
 from jaxal.runs.refusals import USUAL, Refusals
 from jaxal.runs.store import Record, RunError, RunFiles
+from jaxal.stopping import Rule, name_of
 from jaxal.types import Inputs, Oracle, Pool
 
 
@@ -39,6 +40,7 @@ def run(
     dataset: str = "pool",
     settings: Record | None = None,
     refusals: Refusals | None = USUAL,
+    stop: Rule | None = None,
     display: Display | None = None,
     overwrite: bool = False,
 ) -> list[Record]:
@@ -67,6 +69,8 @@ def run(
         is not continued with others than it was begun with.
       refusals: when a row that nobody answers is asked again, and when no more; None:
         at any time, for ever.
+      stop: a rule of `jaxal.stopping` that may end the run before its last round;
+        accuracies are those of `validation`. The last record says `stopped_by`.
       display: who is told of progress, by default standard output.
       overwrite: throw away what is there.
 
@@ -112,6 +116,7 @@ def run(
         dataset=dataset,
         settings=settings,
         refusals=refusals,
+        stop=stop,
         begun=lambda size: size if overwrite else _begun(files, size),
     )
     shown = Lines() if display is None else display
@@ -132,6 +137,7 @@ def prepared(
     dataset: str = "pool",
     settings: Record | None = None,
     refusals: Refusals | None = None,
+    stop: Rule | None = None,
     begun: Callable[[int], int] | None = None,
 ) -> Experiment:
     """Returns what `run` runs.
@@ -149,6 +155,7 @@ def prepared(
       dataset: what to call the data.
       settings: what else decides the result.
       refusals: when a row that nobody answers is asked again.
+      stop: what may end it early.
       begun: from the rows there are now to how many there were at first.
 
     Raises:
@@ -175,6 +182,7 @@ def prepared(
             "rounds": rounds,
             "refusals": None if refusals is None else list(refusals),
             "classes": None if names is None else [*map(repr, names.names)],
+            **({} if stop is None else {"stop": name_of(stop)}),
             **(settings or {}),
         },
         loop=loop,
@@ -191,6 +199,7 @@ def prepared(
         num_rows=size,
         digest=partial(_fingerprint, whole, called),
         refusals=refusals,
+        stop=stop,
     )
 
 

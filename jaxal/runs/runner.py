@@ -19,6 +19,7 @@ from jaxal.runs.experiment import Experiment
 from jaxal.runs.refusals import without_resting
 from jaxal.runs.resuming import claim, facts, note_environment, resume, saved_part
 from jaxal.runs.store import Record, RunError, RunFiles, WaitingError
+from jaxal.stopping import Progress, stopped_by
 from jaxal.types import Pool, Selection
 
 _LABELLING = "dataset", "source", "preset", "strategy", "seed"
@@ -67,6 +68,8 @@ def run(
                 records.append(record)
                 display.round(record)
                 if record["is_last"]:
+                    if rule := record.get("stopped_by"):
+                        display.message(f"{rule} stops at {record['labels']} labels.")
                     break
         except WaitingError as waiting:
             display.message(f"{files.folder}: {waiting}")
@@ -93,6 +96,10 @@ def _round(
         fitted = loop.phases.fit(key, state)
         metrics = jax.device_get(loop.phases.evaluate(key, state, fitted=fitted))
         held_out = _validated(experiment, key, state, fitted)
+    with _stopping(index):
+        so_far = {"labels": num_labelled, **held_out, "seconds": seconds}
+        rule = _stopped_by(experiment, [*records, so_far])
+    is_last |= rule is not None
     selection = None
     if not is_last:
         state, selection = _choose(
@@ -116,6 +123,7 @@ def _round(
         "measured": loop.measured,
         "loss": fit.loss,
         "bought": bought,
+        **({} if rule is None else {"stopped_by": rule}),
     }
     spent = compiles.count() - compiled
     record = round_record(experiment, index, found, seconds, spent, is_last=is_last)
@@ -125,6 +133,19 @@ def _round(
     store.append_lines(files.rounds, [record])
     files.asked.unlink(missing_ok=True)
     return state, record
+
+
+def _stopped_by(experiment: Experiment, records: list[Record]) -> str | None:
+    """What the rule that ends the run here is called."""
+    if experiment.stop is None:
+        return None
+    history, seconds = [], 0.0
+    for record in records:
+        seconds += sum(record["seconds"].values())
+        accuracy = record.get("validation", {}).get("accuracy")
+        accuracy = None if accuracy is None else float(accuracy)
+        history.append(Progress(record["labels"], accuracy, seconds=seconds))
+    return stopped_by(experiment.stop, history)
 
 
 def round_record(

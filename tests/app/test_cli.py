@@ -93,6 +93,29 @@ def test_arrays_of_a_wrong_type_are_told(tmp_path, capsys):
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("plato(patience=2)", "There is no rule 'plato', expected one of plateau"),
+        ("plateau(patience=2)", "has no validation split to look at"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_told(rule, message, tmp_path, capsys):
+    words = ["--dataset=iris", "--preset=smoke", "--strategy=random"]
+    words += [f"--stop={rule}", f"--output={tmp_path}"]
+    assert cli.main(["run", *words]) == 1
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_rule_ends_a_run(tmp_path, capsys):
+    words = ["--dataset=iris", "--preset=smoke", "--strategy=random", "--query-size=5"]
+    words += ["--num-validation=20", "--stop=any_of(plateau(patience=9), max_labels("]
+    words[-1] += "budget=25))"
+    assert cli.main(["run", *words, f"--output={tmp_path}"]) == 0
+    assert "max_labels(25) stops at 25 labels." in capsys.readouterr().err
+
+
 def test_a_file_that_may_not_be_read_is_told(tmp_path, capsys, monkeypatch):
     from jaxal import data
 

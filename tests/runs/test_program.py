@@ -22,6 +22,7 @@ from jaxal.models import logistic_regression
 from jaxal.pools.mesh import pool_mesh
 from jaxal.runs import People, Refusals, Reply, RunError, Silent, provenance, run, store
 from jaxal.runs.store import RunFiles
+from jaxal.stopping import any_of, max_labels, target_accuracy
 from tests.dying import Death, Killed
 from tests.toys import blobs
 
@@ -498,6 +499,31 @@ def test_validation_is_measured_in_each_round(tmp_path):
     for record in records:  # the rows of the test set, so its numbers
         found = record["validation"]
         assert found == {name: record[name] for name in found}
+
+
+@pytest.mark.parametrize("at", [None, ("save", 2), ("write", 4)])
+def test_a_rule_ends_a_run_early_and_killed_it_ends_where_it_would_have(tmp_path, at):
+    rule, shown = any_of(max_labels(14), target_accuracy(1.0)), Listener()
+    changes = {"stop": rule, "validation": (INPUTS[:9], (LABELS[:9] + 2) % 3)}
+    if at is not None:
+        with contextlib.suppress(Killed), Death(at).installed():
+            play(tmp_path / "run", **changes)
+            pytest.fail("it was not killed")
+    records = play(tmp_path / "run", display=shown, **changes)
+    assert [record["labels"] for record in records] == [6, 10, 14]
+    last = records[-1]
+    assert (last["is_last"], last["stopped_by"]) == (True, "max_labels(14)")
+    assert last["bought"] == 0
+    assert "stopped_by" not in records[1]
+    assert "max_labels(14) stops at 14 labels." in shown.messages
+    assert len(store.read_lines(RunFiles(tmp_path / "run").queries)) == 14
+    with pytest.raises(RunError, match="stop: "):
+        play(tmp_path / "run", **(changes | {"stop": max_labels(15)}))
+
+
+def test_a_rule_that_looks_at_what_is_not_measured_buys_nothing(tmp_path):
+    with pytest.raises(RunError, match="no label was bought. This rule needs"):
+        play(tmp_path / "run", stop=target_accuracy(0.9))
 
 
 def test_a_label_changed_by_hand_is_named_not_trained_on(halfway, tmp_path):
