@@ -273,6 +273,7 @@ EXCLUDED = {
     "LinearHead": "a type",
     "Neighbours": "a type",
     "linear_head": "in the rows of drop_query and alfa_mix",
+    "per_label": "another score, once a label",
     "nearest_neighbours": "in the row of typiclust",
     "purity_radius": "once a pool, where prob_cover runs once a round",
     "radius_degrees": "in the row of prob_cover",

@@ -139,7 +139,16 @@ def test_every_program_is_known():
     assert len(QUICK) == 7 and LABELS.keys() == set(ALONE)
 
 
-@pytest.mark.parametrize("title", ALONE)
+HEAVY = ("A residual network", "Images", "Real numbers")  # compile for half a minute
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        pytest.param(t, marks=[pytest.mark.slow] if t.startswith(HEAVY) else [])
+        for t in ALONE
+    ],
+)
 def test_a_program_runs_and_goes_on_after_a_kill(title, whole, tmp_path, monkeypatch):
     expected, num_events = whole(title)
     rounds, queries = expected
@@ -164,13 +173,8 @@ def test_people_answer_by_name_over_days(whole, tmp_path, monkeypatch):
     assert results(tmp_path / "b") == expected
 
 
-@pytest.mark.parametrize(
-    "title",
-    [
-        "Several labels a row",
-        *(pytest.param(t, marks=pytest.mark.slow) for t in ALONE if "Several" not in t),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("title", ALONE)
 def test_killed_for_real_it_goes_on(title, whole, tmp_path, monkeypatch):
     expected, num_events = whole(title)
     program, folder = tmp_path / "program.py", tmp_path / "b"

@@ -83,7 +83,7 @@ def results_of(folders):
     ("make", "names", "oracle"),
     [
         (make_loop, ("random", "badge", "typiclust"), LABELS),
-        (make_dropout, ("bald", "albl"), LABELS),
+        pytest.param(*(make_dropout, ("bald", "albl"), LABELS), marks=pytest.mark.slow),
         (make_loop, ("margin",), NOISY),
     ],
     ids=["solved", "dropout", "noisy"],
@@ -142,14 +142,20 @@ def undisturbed(tmp_path_factory):
     return results_of(play(tmp_path_factory.mktemp("whole")))
 
 
-@pytest.mark.parametrize("together", [1, 2])
+@pytest.mark.parametrize("together", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_blocks_of_any_size_leave_the_same(tmp_path, undisturbed, together):
     found = results_of(play(tmp_path, together=together, workers=2))
     assert found == undisturbed
 
 
-@pytest.mark.parametrize("after", [1, 3, 6])
-@pytest.mark.parametrize("is_torn", [False, True])
+@pytest.mark.parametrize(
+    ("after", "is_torn"),
+    [(1, False), (3, True)]
+    + [
+        pytest.param(*c, marks=pytest.mark.slow)
+        for c in [(1, 1), (3, 0), (6, 0), (6, 1)]
+    ],
+)
 def test_killed_and_started_again_it_ends_the_same(
     tmp_path, monkeypatch, undisturbed, after, is_torn
 ):
@@ -288,6 +294,7 @@ def start(folder):
     return subprocess.Popen([sys.executable, "-c", code], env=env)
 
 
+@pytest.mark.slow
 def test_four_processes_fill_one_folder_one_of_them_killed(tmp_path):
     expected = results_of(play(tmp_path / "alone", seeds=range(6)))
     folder = tmp_path / "shared"

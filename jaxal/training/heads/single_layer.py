@@ -16,9 +16,9 @@ from jaxal.types import Inputs, Model, Output, Pool, Variables
 
 _TRIED_ROWS = 4
 _NOTHING = {
-    "penalty": jnp.float32(1),
-    "by_column": jnp.bool_(False),
-    "num_labelled": jnp.int32(0),
+    "penalty": np.float32(1),  # NumPy's: an import must not start a backend
+    "by_column": np.bool_(False),
+    "num_labelled": np.int32(0),
 }
 
 
