@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxal.statistics import Interval, paired_difference
+from jaxal.statistics import Interval, as_vector, paired_difference
 
 _BEYOND = np.inf  # labels to a target that a curve does not reach
 
@@ -52,9 +52,7 @@ def bootstrap_interval(
       >>> round(interval.mean, 3), bool(0.5 < interval.low < interval.high < 0.8)
       (0.65, True)
     """
-    data = np.asarray(values, np.float64)
-    if data.ndim != 1 or not data.size:
-        raise ValueError(f"values has shape {list(data.shape)}, expected [n], n > 0.")
+    data = as_vector("values", values)
     if len(data) == 1:
         return Interval(float(data[0]), np.nan, np.nan)
     means = data[_resamples(len(data), num_resamples, seed)].mean(-1)

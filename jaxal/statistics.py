@@ -50,7 +50,7 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
       >>> round(interval.mean, 3), round(interval.low, 3), round(interval.high, 3)
       (0.6, 0.352, 0.848)
     """
-    data = _as_vector("values", values)
+    data = as_vector("values", values)
     if len(data) == 1:
         return Interval(float(data[0]), np.nan, np.nan)
     half = _t_quantile(confidence, len(data)) * data.std(ddof=1) / np.sqrt(len(data))
@@ -83,7 +83,7 @@ def paired_difference(
     """
     from scipy import stats
 
-    a, b = _as_vector("treatment", treatment), _as_vector("baseline", baseline)
+    a, b = as_vector("treatment", treatment), as_vector("baseline", baseline)
     if len(a) != len(b):
         raise ValueError(
             f"treatment has {len(a)} values and baseline {len(b)}; pair them by seed, "
@@ -195,7 +195,8 @@ def _t_quantile(confidence: float, num_values: int) -> float:
     return float(stats.t.ppf(0.5 + confidence / 2, num_values - 1))
 
 
-def _as_vector(name: str, values: ArrayLike) -> np.ndarray:
+def as_vector(name: str, values: ArrayLike) -> np.ndarray:
+    """Returns values `[n]` in float64, or says that they are none."""
     data = np.asarray(values, np.float64)
     if data.ndim != 1 or data.size == 0:
         raise ValueError(
@@ -205,7 +206,7 @@ def _as_vector(name: str, values: ArrayLike) -> np.ndarray:
 
 
 def _curve(num_labels: ArrayLike, values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    x, y = _as_vector("num_labels", num_labels), _as_vector("values", values)
+    x, y = as_vector("num_labels", num_labels), as_vector("values", values)
     if len(x) != len(y):
         raise ValueError(f"num_labels has {len(x)} values and values has {len(y)}.")
     if (np.diff(x) <= 0).any():

@@ -95,7 +95,8 @@ def buy(
         store.append_lines(files.queries, ledger.lines(experiment, index, changed))
         entries = ledger.read(experiment, files, num_classes)
     _require_all(rows.tolist(), known)
-    if not all(is_answer(np.asarray(label)) for label in known.values()):
+    is_refused = not all(is_answer(np.asarray(label)) for label in known.values())
+    if is_refused and experiment.refusals is not None:
         entries = _withdraw_refused(experiment, files, num_classes, index)
     none = unanswered(experiment.pool.labels.dtype)
     is_valid = np.asarray(selection.is_valid)
@@ -116,13 +117,12 @@ def _withdraw_refused(
 ) -> list[ledger.Entry]:
     """The ledger, in which rows that were refused too often are withdrawn."""
     entries = ledger.read(experiment, files, num_classes)
-    if experiment.refusals is None:
-        return entries
     none = unanswered(experiment.pool.labels.dtype)
     more = {"event": "withdrawn", "why": f"refused {experiment.refusals.most} times"}
     told = [(row, None, none, more) for row in worn_out(experiment.refusals, entries)]
-    if told:
-        store.append_lines(files.queries, ledger.lines(experiment, index, told))
+    if not told:
+        return entries
+    store.append_lines(files.queries, ledger.lines(experiment, index, told))
     return ledger.read(experiment, files, num_classes)
 
 

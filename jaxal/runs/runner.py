@@ -255,10 +255,14 @@ def _named(metrics: Any) -> Record:
     return getattr(metrics, "_asdict", lambda: metrics or {})()
 
 
-def _refuse_nan(metrics: Any, files: RunFiles) -> None:
+def are_nan(metrics: Any) -> bool:
+    """Returns whether metrics say that outputs on the test set are NaN."""
     # A regression without a variance has no likelihood, but an error.
-    telling = getattr(metrics, "rmse", getattr(metrics, "nll", 0.0))
-    if np.isnan(telling):
+    return bool(np.isnan(getattr(metrics, "rmse", getattr(metrics, "nll", 0.0))))
+
+
+def _refuse_nan(metrics: Any, files: RunFiles) -> None:
+    if are_nan(metrics):
         raise RunError(
             f"{files.folder}: the model's outputs on the test set are NaN, so no "
             "label was bought. Lower --learning-rate, or check the inputs."

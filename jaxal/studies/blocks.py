@@ -14,10 +14,10 @@ from jaxal.pools.pool import is_answer
 from jaxal.rounds import ActiveLearner, LoopState
 from jaxal.runs.experiment import one_by_one, stream
 from jaxal.runs.resuming import claim
-from jaxal.runs.runner import round_record
+from jaxal.runs.runner import are_nan, round_record
 from jaxal.runs.store import Record, RunError
 from jaxal.studies import saving
-from jaxal.studies.programs import Programs, Shelf
+from jaxal.studies.programs import Programs, Shelf, bare
 from jaxal.studies.trials import Trial, bought_first, lines_of, masks, taken
 from jaxal.types import Inputs, Oracle, Selection
 from jaxal.viewing import Looked, refuse_unsound, refuse_unsound_fit
@@ -109,16 +109,12 @@ def _begun(block: Block, engine: Engine) -> tuple[LoopState, saving.Lines]:
     labels, is_labelled = (np.stack(part) for part in zip(*known, strict=True))
     keys = jnp.stack([trial.experiment.key_weights for trial in trials])
     learner = _call(block, engine, "weights", keys)[0]
-    rest = jax.tree.map(lambda x: jnp.stack([x] * block.size), _masked(block.first))
+    rest = jax.tree.map(lambda x: jnp.stack([x] * block.size), bare(block.first))
     pool = rest.pool._replace(
         labels=jnp.asarray(labels), is_labelled=jnp.asarray(is_labelled)
     )
     state = rest._replace(pool=pool, learner=learner)
     return jax.device_put(state, engine.device), lines
-
-
-def _masked(state: LoopState) -> LoopState:
-    return state._replace(pool=state.pool._replace(inputs=None), learner=None)
 
 
 def _filled(block: Block) -> list[Trial]:
@@ -167,11 +163,11 @@ def _round(
     keys, asking = _keys(block, index)
     clock = _Clock(block, engine)
     known = np.asarray(state.pool.is_labelled.sum(-1))
-    bare = state._replace(memory=())
-    learner, fitted, info = clock.call("train", "fit", keys, bare)
+    forgetful = state._replace(memory=())
+    learner, fitted, info = clock.call("train", "fit", keys, forgetful)
     state = state._replace(learner=learner)
-    bare = state._replace(memory=())
-    metrics = clock.call("evaluate", "measure", keys, bare, fitted)
+    forgetful = state._replace(memory=())
+    metrics = clock.call("evaluate", "measure", keys, forgetful, fitted)
     chosen = None
     if not is_last:
         chosen = clock.call("select", "choose", keys, asking, state, fitted)
@@ -221,8 +217,7 @@ def _refuse(block: Block, index: int, found: Any, is_over: list[bool]) -> None:
             continue
         try:
             refuse_unsound_fit(_of(info, i))
-            telling = getattr(metrics, "rmse", getattr(metrics, "nll", np.zeros(1 + i)))
-            if np.isnan(telling[i]):
+            if metrics is not None and are_nan(_of(metrics, i)):
                 raise FloatingPointError("Outputs on the test set are NaN.")
             if chosen is not None:
                 refuse_unsound(Looked(_NO_VIEW, *_of(chosen[2], i)))

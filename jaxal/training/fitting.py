@@ -70,7 +70,7 @@ def start(
     variables = _unless_taught(num_labelled, variables, given)
     num_steps = settings.epochs * steps_per_epoch(settings.batch_size, num_labelled)
     num_steps = jnp.maximum(num_steps, settings.min_steps)
-    if _is_solved(model, settings, pool):
+    if _is_solved(model, settings, variables, pool):
         num_steps = jnp.zeros_like(num_steps)
     zero = jnp.zeros([], jnp.int32)
     return FitState(
@@ -199,10 +199,11 @@ def _update(
     return moved, optimizer
 
 
-def _is_solved(model: Model, settings: FitSettings, pool: Pool) -> bool:
-    return settings.is_default and is_single_layer(
-        model, take_rows(pool.inputs, slice(1))
-    )
+def _is_solved(
+    model: Model, settings: FitSettings, variables: Variables, pool: Pool
+) -> bool:
+    row = take_rows(pool.inputs, slice(1))
+    return settings.is_default and is_single_layer(model, variables, row)
 
 
 def _optimizer(settings: FitSettings, variables: Variables) -> Optimizer:
@@ -216,7 +217,7 @@ def finish(
 ) -> tuple[Variables, FitInfo]:
     """Returns what a fit ends with, and what it has to say about itself."""
     variables, steps, loss = state.variables, state.step, state.last_loss
-    if _is_solved(model, settings, pool):
+    if _is_solved(model, settings, variables, pool):
         is_used = jnp.arange(state.order.shape[0]) < state.num_labelled
         solved, loss, steps = solve_layer(model, variables, pool, state.order, is_used)
         variables = _unless_taught(state.num_labelled, solved, variables)

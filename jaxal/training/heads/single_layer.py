@@ -22,7 +22,7 @@ _NOTHING = {
 }
 
 
-def is_single_layer(model: Model, row: Inputs) -> bool:
+def is_single_layer(model: Model, variables: Variables, row: Inputs) -> bool:
     """Returns whether logits are features times the one matrix of parameters.
 
     The shapes say whether it can be, and weights and rows drawn at random whether it
@@ -30,15 +30,21 @@ def is_single_layer(model: Model, row: Inputs) -> bool:
 
     Args:
       model: any network.
+      variables: of the model, of which shapes and dtypes are read.
       row: inputs `[1, ...]`, of which shapes and dtypes are read.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from jaxal.models import logistic_regression, mlp
-      >>> [is_single_layer(m(3), jnp.ones([1, 4])) for m in (logistic_regression, mlp)]
+      >>> row, found = jnp.ones([1, 4]), []
+      >>> for model in (logistic_regression(3), mlp(3)):
+      ...   variables = model.init(jax.random.key(0), row)
+      ...   found.append(is_single_layer(model, variables, row))
+      >>> found
       [True, False]
     """
-    variables = jax.eval_shape(model.init, jax.random.key(0), row)
+    if len(jax.tree.leaves(variables["params"])) != 2:  # most, without a trace
+        return False
     output = jax.eval_shape(_outputs(model), variables, row)
     if not _has_shapes(variables["params"], output):
         return False

@@ -73,7 +73,7 @@ LAYERS = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_single_layer_says_what_the_solved_head_says(name):
     model = LAYERS[name]()
-    assert is_single_layer(model, ROW)
+    assert is_single_layer(model, model.init(KEY, ROW), ROW)
     _, state, info = fitted(model)
     head, rows = logistic_head(3, capacity=40), pool()
     known, _ = head.learner.fit(KEY, head.learner.init(KEY, rows.inputs), rows)
@@ -90,7 +90,7 @@ def test_a_single_layer_says_what_the_solved_head_says(name):
     "model", [from_linen(Scaled()), from_linen(Bent()), mlp(3), logistic_regression(1)]
 )
 def test_what_only_looks_like_one_is_trained(model):
-    assert not is_single_layer(model, ROW)
+    assert not is_single_layer(model, model.init(KEY, ROW), ROW)
 
 
 @pytest.mark.parametrize("settings", [{"epochs": 2}, {"min_steps": 2}])
