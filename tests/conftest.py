@@ -56,6 +56,26 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_traceback_in_locations_limit", 0)  # frames nobody reads
 
 
+class OwnRegistry:
+    """What a test or a doctest registers goes with it, else later tables name it."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item):
+        from jaxal import registry
+
+        registry.strategy_names()  # those of the library itself stay
+        before = dict(registry._ENTRIES)
+        try:
+            return (yield)
+        finally:
+            registry._ENTRIES.clear()
+            registry._ENTRIES.update(before)
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(OwnRegistry())  # a hook here would miss doctests
+
+
 @pytest.fixture(autouse=True, scope="module")
 def programs_go_with_their_module():
     """Thousands of compiled programs would fill memory, and the table of mappings."""
