@@ -38,7 +38,8 @@ SMALL = dict(rows=600, classes=3, features=8, batch_size=20, rates=RATES)
 @pytest.mark.parametrize(
     ("devices", "names"),
     [
-        (1, ("coreset", "bald")),
+        (1, ("coreset",)),
+        pytest.param(1, ("coreset", "bald"), marks=pytest.mark.slow),
         pytest.param(1, ("margin", "badge", "coreset", "bald"), marks=pytest.mark.slow),
         pytest.param(2, ("coreset", "bald"), marks=pytest.mark.slow),
     ],

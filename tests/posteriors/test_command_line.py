@@ -9,7 +9,10 @@ WORDS = ["run", "--dataset=iris", "--preset=smoke", "--strategy=bald", "--rounds
 WORDS += ["--num-samples=4", "--min-steps=5"]
 
 
-@pytest.mark.parametrize("kind", ["laplace", "laplace_full", "bootstrap", "mc_dropout"])
+SLOW = pytest.param("bootstrap", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("kind", ["laplace", "laplace_full", SLOW, "mc_dropout"])
 def test_a_posterior_by_name_is_run_and_recorded(kind, tmp_path):
     more = [f"--posterior={kind}", "--num-validation=20", "--temperature=validation"]
     assert cli.main([*WORDS, *more, f"--output={tmp_path}"]) == 0

@@ -81,7 +81,7 @@ def deviation(batches, probabilities):
     return (chi_square - degrees) / np.sqrt(2 * degrees)
 
 
-@pytest.mark.parametrize("num_labelled", [0, 1])
+@pytest.mark.parametrize("num_labelled", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_ordered_batches_have_the_sequential_probabilities(num_labelled):
     weights = WEIGHTS if num_labelled else np.ones(6)
     is_labelled = np.arange(6) < num_labelled

@@ -65,7 +65,10 @@ MODEL = linear(3, dropout=0.3)
 LEARNER = supervised(MODEL, epochs=2, batch_size=8)
 
 
-@pytest.mark.parametrize("name", ["uncertain_then_diverse", "partition", "mixture"])
+SLOW = pytest.param("uncertain_then_diverse", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", [SLOW, "partition", "mixture"])
 @pytest.mark.sharded
 def test_the_loop_streams_what_the_parts_need_on_any_devices(name):
     found = []

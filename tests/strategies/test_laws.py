@@ -40,7 +40,7 @@ def test_laws_hold_in_64_bits(name):
 # A quarter of a minute each and more, of parts that others here hold to the laws too.
 HEAVY = (
     *("albl", "alfa_mix", "badge_partitioned", "bait", "bait_top", "batch_bald"),
-    *("cdal", "clue", "cluster_margin", "dbal", "dcom", "drop_query"),
+    *("cdal", "clue", "cluster_margin", "coreset", "dbal", "dcom", "drop_query"),
     *("active_ft", "expected_error_reduction"),
     *("facility_location", "k_means", "log_determinant", "max_det", "max_herding"),
     *("prob_cover", "select_al", "similar", "tcm", "typiclust", "uherding"),

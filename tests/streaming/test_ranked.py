@@ -137,7 +137,13 @@ def ordered_probabilities(weights):
     }
 
 
-@pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 4.0, 0.5]])
+@pytest.mark.parametrize(
+    "weights",
+    [
+        pytest.param([1.0, 1.0, 1.0, 1.0], marks=pytest.mark.slow),
+        [1.0, 2.0, 4.0, 0.5],
+    ],
+)
 def test_reservoirs_are_fair(weights):
     rows, draws = np.asarray(weights, np.float32), 800
     counts = dict.fromkeys(itertools.permutations(range(4), 2), 0)

@@ -82,7 +82,7 @@ def results_of(folders):
 @pytest.mark.parametrize(
     ("make", "names", "oracle"),
     [
-        (make_loop, ("random", "badge", "typiclust"), LABELS),
+        (make_loop, ("random", "badge"), LABELS),
         pytest.param(*(make_dropout, ("bald", "albl"), LABELS), marks=pytest.mark.slow),
         (make_loop, ("margin",), NOISY),
     ],

@@ -196,7 +196,10 @@ class _Normed(nn.Module):
         return nn.Dense(2)(x)
 
 
-@pytest.mark.parametrize(("momentum", "members"), [(0.9, None), (0.99, 2)])
+@pytest.mark.parametrize(
+    ("momentum", "members"),
+    [(0.9, None), pytest.param(0.99, 2, marks=pytest.mark.slow)],
+)
 def test_averaged_weights_get_the_statistics_of_the_labelled_rows(momentum, members):
     inputs, labels = blobs(12, 2)
     inputs = 4 + 3 * inputs  # far from the mean 0 and variance 1 of the beginning
