@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 from harness import machine, print_header, print_table, timed, write_json
 
 from jaxal import active_learner, array_oracle, make_pool, models, strategy, supervised
@@ -51,7 +52,7 @@ def build(args: argparse.Namespace, name: str) -> tuple[ActiveLearner, LoopState
     model = models.scale_inputs(models.build(args.model, 10, **settings), 127.5, 64.0)
     loop = active_learner(
         model,
-        supervised(model, epochs=args.epochs),
+        supervised(model, optax.adamw(1e-4), epochs=args.epochs),  # noise is no guide
         strategy(name),
         array_oracle(labels[: args.rows]),
         batch_size=args.batch_size,

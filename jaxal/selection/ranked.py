@@ -7,7 +7,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from jaxal.pools.mesh import Shard, over_rows
-from jaxal.selection.engine.chance import perturb, row_lots
+from jaxal.selection.engine.chance import lots_of, perturb, row_lots
 from jaxal.selection.engine.door import selector
 from jaxal.selection.engine.picks import (
     first_valid,
@@ -123,7 +123,8 @@ def _ranked(
             _, chosen = highest(shard, values, batch_size)
         else:
             lots = partial(row_lots, key, shard)
-            _, chosen = highest_by_lot(shard, values, lots, batch_size)
+            own = partial(lots_of, key)
+            _, chosen = highest_by_lot(shard, values, lots, batch_size, own)
         target = num_to_pick(shard, is_available, batch_size)
         return first_valid(chosen, shard.fetch(scores, chosen), target)
 

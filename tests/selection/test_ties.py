@@ -10,6 +10,7 @@ from scipy import stats
 
 from jaxal.pools.mesh import Shard
 from jaxal.selection import galaxy, k_center, prob_cover, top_k
+from jaxal.selection.engine.chance import lots_of, row_lots
 from jaxal.selection.engine.picks import TIE_UNITS, group_numbers, least_equal
 from jaxal.streaming import stream_k_center, stream_top_k
 from tests.cases_picks import DETERMINISTIC, SELECTORS, mesh_of, rows_of_all_kinds
@@ -187,3 +188,19 @@ def test_lots_belong_to_rows():
     short, long = (row_lots(KEYS[0], Shard(None, 1, n)) for n in (300, 1000))
     np.testing.assert_array_equal(short, long[:300])
     assert len(set(np.asarray(long).tolist())) == 1000 and long.min() >= 0
+
+
+@pytest.mark.parametrize("num_tied", [0, 2, 3, 4, 40])
+@pytest.mark.parametrize("num_devices", [1, 4])
+def test_lots_of_a_few_rows_are_those_of_all(num_tied, num_devices):
+    """In a large pool lots are drawn of the rows found alone, where that will do."""
+    num_rows, batch_size = 4 * 2048, 4
+    scores = np.linspace(0, 1, num_rows, dtype=np.float32)
+    tied = np.arange(num_tied) * 97 + 5
+    scores[tied] = 2
+    lots = np.asarray(row_lots(KEYS[0], Shard(None, 1, num_rows)))
+    np.testing.assert_array_equal(lots_of(KEYS[0], jnp.asarray(tied)), lots[tied])
+    free, mesh = np.ones(num_rows, bool), mesh_of(num_devices)
+    found = top_k(KEYS[0], scores, free, batch_size=batch_size, mesh=mesh)
+    expected = [*tied[np.argsort(-lots[tied])], *range(num_rows - 1, 0, -1)]
+    assert found.indices.tolist() == expected[:batch_size]

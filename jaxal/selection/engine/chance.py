@@ -29,10 +29,19 @@ def row_lots(key: Array, shard: Shard) -> Array:
 
     The key may be that of a call which draws other things with it as well.
     """
+    return _per_row(jax.random.fold_in(key, jnp.uint32(_LOTS)), shard, _block_lots)
+
+
+def lots_of(key: Array, rows: Array) -> Array:
+    """Returns the lots [K] of a few rows of the pool, as `row_lots` has them."""
     key = jax.random.fold_in(key, jnp.uint32(_LOTS))
-    bits = _per_row(
-        key, shard, lambda key: jax.random.bits(key, (ROW_BLOCK,), jnp.uint32)
-    )
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, rows // ROW_BLOCK)
+    places = rows % ROW_BLOCK
+    return jax.vmap(lambda key, place: _block_lots(key)[place])(keys, places)
+
+
+def _block_lots(key: Array) -> Array:
+    bits = jax.random.bits(key, (ROW_BLOCK,), jnp.uint32)
     return (bits >> 1).astype(jnp.int32)
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxal.pools.mesh import Shard
-from jaxal.selection.engine.chance import perturb
+from jaxal.selection.engine.chance import ROW_BLOCK, perturb
 from jaxal.types import Selection
 
 TIE_UNITS = 4
@@ -69,12 +69,17 @@ def highest(shard: Shard, values: Array, num: int) -> tuple[Array, Array]:
 
 
 def highest_by_lot(
-    shard: Shard, values: Array, lots: Callable[[], Array], num: int
+    shard: Shard,
+    values: Array,
+    lots: Callable[[], Array],
+    num: int,
+    lots_of: Callable[[Array], Array] | None = None,
 ) -> tuple[Array, Array]:
     """Returns what `highest` does, equal values in the order of `lots()` [L].
 
     Lots are drawn only where two of the values found, or the last of them and one that
-    was not, are equal. Values of -inf are rows that cannot be had.
+    was not, are equal; in the former case those of the rows found alone, where
+    `lots_of(rows)` has them for less. Values of -inf are rows that cannot be had.
     """
     found, rows = highest(shard, values, num)
     last = found[-1]
@@ -82,16 +87,22 @@ def highest_by_lot(
     is_cut = (last > -jnp.inf) & (num_reaching > num)
     is_tied = (found[1:] >= least_equal(found[:-1])) & (found[1:] > -jnp.inf)
 
+    def in_order(chosen: Array, worth: Array, drawn: Array) -> tuple[Array, Array]:
+        order = jnp.lexsort((-drawn, group_numbers(-worth)))
+        return worth[order], chosen[order]
+
     def draw() -> tuple[Array, Array]:
         own = lots()
         chosen = lax.cond(
             is_cut, lambda: _fill_last(shard, values, own, found, rows), lambda: rows
         )
-        worth, drawn = shard.fetch((values, own), chosen)
-        order = jnp.lexsort((-drawn, group_numbers(-worth)))
-        return worth[order], chosen[order]
+        return in_order(chosen, *shard.fetch((values, own), chosen))
 
-    return lax.cond(is_cut | jnp.any(is_tied), draw, lambda: (found, rows))
+    if lots_of is None or num * ROW_BLOCK > values.shape[0]:
+        return lax.cond(is_cut | jnp.any(is_tied), draw, lambda: (found, rows))
+    case = jnp.where(is_cut, 2, jnp.any(is_tied).astype(jnp.int32))
+    few = [lambda: (found, rows), lambda: in_order(rows, found, lots_of(rows)), draw]
+    return lax.switch(case, few)
 
 
 def _fill_last(
