@@ -170,6 +170,7 @@ from jaxal.training.regression import (
 )
 from jaxal.training.rows import LabelledRows, labelled_rows
 from jaxal.training.tasks import FitInfo, Task, cross_entropy
+from jaxal.training.watching import watch
 from jaxal.types import (
     Learner,
     Model,
@@ -364,6 +365,7 @@ __all__ = [
     "vessal",
     "vote_entropy",
     "warm_up",
+    "watch",
     "wilcoxon_p",
     "withdraw",
 ]

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.pools.inputs import take_rows
-from jaxal.training import recipes, soundness
+from jaxal.pools.mapping import map_rows
+from jaxal.training import recipes, soundness, watching
 from jaxal.training.augment import Augmentation
 from jaxal.training.batches import batch, resampled, shuffled, steps_per_epoch
 from jaxal.training.heads.single_layer import is_single_layer, solve_layer
@@ -34,6 +35,7 @@ class FitState(NamedTuple):
     last_loss: Array  # [] mean over the last complete epoch, nats
     first_loss: Array  # [] of the first step, nats
     units: tuple[Array, Array]  # [] and [], mean and spread of the targets, or 0 and 1
+    watched: Any  # what looks have seen, or ()
 
 
 class FitSettings(NamedTuple):
@@ -49,6 +51,7 @@ class FitSettings(NamedTuple):
     refit: Refit
     averaging: Averaging | None
     bootstrap: bool
+    watch: watching.Watch | None
     is_default: bool  # nothing was asked for: a single layer is solved, not trained
 
 
@@ -73,6 +76,11 @@ def start(
     if _is_solved(model, settings, variables, pool):
         num_steps = jnp.zeros_like(num_steps)
     zero = jnp.zeros([], jnp.int32)
+    units = _units(settings, variables, order, num_labelled, pool)
+    watched: Any = ()
+    if settings.watch is not None:
+        judge = _judge_of(model, settings, units)
+        watched = watching.unseen(settings.watch, judge, variables)
     return FitState(
         key=key_steps,
         variables=variables,
@@ -87,7 +95,8 @@ def start(
         loss=jnp.zeros([], jnp.float32),
         last_loss=jnp.full([], jnp.nan, jnp.float32),  # weak, it would compile twice
         first_loss=jnp.full([], jnp.nan, jnp.float32),
-        units=_units(settings, variables, order, num_labelled, pool),
+        units=units,
+        watched=watched,
     )
 
 
@@ -122,10 +131,10 @@ def advance(
 ) -> FitState:
     """Returns the fit so many steps further, or at its end."""
     left = state.num_steps - state.step
-    return jax.lax.fori_loop(
-        0,
-        jnp.minimum(left, num_steps),
-        lambda _, state: _train_step(model, settings, state, pool),
+    end = state.step + jnp.minimum(left, num_steps)
+    return jax.lax.while_loop(  # a look may end it earlier
+        lambda state: state.step < jnp.minimum(end, state.num_steps),
+        lambda state: _train_step(model, settings, state, pool),
         state,
     )
 
@@ -155,18 +164,41 @@ def _train_step(
     progress = state.step / state.num_steps
     params, optimizer = _update(settings, progress, state, grads)
     total = jnp.where(place == 0, 0.0, state.loss) + loss
+    variables, done = {**variables, "params": params}, state.step + 1
+    watched, num_steps = state.watched, state.num_steps
+    if settings.watch is not None:
+        judge, loss_so_far = (
+            _judge_of(model, settings, state.units),
+            total / (place + 1),
+        )
+        told = variables, done, num_steps, loss_so_far
+        watched, num_steps = watching.looked(settings.watch, judge, watched, *told)
     return state._replace(
-        variables={**variables, "params": params},
+        variables=variables,
         optimizer=optimizer,
         average=settings.averaging.update(state.average, params, progress)
         if settings.averaging
         else (),
         order=order,
-        step=state.step + 1,
+        step=done,
+        num_steps=num_steps,
+        watched=watched,
         loss=total,
         last_loss=jnp.where(place == steps - 1, total / steps, state.last_loss),
         first_loss=jnp.where(state.step == 0, loss, state.first_loss),
     )
+
+
+def _judge_of(
+    model: Model, settings: FitSettings, units: tuple[Array, Array]
+) -> watching.Judge:
+    def judge(variables: Variables, inputs: Inputs, labels: Array) -> Any:
+        if settings.task.standardises:
+            variables = recipes.with_units(variables, units)
+        outputs = map_rows(lambda rows: model.apply(variables, rows)[0].logits, inputs)
+        return settings.task.metrics(outputs, labels)
+
+    return judge
 
 
 def _loss_and_grads(
@@ -225,8 +257,18 @@ def finish(
         params = settings.averaging.finish(state.average, variables["params"])
         averaged = {**variables, "params": params}
         variables = _with_statistics(model, settings, averaged, state, pool)
+    seen = state.watched
+    if settings.watch is not None and settings.watch.best_by is not None:
+        has_best = seen.best_step > 0
+        variables = jax.tree.map(
+            lambda best, last: jnp.where(has_best, best, last),
+            seen.variables,
+            variables,
+        )
     verdict = _judge(model, settings, variables, state, pool)
     info = FitInfo(loss, steps, state.num_labelled, *verdict)
+    if settings.watch is not None:
+        info = info._replace(history=seen.history, best_step=seen.best_step)
     if settings.task.standardises:
         scaled = recipes.with_units(variables, state.units)
         variables = _unless_taught(state.num_labelled, scaled, variables)

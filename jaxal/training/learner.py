@@ -16,6 +16,7 @@ from jaxal.training.augment import Augmentation
 from jaxal.training.fitting import FitSettings, FitState
 from jaxal.training.optimizers import as_optimizer
 from jaxal.training.tasks import FitInfo, Task, task_or_classes
+from jaxal.training.watching import Watch
 from jaxal.training.weights import Averaging, Refit, retrain
 from jaxal.types import Inputs, Learner, Model, Pool, Variables
 
@@ -35,6 +36,7 @@ def supervised(
     members: int | None = None,
     bootstrap: bool = False,
     task: Task | None = None,
+    watch: Watch | None = None,
     eval_chunk_size: int = 512,
 ) -> Learner:
     r"""Returns a learner that minimises a loss, cross-entropy, on the labelled rows.
@@ -46,8 +48,8 @@ def supervised(
     outputs are in the units of the targets. A network of a single dense layer is not
     trained but solved, as `logistic_head` is, with a penalty and a scaling of its
     columns that leave-one-out chooses anew in each fit, unless an optimiser, steps, a
-    task, averaging, smoothing, an augmentation or members without bootstrap are asked
-    for: nothing that walks for 600 steps does as well.
+    task, averaging, smoothing, an augmentation, something to watch or members without
+    bootstrap are asked for: nothing that walks for 600 steps does as well.
 
     A fit is `max(epochs * ceil(L / batch_size), min_steps)` steps, a traced number: the
     executable of round 1 serves every later one. Every epoch visits each labelled row
@@ -80,6 +82,8 @@ def supervised(
         rows, drawn afresh each fit and by each member.
       task: loss, metrics and how members are combined; by default classification,
         `jaxal.training.regression` has others.
+      watch: what is looked at while it trains, and how the best weights are chosen,
+        see `jaxal.watch`: early stopping, and records of each epoch.
       eval_chunk_size: rows evaluated together.
 
     Returns:
@@ -104,13 +108,17 @@ def supervised(
       >>> float(learner.evaluate(state, inputs, jnp.array([0, 0, 1, 1])).accuracy)
       1.0
     """
-    asked = (optimizer, epochs, min_steps, averaging, task)
+    asked = (optimizer, epochs, min_steps, averaging, task, watch)
     is_default = all(setting is None for setting in asked) and augment == "auto"
     is_default &= label_smoothing == 0 and (members is None or bootstrap)
     if min_steps is None:
         min_steps = recipes.MIN_STEPS if epochs is None else 0
     epochs = recipes.EPOCHS if epochs is None else epochs
     _check_settings(epochs, batch_size, label_smoothing, members)
+    if averaging is not None and watch is not None and watch.best_by is not None:
+        raise ValueError(
+            "averaging and best_by both say which weights a fit ends with. Pass one."
+        )
     task = task_or_classes(task, label_smoothing)
     settings = FitSettings(
         None if optimizer is None else as_optimizer(optimizer),
@@ -123,6 +131,7 @@ def supervised(
         refit,
         averaging,
         bootstrap,
+        watch,
         is_default,
     )
     posterior = (
@@ -184,14 +193,16 @@ def supervised(
 
 
 def _info_of_all(info: FitInfo) -> FitInfo:
-    """One info of what members say, who took as many steps with as many labels."""
+    """One info of what members say, who are trained on as many labels."""
     return FitInfo(
         info.loss.mean(),
-        info.num_steps[0],
+        info.num_steps.max(),
         info.num_labelled[0],
         jnp.all(jnp.asarray(info.is_sound)),
         jnp.mean(jnp.asarray(info.final_loss)),
         jnp.mean(jnp.asarray(info.naive_loss)),
+        jax.tree.map(lambda lines: jnp.nanmean(lines, axis=0), info.history),
+        info.best_step,
     )
 
 

@@ -22,6 +22,8 @@ class FitInfo(NamedTuple):
     is_sound: Array | bool = True  # [] bool, a model that may be asked what to buy
     final_loss: Array | float = float("nan")  # [] of the trained model on those rows
     naive_loss: Array | float = float("nan")  # [] of guessing without looking at inputs
+    history: Any = None  # what `watch` saw, by name; [num_looks] each
+    best_step: Any = None  # [] int32 steps after which it was best, 0 if none was kept
 
 
 class Task(NamedTuple):
