@@ -29,7 +29,8 @@ class Task(Settings):
     seeds: tuple[int, ...] = setting(
         (0,), low=0, below=2**32, is_set=True, decides=False
     )
-    """One run for each: it decides pool, initial set, weights, order and choices."""
+    """One run for each: it decides pool, initial set, weights, order and choices. 0..9
+    has ten."""
     preset: Literal["smoke", "cpu", "standard"] = setting(
         follows="standard on an accelerator, else cpu"
     )
