@@ -19,13 +19,11 @@ from jaxal.pools.pool import make_pool
 from jaxal.posteriors.calibration import temperature_scaled
 from jaxal.runs.experiment import Experiment, answering, stream, validating
 from jaxal.runs.store import Record, RunError
-from jaxal.stopping import Progress, Rule, rule_of
 from jaxal.training.heads.logistic import logistic_head
 from jaxal.training.learner import supervised
 from jaxal.types import Learner, Model, Oracle, Pool, Posterior, Strategy
 from jaxal.viewing import asks_posterior, reads_samples
 
-_MANY_ROUNDS = 1000
 _APART = (
     " Here that is --dropout above 0, another --model, or --posterior ensemble, "
     "bootstrap or laplace."
@@ -154,7 +152,7 @@ def build(
         key_weights=stream(seed, "weights"),
         key_rounds=stream(seed, "rounds"),
         validate=None if held_out is None else validating(loop, held_out[:2]),
-        stop=_stop(recipe, held_out),
+        stop=choices.rule(recipe.stop, held_out is not None),
     )
 
 
@@ -195,21 +193,6 @@ def _learner(recipe: Recipe, network: Model, members: int | None) -> Learner:
         members=members,
         bootstrap=recipe.posterior == "bootstrap",
     )
-
-
-def _stop(recipe: Recipe, held_out: Split | None) -> Rule | None:
-    if recipe.stop is None:
-        return None
-    rule = rule_of(recipe.stop)
-    try:
-        if held_out is None:
-            rule([Progress(0)] * _MANY_ROUNDS)  # rules ask for what they need
-    except ValueError as error:
-        raise RunError(
-            f"--stop {recipe.stop} has no validation split to look at. Keep rows for "
-            "it with --num-validation."
-        ) from error
-    return rule
 
 
 def _oracle(recipe: Recipe, labels: np.ndarray, num_classes: int) -> tuple[Oracle, str]:

@@ -9,8 +9,9 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
+from jaxal.app import choices
 from jaxal.data.npz import read_npz
-from jaxal.data.splits import fixed_test, imbalance
+from jaxal.data.splits import fixed_test, imbalance, split_validation
 from jaxal.data.types import Split
 from jaxal.data.values import checked
 from jaxal.loop import active_learner
@@ -82,6 +83,8 @@ class Data(Settings):
     """Rows to buy from, drawn once."""
     num_test: int | None = setting(low=1, follows="all")
     """Rows to measure on, drawn once."""
+    num_validation: int = setting(0, low=0)
+    """Rows kept out of the pool for --stop to look at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,8 @@ class Labels(Settings):
     """Labels to buy in a round."""
     rounds: int | None = _by_plan(low=0)
     """Rounds that buy."""
+    stop: str | None = setting(follows="after the last round")
+    """A rule that may end a trial earlier, as for `jaxal run`: plateau(patience=2)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +138,7 @@ class Features(NamedTuple):
     test: Split
     num_classes: int
     name: str
+    validation: Split | None = None
 
 
 def read(data: Data) -> Features:
@@ -149,9 +155,14 @@ def read(data: Data) -> Features:
         train, test = fixed_test(train, len(names))
     if data.keep_ratios:
         train = imbalance(train, data.keep_ratios, names, seed=0)
+    validation, what = None, f"{data.features}"
+    if data.num_validation:
+        number = data.num_validation
+        train, validation = split_validation(train, number, len(names), seed=0)
+        validation = checked(what, *validation, len(names))
     parts = _some(train, data.num_pool), _some(test, data.num_test)
-    pool, test = (checked(f"{data.features}", *part, len(names)) for part in parts)
-    return Features(pool, test, len(names), data.features.stem)
+    pool, test = (checked(what, *part, len(names)) for part in parts)
+    return Features(pool, test, len(names), data.features.stem, validation)
 
 
 def _files(data: Data, path: Path) -> tuple[Split, Split | None, tuple[str, ...]]:
@@ -180,7 +191,9 @@ def run(
       **options: of `jaxal.studies.study`.
     """
     pool = make_pool(_flat(found.pool), mesh=pool_mesh(jax.devices()[:1]))
-    labels, seeds = found.pool.labels, comparison.seeds
+    labels, seeds, held_out = found.pool.labels, comparison.seeds, found.validation
+    validation = held_out and (_flat(held_out), held_out.labels)
+    stop = choices.rule(comparison.stop, held_out is not None)
 
     def part(names: Sequence[str], budget: Budget, **options: Any) -> list[Path]:
         return study(
@@ -194,6 +207,7 @@ def run(
             dataset=found.name,
             ids=found.pool.ids.tolist(),
             settings={"model": "logistic_head", **_of_head(comparison)},
+            validation=validation,
             **options,
         )
 
@@ -201,7 +215,8 @@ def run(
     if comparison.ceiling and which == 1:
         every = Budget(len(labels), 1, 0)
         part([CEILING], every, seeds=seeds[:1], is_shown=False)
-    return part(comparison.strategy, budget_of(comparison), seeds=seeds, **options)
+    budget = budget_of(comparison)
+    return part(comparison.strategy, budget, seeds=seeds, stop=stop, **options)
 
 
 def _of_head(head: Head) -> Record:

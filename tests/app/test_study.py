@@ -110,6 +110,8 @@ def test_bad_words_are_refused_as_those_of_a_run_are(capsys, words, said):
         (["--features", "all.npz", "--strategy", "margn"], "Did you mean 'margin'"),
         (["--features", "all.npz", "--initial", "900"], "initial is 900"),
         (["--features", "all.npz", "--keep-ratios", "1", "2"], "keep_ratios has 2"),
+        (["--features", "all.npz", "--stop", "plateau"], "no validation split to look"),
+        (["--features", "all.npz", "--stop", "platau"], "There is no rule 'platau'"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(arrays, monkeypatch, capsys, words, said):
@@ -124,6 +126,21 @@ def test_classes_are_thinned_in_the_pool_alone(arrays):
     counts = [np.bincount(found.pool.labels) for found in (whole, thin)]
     np.testing.assert_array_equal(counts[1], np.round(counts[0] * [1, 0.5, 0.1]))
     np.testing.assert_array_equal(thin.test.ids, whole.test.ids)
+
+
+def test_a_rule_stops_trials_by_rows_of_their_own(arrays):
+    words = ["--features", str(arrays / "all.npz"), "--strategy", "random"]
+    words += ["--no-ceiling", "--num-validation", "9"]
+    folder = play(
+        arrays,
+        *words,
+        "--stop",
+        "any_of(target_accuracy(target=0), max_labels(budget=7))",
+    )
+    for seed in (0, 1):
+        (line,) = store.read_lines(RunFiles(folder / f"random-seed{seed}").rounds)
+        assert (line["labels"], line["stopped_by"]) == (4, "target_accuracy(0)")
+        assert 0 <= line["validation"]["accuracy"] <= 1
 
 
 def test_what_a_study_leaves_is_json(arrays):
