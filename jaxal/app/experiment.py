@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
+from jaxal import registry
 from jaxal.app import choices
 from jaxal.app.recipe import Recipe
 from jaxal.app.settling import label_plan
@@ -21,7 +22,7 @@ from jaxal.runs.experiment import Experiment, answering, stream, validating
 from jaxal.runs.store import Record, RunError
 from jaxal.training.heads.logistic import logistic_head
 from jaxal.training.learner import supervised
-from jaxal.types import Learner, Model, Oracle, Pool, Posterior, Strategy
+from jaxal.types import Learner, Model, Oracle, Pool, Posterior, Strategy, View
 from jaxal.viewing import asks_posterior, reads_samples
 
 _APART = (
@@ -137,7 +138,7 @@ def build(
     oracle, name = _oracle(recipe, labels, num_classes)
     most = int(np.diff(plan, prepend=0).max())
     if given is None:
-        start = _initial_rows(recipe, seed, labels, num_classes)
+        start = _initial_rows(recipe, seed, inputs, labels, num_classes)
     else:
         start = np.searchsorted(rows, given)
     return Experiment(
@@ -204,12 +205,17 @@ def _oracle(recipe: Recipe, labels: np.ndarray, num_classes: int) -> tuple[Oracl
 
 
 def _initial_rows(
-    recipe: Recipe, seed: int, labels: np.ndarray, num_classes: int
+    recipe: Recipe, seed: int, inputs: np.ndarray, labels: np.ndarray, num_classes: int
 ) -> np.ndarray:
     key, is_available = stream(seed, "initial"), jnp.ones(len(labels), bool)
     numbers = {"num_rows": recipe.initial}
     if recipe.initial_kind == "random":
         return np.asarray(random_rows(key, is_available, **numbers))
-    numbers["num_classes"] = num_classes
-    truth = jnp.asarray(labels)
-    return np.asarray(class_balanced_rows(key, truth, is_available, **numbers))
+    if recipe.initial_kind == "balanced":
+        numbers["num_classes"] = num_classes
+        truth = jnp.asarray(labels)
+        return np.asarray(class_balanced_rows(key, truth, is_available, **numbers))
+    features = jnp.asarray(inputs, jnp.float32).reshape(len(labels), -1)
+    view = View(is_available, jnp.zeros_like(is_available), features=features)
+    chosen = registry.strategy(recipe.initial_kind)
+    return np.asarray(chosen.select(key, view, recipe.initial).indices)
