@@ -145,7 +145,7 @@ def say(what: str, values: np.ndarray, beside: np.ndarray | None = None) -> None
 def versus_random(found: dict[str, Lines], value: Callable = average) -> None:
     """Prints every strategy beside `random`."""
     for name, lines in found.items():
-        say(name, value(lines), value(found["random"]))
+        say(name, value(lines), None if name == "random" else value(found["random"]))
 
 
 def committee(digits: Digits) -> None:
