@@ -104,7 +104,8 @@ class Setting(NamedTuple):
             return None
         if self.size is None:
             return self._one(value)
-        several = value if isinstance(value, list | tuple) else (value,)
+        given = value if isinstance(value, list | tuple) else (value,)
+        several = [one for some in given for one in self._spread(some)]
         is_short = not several and self.default != ()
         if is_short or (self.size and len(several) != self.size):
             raise ValueError(
@@ -132,6 +133,14 @@ class Setting(NamedTuple):
         found += [f"at most {high}"] if high < math.inf else []
         found += [f"below {below}"] if below < math.inf else []
         return " and ".join(found)
+
+    def _spread(self, value: Any) -> Sequence[Any]:
+        """The numbers of a range such as 0..9, where each may occur once."""
+        if self.rule.is_set and self.kind is int and isinstance(value, str):
+            first, _, last = value.partition("..")
+            if first.isdecimal() and last.isdecimal():
+                return range(int(first), int(last) + 1)
+        return (value,)
 
     def _one(self, value: Any) -> Any:
         takes, what = _TAKES[self.kind]

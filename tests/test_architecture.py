@@ -64,7 +64,8 @@ ALLOWED = {
         "rounds",
         "stopping",
     },  # data: its lock files
-    "studies": BASE | {"data", "metrics", "pools", "rounds", "runs", "viewing"},
+    "studies": BASE
+    | {"data", "metrics", "pools", "rounds", "runs", "stopping", "viewing"},
     "report": {"comparisons", "runs", "statistics"},
     "app": None,
     "__init__": None,

@@ -7,6 +7,8 @@ from typing import Any
 from jaxal import models
 from jaxal.posteriors.last_layer import laplace
 from jaxal.posteriors.networks import deep_ensemble, deterministic, mc_dropout
+from jaxal.runs.store import RunError
+from jaxal.stopping import Progress, Rule, rule_of
 from jaxal.training import recipes, weights
 from jaxal.training.optimizers import Optimizer, adamw, cosine, one_cycle, sgd
 from jaxal.types import Model, Posterior
@@ -39,6 +41,34 @@ POSTERIORS: dict[str, Callable[[Model, int, float], Posterior]] = {
 }
 """From the network, samples to draw and the precision of the prior."""
 OF_MEMBERS = "ensemble", "bootstrap"  # each trained
+
+
+_MANY_ROUNDS = 1000
+
+
+def rule(text: str | None, has_validation: bool) -> Rule | None:
+    """Returns the rule that `--stop` says.
+
+    Args:
+      text: an expression of the rules of `jaxal.stopping`, None for no rule.
+      has_validation: whether there are rows it may measure on.
+
+    Raises:
+      RunError: it needs some, and there are none.
+      ValueError: the text says no rule; the message points at the character.
+    """
+    if text is None:
+        return None
+    found = rule_of(text)
+    try:
+        if not has_validation:
+            found([Progress(0)] * _MANY_ROUNDS)  # rules ask for what they need
+    except ValueError as error:
+        raise RunError(
+            f"--stop {text} has no validation split to look at. Keep rows for it with "
+            "--num-validation."
+        ) from error
+    return found
 
 
 def network(recipe: Mapping[str, Any], num_classes: int) -> Model:

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
+from jaxal import registry
 from jaxal.app import choices
 from jaxal.app.recipe import Recipe
 from jaxal.app.settling import label_plan
@@ -19,13 +20,11 @@ from jaxal.pools.pool import make_pool
 from jaxal.posteriors.calibration import temperature_scaled
 from jaxal.runs.experiment import Experiment, answering, stream, validating
 from jaxal.runs.store import Record, RunError
-from jaxal.stopping import Progress, Rule, rule_of
 from jaxal.training.heads.logistic import logistic_head
 from jaxal.training.learner import supervised
-from jaxal.types import Learner, Model, Oracle, Pool, Posterior, Strategy
+from jaxal.types import Learner, Model, Oracle, Pool, Posterior, Strategy, View
 from jaxal.viewing import asks_posterior, reads_samples
 
-_MANY_ROUNDS = 1000
 _APART = (
     " Here that is --dropout above 0, another --model, or --posterior ensemble, "
     "bootstrap or laplace."
@@ -139,7 +138,7 @@ def build(
     oracle, name = _oracle(recipe, labels, num_classes)
     most = int(np.diff(plan, prepend=0).max())
     if given is None:
-        start = _initial_rows(recipe, seed, labels, num_classes)
+        start = _initial_rows(recipe, seed, inputs, labels, num_classes)
     else:
         start = np.searchsorted(rows, given)
     return Experiment(
@@ -154,7 +153,7 @@ def build(
         key_weights=stream(seed, "weights"),
         key_rounds=stream(seed, "rounds"),
         validate=None if held_out is None else validating(loop, held_out[:2]),
-        stop=_stop(recipe, held_out),
+        stop=choices.rule(recipe.stop, held_out is not None),
     )
 
 
@@ -197,21 +196,6 @@ def _learner(recipe: Recipe, network: Model, members: int | None) -> Learner:
     )
 
 
-def _stop(recipe: Recipe, held_out: Split | None) -> Rule | None:
-    if recipe.stop is None:
-        return None
-    rule = rule_of(recipe.stop)
-    try:
-        if held_out is None:
-            rule([Progress(0)] * _MANY_ROUNDS)  # rules ask for what they need
-    except ValueError as error:
-        raise RunError(
-            f"--stop {recipe.stop} has no validation split to look at. Keep rows for "
-            "it with --num-validation."
-        ) from error
-    return rule
-
-
 def _oracle(recipe: Recipe, labels: np.ndarray, num_classes: int) -> tuple[Oracle, str]:
     truth = array_oracle(jnp.asarray(labels))
     if recipe.label_noise == 0:
@@ -221,12 +205,17 @@ def _oracle(recipe: Recipe, labels: np.ndarray, num_classes: int) -> tuple[Oracl
 
 
 def _initial_rows(
-    recipe: Recipe, seed: int, labels: np.ndarray, num_classes: int
+    recipe: Recipe, seed: int, inputs: np.ndarray, labels: np.ndarray, num_classes: int
 ) -> np.ndarray:
     key, is_available = stream(seed, "initial"), jnp.ones(len(labels), bool)
     numbers = {"num_rows": recipe.initial}
     if recipe.initial_kind == "random":
         return np.asarray(random_rows(key, is_available, **numbers))
-    numbers["num_classes"] = num_classes
-    truth = jnp.asarray(labels)
-    return np.asarray(class_balanced_rows(key, truth, is_available, **numbers))
+    if recipe.initial_kind == "balanced":
+        numbers["num_classes"] = num_classes
+        truth = jnp.asarray(labels)
+        return np.asarray(class_balanced_rows(key, truth, is_available, **numbers))
+    features = jnp.asarray(inputs, jnp.float32).reshape(len(labels), -1)
+    view = View(is_available, jnp.zeros_like(is_available), features=features)
+    chosen = registry.strategy(recipe.initial_kind)
+    return np.asarray(chosen.select(key, view, recipe.initial).indices)

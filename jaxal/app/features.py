@@ -1,14 +1,17 @@
 """A study of frozen embeddings: any strategies with a linear head that is solved."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxal.app import choices
 from jaxal.data.npz import read_npz
-from jaxal.data.splits import fixed_test
+from jaxal.data.splits import fixed_test, imbalance, split_validation
 from jaxal.data.types import Split
 from jaxal.data.values import checked
 from jaxal.loop import active_learner
@@ -17,7 +20,8 @@ from jaxal.pools.pool import make_pool
 from jaxal.posteriors.last_layer import laplace
 from jaxal.registry import strategy
 from jaxal.rounds import ActiveLearner
-from jaxal.runs.store import RunError
+from jaxal.runs.store import Record, RunError
+from jaxal.settings import Settings, setting, settings_of
 from jaxal.studies import study
 from jaxal.training.heads.logistic import logistic_head
 from jaxal.viewing import asks_posterior
@@ -25,8 +29,8 @@ from jaxal.viewing import asks_posterior
 CEILING = "all labels"
 
 
-class Plan(NamedTuple):
-    """A budget: labels to start with, labels a round, rounds that buy."""
+class Budget(NamedTuple):
+    """Labels to start with, labels a round, rounds that buy."""
 
     initial: int
     query_size: int
@@ -39,31 +43,92 @@ class Plan(NamedTuple):
 
 
 PLANS = {
-    "low": Plan(10, 10, 10),
-    "mid": Plan(100, 100, 10),
-    "high": Plan(1000, 1000, 5),
+    "low": Budget(10, 10, 10),
+    "mid": Budget(100, 100, 10),
+    "high": Budget(1000, 1000, 5),
 }
+_by_plan = partial(setting, follows="the plan's")
 
 
-class Head(NamedTuple):
-    """The linear model, and where its samples come from."""
+@dataclass(frozen=True, kw_only=True)
+class Task(Settings):
+    """What to compare."""
 
-    penalty: float | None = None  # chosen by its rows
-    evidence: bool = False  # the Laplace prior is the likeliest, not the penalty's
+    strategy: tuple[str, ...] = setting(
+        ("random", "margin", "badge", "coreset", "typiclust"), is_set=True
+    )
+    """Names or expressions, see `jaxal strategies`."""
+    seeds: tuple[int, ...] = setting((0, 1, 2, 3, 4), low=0, below=2**32, is_set=True)
+    """One run of each strategy for each; 0..9 has ten."""
+    ceiling: bool = setting(True)
+    """Train on all labels too."""
 
 
-class Files(NamedTuple):
-    """Where embeddings lie; a `.npz` holds everything, as `jaxal run --data` takes it.
+@dataclass(frozen=True, kw_only=True)
+class Data(Settings):
+    """Data."""
 
-    Of `.npy` files only the rows that are drawn are read.
+    features: Path | None = setting()
+    """.npz with x_train, y_train, x_test and y_test (or inputs and labels), or .npy, of
+    which only the rows that are drawn are read."""
+    labels: Path | None = setting()
+    """.npy of class numbers, where features are a .npy."""
+    test_features: Path | None = setting(follows="a fixed fifth of each class")
+    """.npy to measure on."""
+    test_labels: Path | None = setting()
+    """.npy of their classes."""
+    keep_ratios: tuple[float, ...] = setting(())
+    """Share of each class kept in the pool, to make it imbalanced; one a class."""
+    num_pool: int | None = setting(low=1, follows="all")
+    """Rows to buy from, drawn once."""
+    num_test: int | None = setting(low=1, follows="all")
+    """Rows to measure on, drawn once."""
+    num_validation: int = setting(0, low=0)
+    """Rows kept out of the pool for --stop to look at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels(Settings):
+    """Labels to buy."""
+
+    plan: str = setting("low", choices=tuple(PLANS))
+    """10 labels and 10 x 10 more; 100 and 10 x 100; 1,000 and 5 x 1,000."""
+    initial: int | None = _by_plan(low=1)
+    """Random labels to start with."""
+    query_size: int | None = _by_plan(low=1)
+    """Labels to buy in a round."""
+    rounds: int | None = _by_plan(low=0)
+    """Rounds that buy."""
+    stop: str | None = setting(follows="after the last round")
+    """A rule that may end a trial earlier, as for `jaxal run`: plateau(patience=2)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head(Settings):
+    """Linear head."""
+
+    penalty: float | None = setting(low=0, follows="the labelled rows say")
+    """Of the head, which is solved in each round."""
+    posterior: Literal["laplace", "laplace_evidence"] = setting("laplace")
+    """Where samples come from, for strategies that read some."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Head, Labels, Data, Task):
+    """What decides the results of a study of embeddings."""
+
+
+def budget_of(labels: Labels) -> Budget:
+    """Returns the plan with what is said besides.
+
+    Example:
+      >>> from jaxal.app.features import Labels, budget_of
+      >>> budget_of(Labels(plan="mid", rounds=3))
+      Budget(initial=100, query_size=100, rounds=3)
     """
-
-    features: Path  # .npz, or .npy [N, D]
-    labels: Path | None = None  # .npy [N] integers
-    test_features: Path | None = None  # .npy [T, D]
-    test_labels: Path | None = None  # .npy [T]
-    num_pool: int | None = None  # rows to buy from, drawn once; all by default
-    num_test: int | None = None
+    given = {name: getattr(labels, name) for name in Budget._fields}
+    said = {name: value for name, value in given.items() if value is not None}
+    return PLANS[labels.plan]._replace(**said)
 
 
 class Features(NamedTuple):
@@ -73,87 +138,95 @@ class Features(NamedTuple):
     test: Split
     num_classes: int
     name: str
+    validation: Split | None = None
 
 
-def read(files: Files) -> Features:
+def read(data: Data) -> Features:
     """Returns embeddings; a fixed fifth is the test set where there is none.
 
     Raises:
       RunError: a file is missing.
       ValueError: a file holds something else.
     """
-    if files.features.suffix == ".npz":
-        found = read_npz(files.features)
-        classes = len(found.class_names)
-        train, test = found.train, found.test
-    elif files.labels is None:
-        raise RunError(f"--features {files.features} needs --labels, a .npy file.")
-    else:
-        classes = int(np.load(files.labels, mmap_mode="r").max()) + 1
-        train, test = _mapped(files.features, files.labels), None
-        if files.test_features is not None and files.test_labels is not None:
-            test = _mapped(files.test_features, files.test_labels)
+    if data.features is None:
+        raise RunError("No embeddings were named: --features FILE.npz, or .npy.")
+    train, test, names = _files(data, data.features)
     if test is None:
-        train, test = fixed_test(train, classes)
-    what, name = f"{files.features}", files.features.stem
-    pool = checked(what, *_some(train, files.num_pool), classes)
-    return Features(
-        pool, checked(what, *_some(test, files.num_test), classes), classes, name
-    )
+        train, test = fixed_test(train, len(names))
+    if data.keep_ratios:
+        train = imbalance(train, data.keep_ratios, names, seed=0)
+    validation, what = None, f"{data.features}"
+    if data.num_validation:
+        number = data.num_validation
+        train, validation = split_validation(train, number, len(names), seed=0)
+        validation = checked(what, *validation, len(names))
+    parts = _some(train, data.num_pool), _some(test, data.num_test)
+    pool, test = (checked(what, *part, len(names)) for part in parts)
+    return Features(pool, test, len(names), data.features.stem, validation)
+
+
+def _files(data: Data, path: Path) -> tuple[Split, Split | None, tuple[str, ...]]:
+    if path.suffix == ".npz":
+        found = read_npz(path)
+        return found.train, found.test, found.class_names
+    if data.labels is None:
+        raise RunError(f"--features {path} needs --labels, a .npy file.")
+    train, test = _mapped(path, data.labels), None
+    if data.test_features is not None and data.test_labels is not None:
+        test = _mapped(data.test_features, data.test_labels)
+    return train, test, tuple(map(str, range(int(train.labels.max()) + 1)))
 
 
 def run(
-    found: Features,
-    folder: Path,
-    *,
-    strategies: Sequence[str],
-    seeds: Sequence[int],
-    plan: Plan,
-    head: Head = Head(),  # noqa: B008 it is a constant
-    ceiling: bool = True,
-    **options: Any,
+    found: Features, folder: Path, comparison: Comparison, **options: Any
 ) -> list[Path]:
     """Runs a study of strategies; returns the folders of its trials.
+
+    The head trained on all labels runs once: solved, it leaves nothing to chance.
 
     Args:
       found: the rows.
       folder: of the study.
-      strategies: names, or expressions such as `typiclust(max_clusters=100)`.
-      seeds: of the trials.
-      plan: what is bought.
-      head: the model.
-      ceiling: also train on all labels, once: a solved head leaves nothing to chance.
+      comparison: what is compared; its data were read.
       **options: of `jaxal.studies.study`.
     """
     pool = make_pool(_flat(found.pool), mesh=pool_mesh(jax.devices()[:1]))
-    labels = found.pool.labels
+    labels, seeds, held_out = found.pool.labels, comparison.seeds, found.validation
+    validation = held_out and (_flat(held_out), held_out.labels)
+    stop = choices.rule(comparison.stop, held_out is not None)
 
-    def part(names: Sequence[str], plan: Plan, **options: Any) -> list[Path]:
+    def part(names: Sequence[str], budget: Budget, **options: Any) -> list[Path]:
         return study(
-            _maker(found, plan, head),
+            _maker(found, budget, comparison),
             pool,
             labels,
             folder,
             grid={"strategy": names},
-            rounds=plan.rounds + 1,
-            initial=plan.initial,
+            rounds=budget.rounds + 1,
+            initial=budget.initial,
             dataset=found.name,
             ids=found.pool.ids.tolist(),
-            settings={"model": "logistic_head", **head._asdict()},
+            settings={"model": "logistic_head", **_of_head(comparison)},
+            validation=validation,
             **options,
         )
 
     which, _ = options.get("part") or (1, 1)
-    if ceiling and which == 1:
-        every = Plan(len(labels), 1, 0)
+    if comparison.ceiling and which == 1:
+        every = Budget(len(labels), 1, 0)
         part([CEILING], every, seeds=seeds[:1], is_shown=False)
-    return part(strategies, plan, seeds=seeds, **options)
+    budget = budget_of(comparison)
+    return part(comparison.strategy, budget, seeds=seeds, stop=stop, **options)
 
 
-def _maker(found: Features, plan: Plan, head: Head) -> Callable[..., ActiveLearner]:
-    made = logistic_head(found.num_classes, capacity=plan.most, penalty=head.penalty)
+def _of_head(head: Head) -> Record:
+    return {name: getattr(head, name) for name in settings_of(Head)}
+
+
+def _maker(found: Features, budget: Budget, head: Head) -> Callable[..., ActiveLearner]:
+    made = logistic_head(found.num_classes, capacity=budget.most, penalty=head.penalty)
     samples = made.posterior
-    if head.evidence:
+    if head.posterior == "laplace_evidence":
         samples = laplace(made.model, num_samples=20, prior_precision="evidence")
     test = jax.device_put((_flat(found.test), found.test.labels), jax.devices()[0])
 
@@ -164,7 +237,7 @@ def _maker(found: Features, plan: Plan, head: Head) -> Callable[..., ActiveLearn
             made.model,
             made.learner,
             chosen,
-            batch_size=plan.query_size,
+            batch_size=budget.query_size,
             posterior=samples if asks_posterior(chosen) else None,
             test=test,
             measure="network",

@@ -29,7 +29,8 @@ class Task(Settings):
     seeds: tuple[int, ...] = setting(
         (0,), low=0, below=2**32, is_set=True, decides=False
     )
-    """One run for each: it decides pool, initial set, weights, order and choices."""
+    """One run for each: it decides pool, initial set, weights, order and choices. 0..9
+    has ten."""
     preset: Literal["smoke", "cpu", "standard"] = setting(
         follows="standard on an accelerator, else cpu"
     )
@@ -66,8 +67,11 @@ class Labels(Settings):
 
     initial: int = _by_preset(low=1)
     """Labels to start with."""
-    initial_kind: Literal["random", "balanced"] = setting("random")
-    """How the first rows are drawn; balanced looks at the true classes."""
+    initial_kind: Literal["random", "balanced", "typiclust", "k_means"] = setting(
+        "random"
+    )
+    """How the first rows are drawn; balanced looks at the true classes, typiclust and
+    k_means at the inputs as they are."""
     initial_rows: Path | None = setting(follows="drawn")
     """Rows to start with: a file of ids of the data set, one a line."""
     query_size: tuple[int, ...] = _by_preset(low=1)

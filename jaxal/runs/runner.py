@@ -1,7 +1,6 @@
 """The life of a run: begin or continue, round after round, until it is finished."""
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,13 +15,11 @@ from jaxal.runs import checkpoint, compiles, ledger, store
 from jaxal.runs.buying import Bought, buy
 from jaxal.runs.displays import Display
 from jaxal.runs.experiment import Experiment
+from jaxal.runs.recording import Shown, are_nan, round_record, stopped_by
 from jaxal.runs.refusals import without_resting
 from jaxal.runs.resuming import claim, facts, note_environment, resume, saved_part
 from jaxal.runs.store import Record, RunError, RunFiles, WaitingError
-from jaxal.stopping import Progress, stopped_by
 from jaxal.types import Pool, Selection
-
-_LABELLING = "dataset", "source", "preset", "strategy", "seed"
 
 
 def run(
@@ -96,9 +93,9 @@ def _round(
         fitted = loop.phases.fit(key, state)
         metrics = jax.device_get(loop.phases.evaluate(key, state, fitted=fitted))
         held_out = _validated(experiment, key, state, fitted)
+    shown = Shown(num_labelled, metrics, held_out, fit.loss)
     with _stopping(index):
-        so_far = {"labels": num_labelled, **held_out, "seconds": seconds}
-        rule = _stopped_by(experiment, [*records, so_far])
+        rule = stopped_by(experiment, records, shown, seconds)
     is_last |= rule is not None
     selection = None
     if not is_last:
@@ -116,66 +113,22 @@ def _round(
             state = state._replace(pool=ledger.happened(state.pool, events))
         bought = int((selection.is_valid & is_answer(labels)).sum())
         is_last = not bool(selection.is_valid.any())  # the pool is dry
-    found = {
-        "labels": num_labelled,
-        **_named(metrics),
-        **held_out,
-        "measured": loop.measured,
-        "loss": fit.loss,
-        "bought": bought,
-        **({} if rule is None else {"stopped_by": rule}),
-    }
-    spent = compiles.count() - compiled
-    record = round_record(experiment, index, found, seconds, spent, is_last=is_last)
+    record = round_record(
+        experiment,
+        index,
+        shown,
+        bought=bought,
+        rule=rule,
+        seconds=seconds,
+        num_compiled=compiles.count() - compiled,
+        is_last=is_last,
+    )
     belongs_to = facts(experiment, [*records, record])
     # The line comes last: a round counts once both are whole.
     checkpoint.save(files.checkpoint, index, saved_part(state), belongs_to)
     store.append_lines(files.rounds, [record])
     files.asked.unlink(missing_ok=True)
     return state, record
-
-
-def _stopped_by(experiment: Experiment, records: list[Record]) -> str | None:
-    """What the rule that ends the run here is called."""
-    if experiment.stop is None:
-        return None
-    history, seconds = [], 0.0
-    for record in records:
-        seconds += sum(record["seconds"].values())
-        accuracy = record.get("validation", {}).get("accuracy")
-        accuracy = None if accuracy is None else float(accuracy)
-        history.append(Progress(record["labels"], accuracy, seconds=seconds))
-    return stopped_by(experiment.stop, history)
-
-
-def round_record(
-    experiment: Experiment,
-    index: int,
-    found: Record,
-    seconds: dict[str, float],
-    num_compiled: int,
-    *,
-    is_last: bool,
-) -> Record:
-    """Returns the line of a round, as a later reader will find it.
-
-    Args:
-      experiment: whose round it is.
-      index: of the round.
-      found: labels, metrics and what else is known.
-      seconds: of each phase.
-      num_compiled: programs that were compiled.
-      is_last: whether the run ends with it.
-    """
-    record = {
-        "round": index,
-        **found,
-        "seconds": {name: round(value, 4) for name, value in seconds.items()},
-        "compiles": num_compiled,
-        "is_last": is_last,
-        **{name: experiment.settings[name] for name in _LABELLING},
-    }
-    return json.loads(store.encode(record))
 
 
 def _buy(
@@ -243,22 +196,10 @@ def _stopping(index: int) -> Iterator[None]:
 
 def _validated(
     experiment: Experiment, key: Array, state: LoopState, fitted: Any
-) -> Record:
+) -> Any:
     if experiment.validate is None:
-        return {}
-    metrics = jax.device_get(experiment.validate(key, state, fitted))
-    return {"validation": _named(metrics)}
-
-
-def _named(metrics: Any) -> Record:
-    """Metrics by name, of a task of one's own too."""
-    return getattr(metrics, "_asdict", lambda: metrics or {})()
-
-
-def are_nan(metrics: Any) -> bool:
-    """Returns whether metrics say that outputs on the test set are NaN."""
-    # A regression without a variance has no likelihood, but an error.
-    return bool(np.isnan(getattr(metrics, "rmse", getattr(metrics, "nll", 0.0))))
+        return None
+    return jax.device_get(experiment.validate(key, state, fitted))
 
 
 def _refuse_nan(metrics: Any, files: RunFiles) -> None:

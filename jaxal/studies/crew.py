@@ -12,9 +12,10 @@ from typing import Any
 import jax
 
 from jaxal.runs.store import RunError, StoppedError
-from jaxal.studies.blocks import Block, BusyError, Engine, run_block
+from jaxal.studies.blocks import BusyError, run_block
 from jaxal.studies.programs import Shelf
 from jaxal.studies.shown import StudyLine
+from jaxal.studies.stepping import Block, Engine
 from jaxal.types import Pool
 
 _PATIENCE = 1.0  # seconds until one looks again whether another process is done

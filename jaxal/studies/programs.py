@@ -17,11 +17,15 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.rounds import ActiveLearner, LoopState
-from jaxal.runs.experiment import one_by_one
+from jaxal.runs.experiment import Validate, one_by_one
 from jaxal.types import Inputs, Oracle, Selection
 
 Trials = Any
 """A pytree of `[B, ...]`, an entry a trial; a `LoopState` there has no inputs."""
+
+
+Program = Callable[[Inputs, Trials, Array], Any]
+"""From inputs, trials and which are over, `[B]`, to what comes out, `[B, ...]`."""
 
 
 class Chosen(NamedTuple):
@@ -36,14 +40,19 @@ class Chosen(NamedTuple):
 class Programs(NamedTuple):
     """What is traced, once for one loop or for all that train alike."""
 
-    weights: Callable[[Inputs, Trials], Any]
-    fit: Callable[[Inputs, Trials], Any]
-    measure: Callable[[Inputs, Trials], Any]
-    choose: Callable[[Inputs, Trials], Any]
+    weights: Program
+    fit: Program
+    measure: Program
+    choose: Program
 
 
 def programs(
-    loop: ActiveLearner, oracle: Oracle, first: LoopState, *, in_turn: bool
+    loop: ActiveLearner,
+    oracle: Oracle,
+    first: LoopState,
+    validate: Validate | None = None,
+    *,
+    in_turn: bool,
 ) -> Programs:
     """Returns the programs of a loop's rounds, for any number of trials.
 
@@ -51,6 +60,7 @@ def programs(
       loop: whose phases they call.
       oracle: who answers, `(key, rows) -> labels`.
       first: a state of the loop, for what its strategy remembers at first.
+      validate: measures on validation rows too.
       in_turn: one trial after the other, as a CPU has it best, where loops end when
         they are done; or side by side, as accelerators do.
     """
@@ -70,7 +80,8 @@ def programs(
     def measure(inputs: Inputs, trial: tuple[Array, LoopState, Any]) -> Any:
         key, state, fitted = trial
         state = whole(inputs, state._replace(memory=first.memory))
-        return loop.phases.evaluate(key, state, fitted=fitted)
+        held_out = validate and validate(key, state, fitted)
+        return loop.phases.evaluate(key, state, fitted=fitted), held_out
 
     def choose(inputs: Inputs, trial: tuple[Array, Array, LoopState, Any]) -> Chosen:
         key, asking, state, fitted = trial
@@ -91,14 +102,25 @@ def bare(state: LoopState) -> LoopState:
     return state._replace(pool=state.pool._replace(inputs=None), learner=None)
 
 
-def in_turns(fn: Callable) -> Callable[[Inputs, Trials], Any]:
-    """Returns `fn(inputs, trial)` for trials `[B, ...]`, one after the other."""
-    return lambda inputs, trials: jax.lax.map(partial(fn, inputs), trials)
+def in_turns(fn: Callable) -> Program:
+    """Returns `fn(inputs, trial)` for trials `[B, ...]`, one after the other.
+
+    Those that are over cost nothing, and zeros come out.
+    """
+    traced = jax.jit(fn)  # once, for shapes and for values
+
+    def one(inputs: Inputs, pair: tuple[Any, Array]) -> Any:
+        trial, is_over = pair
+        shapes = jax.eval_shape(traced, inputs, trial)
+        nothing = lambda: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)  # noqa: E731
+        return jax.lax.cond(is_over, nothing, lambda: traced(inputs, trial))
+
+    return lambda inputs, *pair: jax.lax.map(partial(one, inputs), pair)
 
 
-def side_by_side(fn: Callable) -> Callable[[Inputs, Trials], Any]:
-    """Returns `fn(inputs, trial)` for trials `[B, ...]`, all at once."""
-    return lambda inputs, trials: jax.vmap(partial(fn, inputs))(trials)
+def side_by_side(fn: Callable) -> Program:
+    """Returns `fn(inputs, trial)` for trials `[B, ...]`, all at once, over or not."""
+    return lambda inputs, trials, is_over: jax.vmap(partial(fn, inputs))(trials)
 
 
 class Shelf:

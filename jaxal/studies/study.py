@@ -10,15 +10,17 @@ import jax
 
 from jaxal.pools.oracles import array_oracle
 from jaxal.rounds import ActiveLearner, LoopState
+from jaxal.runs.experiment import validating
 from jaxal.runs.program import prepared
 from jaxal.runs.store import Record, RunFiles
-from jaxal.studies.blocks import Block
+from jaxal.stopping import Rule
 from jaxal.studies.crew import work
 from jaxal.studies.grid import called, cells, part_of
 from jaxal.studies.programs import Programs, programs
 from jaxal.studies.shown import StudyLine
+from jaxal.studies.stepping import Block
 from jaxal.studies.trials import Trial, of_seed
-from jaxal.types import Oracle, Pool
+from jaxal.types import Inputs, Oracle, Pool
 
 _TURNS = 8  # trials of a block on a CPU: as quick as any, and few to lose
 
@@ -36,6 +38,8 @@ def study(
     ids: Sequence[Any] | None = None,
     dataset: str = "pool",
     settings: Record | None = None,
+    validation: tuple[Inputs, Any] | None = None,
+    stop: Rule | None = None,
     part: tuple[int, int] | None = None,
     together: int | None = None,
     workers: int | None = None,
@@ -64,6 +68,9 @@ def study(
       ids: `[N]` what rows are called, by default their numbers.
       dataset: what to call the data in reports.
       settings: what else decides the result, for the record.
+      validation: inputs and labels to measure on besides the test set.
+      stop: a rule of `jaxal.stopping` that may end a trial before its last round;
+        accuracies are those of `validation`. Its last record says `stopped_by`.
       part: `(3, 16)` for the third of sixteen machines that share no folder.
       together: trials in one program; by default 8 on a CPU, elsewhere all seeds.
       workers: blocks at the same time; by default one for each device. On one CPU
@@ -98,7 +105,9 @@ def study(
       ['strategy_name=random-seed0', 'strategy_name=random-seed1']
     """
     pool = jax.device_put(pool, jax.local_devices()[0])  # trials are spread, not rows
-    plan = Plan(rounds, initial, ids, dataset, settings or {}, Path(folder))
+    plan = Plan(
+        rounds, initial, ids, dataset, settings or {}, validation, stop, Path(folder)
+    )
     chosen = part_of([(c, s) for c in cells(grid) for s in seeds], part)
     size = together or (_TURNS if _is_in_turn() else len(seeds))
     blocks = _blocks(make, pool, oracle, plan, chosen, size)
@@ -119,6 +128,8 @@ class Plan(NamedTuple):
     ids: Sequence[Any] | None
     dataset: str
     settings: Record
+    validation: tuple[Inputs, Any] | None
+    stop: Rule | None
     folder: Path
 
 
@@ -140,7 +151,7 @@ def _blocks(
     for name, (cell, seeds) in by_name.items():
         loop = make(**cell)
         first = loop.init(jax.random.key(0), pool)  # says what is wrong with it
-        whole = _programs(loop, asked, first, shared)
+        whole = _programs(loop, asked, first, plan.validation, shared)
         trials = _trials(loop, pool, oracle, plan, name, cell, seeds)
         each = -(-len(trials) // -(-len(trials) // size))
         for i in range(0, len(trials), each):
@@ -150,10 +161,15 @@ def _blocks(
 
 
 def _programs(
-    loop: ActiveLearner, oracle: Oracle, first: LoopState, shared: dict[Any, Programs]
+    loop: ActiveLearner,
+    oracle: Oracle,
+    first: LoopState,
+    validation: tuple[Inputs, Any] | None,
+    shared: dict[Any, Programs],
 ) -> Programs:
     """The programs of a loop; those that fit and measure are another's where alike."""
-    mine = programs(loop, oracle, first, in_turn=_is_in_turn())
+    validate = validation and validating(loop, validation)
+    mine = programs(loop, oracle, first, validate, in_turn=_is_in_turn())
     if not loop.training:
         return mine
     return shared.setdefault(tuple(map(id, loop.training)), mine)._replace(
@@ -182,6 +198,8 @@ def _trials(
         ids=plan.ids,
         dataset=plan.dataset,
         settings=plan.settings | said,
+        validation=plan.validation,
+        stop=plan.stop,
     )
     return [
         Trial(

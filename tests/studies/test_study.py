@@ -26,6 +26,7 @@ from jaxal import (
 from jaxal.pools.mesh import pool_mesh
 from jaxal.runs import RunError, Silent, run, store
 from jaxal.runs.store import RunFiles, StoppedError
+from jaxal.stopping import any_of, max_labels, plateau, target_accuracy
 from jaxal.studies import cells, part_of, saving, study
 from jaxal.studies.grid import called
 from jaxal.studies.programs import in_turns, side_by_side
@@ -132,9 +133,83 @@ def test_a_study_leaves_what_runs_one_by_one_would(tmp_path, make, names, oracle
 
 def test_trials_side_by_side_give_what_they_give_in_turn():
     fn = lambda inputs, x: (inputs * x).sum()  # noqa: E731
-    trials, inputs = jnp.arange(3.0), jnp.ones(4)
-    both = in_turns(fn)(inputs, trials), side_by_side(fn)(inputs, trials)
-    np.testing.assert_allclose(*both)
+    parts = jnp.ones(4), jnp.arange(3.0), jnp.zeros(3, bool)
+    np.testing.assert_allclose(in_turns(fn)(*parts), side_by_side(fn)(*parts))
+
+
+def test_trials_that_are_over_are_not_computed():
+    ran = []
+
+    def fn(inputs, x):
+        jax.debug.callback(lambda x: ran.append(float(x)), x)
+        return {"sum": (inputs * x).sum(), "key": jax.random.key(x.astype(int))}
+
+    is_over = jnp.array([False, True, False])
+    found = jax.jit(in_turns(fn))(jnp.ones(4), jnp.arange(1.0, 4.0), is_over)
+    np.testing.assert_array_equal(found["sum"], [4, 0, 12])
+    jax.effects_barrier()
+    assert sorted(ran) == [1, 3]
+
+
+RULES = {
+    "labels": (max_labels(14), None),
+    "either": (any_of(target_accuracy(0.6), max_labels(14)), TEST),
+    "never": (plateau(9), TEST),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_stops_trials_as_it_stops_runs(tmp_path, name):
+    stop, validation = RULES[name]
+    changes = {"rounds": 6, "stop": stop, "validation": validation}
+    folders = play(tmp_path / "study", names=["random"], **changes)
+    rules, compiled = [], 0
+    for seed, folder in enumerate(folders):
+        lines = run(
+            make_loop("random"),
+            a_pool(),
+            LABELS,
+            tmp_path / str(seed),
+            initial=6,
+            seed=seed,
+            settings={"strategy_name": "random"},
+            refusals=None,
+            display=Silent(),
+            **changes,
+        )
+        mine = store.read_lines(RunFiles(folder).rounds)
+        fields = "labels", "is_last", "bought", "stopped_by", "accuracy"
+        told = [[[r.get(f) for f in fields] for r in some] for some in (mine, lines)]
+        assert told[0] == told[1]
+        assert ("validation" in mine[0]) == (validation is not None)
+        rules.append(mine[-1].get("stopped_by"))
+        compiled += sum(record["compiles"] for record in mine[1:])
+    assert compiled == 0
+    assert set(rules) <= {None, "max_labels(14)", "target_accuracy(0.6)"}
+    assert (None in rules) == (name == "never")
+    with pytest.raises(RunError, match="stop: "):
+        play(tmp_path / "study", names=["random"], **(changes | {"stop": plateau(8)}))
+
+
+def test_trials_that_stop_apart_leave_the_others_alone(tmp_path, monkeypatch):
+    """Seeds reach the target after different rounds, killed in between or not."""
+    changes = {"stop": target_accuracy(0.95), "validation": TEST, "oracle": NOISY}
+    whole = results_of(play(tmp_path / "whole", names=["random"], **changes))
+    lengths = {len(rounds) for rounds, _ in whole.values()}
+    assert len(lengths) > 1
+    stops = iter([False, False, True])
+    monkeypatch.setattr(
+        "jaxal.studies.crew.threading.Event.is_set", lambda self: next(stops, True)
+    )
+    with pytest.raises(StoppedError):
+        play(tmp_path / "torn", names=["random"], workers=1, **changes)
+    monkeypatch.undo()
+    assert results_of(play(tmp_path / "torn", names=["random"], **changes)) == whole
+
+
+def test_a_rule_that_sees_nothing_is_refused(tmp_path):
+    with pytest.raises(RunError, match="validation rows"):
+        play(tmp_path, names=["random"], stop=target_accuracy(0.8))
 
 
 @pytest.fixture(scope="module")
