@@ -65,7 +65,7 @@ ALLOWED = {
         "stopping",
     },  # data: its lock files
     "studies": BASE | {"data", "metrics", "pools", "rounds", "runs", "viewing"},
-    "report": {"comparisons", "runs", "statistics"},
+    "report": {"checks", "comparisons", "runs", "settings", "statistics", "words"},
     "app": None,
     "__init__": None,
     "__main__": None,

@@ -1,20 +1,12 @@
-"""Tables and curves from runs: `python -m jaxal.report.summary RUN...`."""
+"""The numbers of a comparison."""
 
-import hashlib
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import tyro
 
 from jaxal.comparisons import holm, savings_interval
-from jaxal.report.gathering import Group, Run, accuracies, common_labels, gather
-from jaxal.report.tables import markdown
-from jaxal.runs import store
-from jaxal.runs.store import Record, RunError, RunFiles
+from jaxal.report.gathering import Group, Run, accuracies, common_labels
+from jaxal.runs.store import Record, RunError
 from jaxal.statistics import (
     area_under_curve,
     label_savings,
@@ -23,8 +15,6 @@ from jaxal.statistics import (
     paired_difference,
 )
 
-USUAL = Path("runs")
-FIGURE = "learning_curves.png"
 FEWEST_DRAWN = 5  # seeds; drawn from fewer, an interval says too much
 PHASES = ("train", "evaluate", "score", "select")
 
@@ -74,96 +64,6 @@ def summarise(
         "strategies": strategies,
         "notes": group.notes,
     }
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """Compares runs: learning curves, and tables with 95 % intervals over seeds."""
-
-    runs: tyro.conf.Positional[
-        Annotated[
-            tuple[Path, ...],
-            tyro.conf.arg(help_behavior_hint="(default: the folder runs)"),
-        ]
-    ] = ()
-    """Folders of runs, or folders that hold them."""
-    baseline: str = "random"
-    """The strategy others are compared with, seed by seed."""
-    target: float | None = None
-    """Accuracy to count labels to, in (0, 1]; by default the baseline's last one."""
-    budgets: tuple[int, ...] = ()
-    """Label counts to show accuracies at; by default the first, middle and last."""
-    figure: Annotated[
-        Path | None,
-        tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: beside the runs)"),
-    ] = None
-    """Where the learning curves go; several data sets give several files."""
-    json: Path | None = None
-    """Also write all numbers to this file."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the report command; returns its exit status."""
-    options = tyro.cli(ReportOptions, args=arguments, prog="jaxal report")
-    try:
-        report(options)
-    except (RunError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def report(options: ReportOptions) -> None:
-    """Prints tables, and writes figures and, where asked for, JSON.
-
-    Raises:
-      RunError: there is nothing to compare, or a table cannot be made as asked for;
-        the others have been by then.
-    """
-    from jaxal.report import figures
-
-    folders = options.runs or (_usual_folder(),)
-    figure = options.figure or _beside(folders[0]) / FIGURE
-    groups = gather(folders)
-    if len(groups) > 1:
-        print(
-            f"These runs are of {len(groups)} different settings, which are not "
-            "compared with each other; each has its own table.\n"
-        )
-    summaries, failed = [], []
-    for group in groups:
-        try:
-            summary = summarise(
-                group,
-                baseline=options.baseline,
-                target=options.target,
-                budgets=options.budgets,
-            )
-            summaries.append(summary)
-            print(markdown(summary))
-            path = _figure_path(figure, group, len(groups))
-            figures.draw(group, path, baseline=options.baseline)
-            print(f"Figure: {path}\n")
-        except (RunError, ValueError, OSError) as error:
-            failed.append(f"{group.title}: {error}")
-    if options.json is not None:
-        store.write_json(options.json, summaries)
-    if failed:
-        raise RunError("\n".join(failed))
-
-
-def _usual_folder() -> Path:
-    if not USUAL.is_dir():
-        raise RunError(
-            f"No runs were named, and there is no folder {USUAL} in {Path.cwd()}. "
-            "Usage: jaxal report RUN... (folders of runs, or folders that hold them)."
-        )
-    return USUAL
-
-
-def _beside(folder: Path) -> Path:
-    """The folder that holds the runs, whether it was named or one of them was."""
-    return folder.parent if RunFiles(folder).config.exists() else folder
 
 
 def _budgets(labels: np.ndarray, asked: Sequence[int]) -> list[int]:
@@ -268,16 +168,3 @@ def _paired(labels: np.ndarray, runs: list[Run], base: list[Run]) -> Record | No
         "area": paired_difference(*areas)._asdict(),
         "last": paired_difference(mine[:, -1], theirs[:, -1])._asdict(),
     }
-
-
-def _figure_path(path: Path, group: Group, num_groups: int) -> Path:
-    if num_groups == 1:
-        return path
-    kept = "".join(c if c.isalnum() and c.isascii() else "-" for c in group.title)
-    # However long and alike the titles are, each has a file of its own.
-    digest = hashlib.sha256(group.title.encode()).hexdigest()[:8]
-    return path.with_name(f"{path.stem[:40]}-{kept[:60]}-{digest}{path.suffix}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

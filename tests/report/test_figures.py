@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxal.app.cli import run_command
-from jaxal.report import figures, summary
+from jaxal.report import command, figures
 from jaxal.report.gathering import gather
 from jaxal.runs.store import RunError
 from tests.report.test_report import make_run
@@ -74,7 +74,7 @@ def test_each_table_has_a_figure_the_system_takes(tmp_path, capsys):
     for i, model in enumerate(odd):
         make_run(tmp_path / str(i), "badge", 0, CURVE, model=model)
     folders = [str(tmp_path / str(i)) for i in range(len(odd))]
-    assert summary.main([*folders, f"--figure={tmp_path / 'out.png'}"]) == 0
+    assert command.main([*folders, f"--figure={tmp_path / 'out.png'}"]) == 0
     assert len(list(tmp_path.glob("out-*.png"))) == len(odd), capsys.readouterr().err
 
 

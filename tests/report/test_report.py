@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from jaxal.report import figures, summary, tables
+from jaxal.report import command, figures, tables
 from jaxal.report.gathering import common_labels, gather
-from jaxal.report.summary import ReportOptions, summarise
+from jaxal.report.options import ReportOptions
+from jaxal.report.summary import summarise
 from jaxal.runs import store
 from jaxal.runs.store import RunFiles
 
@@ -120,7 +121,7 @@ def test_other_data_or_settings_are_another_table(folder, tmp_path, capsys):
         "digits, preset cpu, mlp of width 128": 1,
     }
     figure = tmp_path / "out" / "curves.png"
-    summary.report(ReportOptions((folder, wide), figure=figure))
+    command.report(ReportOptions(runs=(folder, wide), figure=figure))
     assert "3 different settings" in capsys.readouterr().out
     assert len(list(figure.parent.glob("*.png"))) == 3
 
@@ -214,7 +215,7 @@ def test_bands_need_three_seeds_and_two_are_drawn_both(tmp_path, seeds, bands, l
 def test_the_command_writes_figure_and_json(folder, tmp_path, capsys):
     figure, numbers = tmp_path / "curves.png", tmp_path / "numbers.json"
     words = [str(folder), "--figure", str(figure), "--json", str(numbers)]
-    assert summary.main([*words, "--budgets", "10", "40"]) == 0
+    assert command.main([*words, "--budgets", "10", "40"]) == 0
     assert "| badge" in capsys.readouterr().out
     (found,) = json.loads(numbers.read_text())
     assert found["strategies"]["badge"]["accuracy"]["20"]["mean"] == pytest.approx(0.7)
@@ -225,15 +226,15 @@ def test_without_arguments_it_takes_the_folder_runs(
     folder, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    assert summary.main([]) == 1
+    assert command.main([]) == 1
     assert "no folder runs" in capsys.readouterr().err
     (tmp_path / "runs").symlink_to(folder)
-    assert summary.main([]) == 0
+    assert command.main([]) == 0
     out = capsys.readouterr().out
     assert "| badge" in out
     assert "Figure: runs/learning_curves.png" in out
     assert (folder / "learning_curves.png").exists()
-    assert summary.main([str(folder / "digits-badge-seed0")]) == 0
+    assert command.main([str(folder / "digits-badge-seed0")]) == 0
     assert f"Figure: {folder / 'learning_curves.png'}" in capsys.readouterr().out
 
 
@@ -271,7 +272,7 @@ def test_a_broken_run_costs_the_others_nothing(folder, capsys, monkeypatch, kind
     alone = summarise(gather([folder])[0])
     files = RunFiles(make_run(folder, "bald", 0, [0.2, 0.6, 0.7]))
     BROKEN[kind](files)
-    assert summary.main([str(folder)]) == 0
+    assert command.main([str(folder)]) == 0
     out, err = capsys.readouterr()
     assert "| badge" in out and "bald |" not in out and not err
     (note,) = [line for line in out.splitlines() if line.startswith("Note: left out: ")]
@@ -288,17 +289,17 @@ def test_where_nothing_is_left_it_says_why_for_each(tmp_path, capsys):
     )
     cut.config.write_text("{")
     begun.rounds.unlink()
-    assert summary.main([str(tmp_path)]) == 1
+    assert command.main([str(tmp_path)]) == 1
     err = capsys.readouterr().err
     assert f"{cut.config} is damaged" in err
     assert f"{begun.folder} has not finished a round yet" in err
 
 
 def test_everything_in_a_folder_may_be_named(folder, capsys):
-    (folder / summary.FIGURE).write_bytes(b"what an earlier report left")
+    (folder / command.FIGURE).write_bytes(b"what an earlier report left")
     (folder / "killed-before-its-config").mkdir()
     names = [str(path) for path in sorted(folder.iterdir())]
-    assert len(names) == 6 and summary.main([*names, str(folder)]) == 0
+    assert len(names) == 6 and command.main([*names, str(folder)]) == 0
     out = capsys.readouterr().out
     assert "same trial" not in out and out.count("left out") == 2
     assert "learning_curves.png is no run" in out and "killed-before-its" in out
@@ -307,7 +308,7 @@ def test_everything_in_a_folder_may_be_named(folder, capsys):
 def test_what_one_table_cannot_show_ends_no_other(folder, tmp_path, capsys):
     make_run(tmp_path / "more", "badge", 0, [0.2, 0.6], labels=[10, 15], width=128)
     words = [str(folder), str(tmp_path / "more"), "--budgets", "20", "--json"]
-    assert summary.main([*words, str(tmp_path / "all.json")]) == 1
+    assert command.main([*words, str(tmp_path / "all.json")]) == 1
     out, err = capsys.readouterr()
     assert "mlp of width 64" in out and "| random" in out
     assert "mlp of width 128: Not every run was measured with 20 labels" in err
@@ -333,10 +334,33 @@ def test_runs_from_before_a_setting_existed_belong_to_those_since(folder, tmp_pa
     assert sizes == [1, 3]
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--mettric nll", "there is no option --mettric"),
+        ("--target 70", "--target is 70.0, expected at least 0 and at most 1"),
+        ("--budgets ten", "--budgets is 'ten', expected a whole number"),
+        ("--budgets 10 10", "--budgets has [10] twice"),
+        ("--base random", "no option --base. Did you mean '--baseline'?"),
+    ],
+)
+def test_words_that_say_nothing_are_refused(words, told, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command.main(["runs", *words.split()])
+    assert ended.value.code == 2 and told in capsys.readouterr().err
+
+
+def test_a_file_may_say_what_words_do(folder, tmp_path, capsys):
+    file = tmp_path / "report.toml"
+    file.write_text(f'runs = ["{folder}"]\nbaseline = "badge"\n')
+    assert command.main(["--config", str(file)]) == 0
+    assert "Against badge" in capsys.readouterr().out
+
+
 def test_mistakes_are_told_without_a_traceback(folder, tmp_path, capsys):
-    assert summary.main([str(folder), "--budgets", "15"]) == 1
+    assert command.main([str(folder), "--budgets", "15"]) == 1
     assert "[10, 20, 40]" in capsys.readouterr().err
-    assert summary.main([str(tmp_path / "nowhere")]) == 1
+    assert command.main([str(tmp_path / "nowhere")]) == 1
     assert "no config.json" in capsys.readouterr().err
 
 
