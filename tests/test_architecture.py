@@ -29,6 +29,8 @@ ALLOWED = {
     "statistics": set(),
     "stopping": {"expressions"},
     "comparisons": {"statistics"},
+    "standings": {"comparisons", "statistics"},
+    "targets": {"comparisons", "statistics"},
     "pacing": set(),
     "data": set(),
     "metrics": BASE,
@@ -65,7 +67,8 @@ ALLOWED = {
         "stopping",
     },  # data: its lock files
     "studies": BASE | {"data", "metrics", "pools", "rounds", "runs", "viewing"},
-    "report": {"checks", "comparisons", "runs", "settings", "statistics", "words"},
+    "report": {"checks", "comparisons", "runs", "settings", "standings", "statistics"}
+    | {"targets", "words"},
     "app": None,
     "__init__": None,
     "__main__": None,
