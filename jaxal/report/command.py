@@ -1,21 +1,26 @@
 """The command `jaxal report`: tables and figures from any number of runs."""
 
-import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxal.checks import nearest
+from jaxal.report import figures, matrices, writing
 from jaxal.report.gathering import Group, gather
 from jaxal.report.options import ReportOptions
+from jaxal.report.results import as_markdown
 from jaxal.report.summary import summarise
-from jaxal.report.tables import markdown
-from jaxal.runs import store
-from jaxal.runs.store import RunError, RunFiles
+from jaxal.report.writing import Written
+from jaxal.runs.store import Record, RunError, RunFiles, encode
+from jaxal.standings import Standing, total_standing
 from jaxal.words import parse
 
 USUAL = Path("runs")
-FIGURE = "learning_curves.png"
-_DESCRIPTION = "Compares runs: learning curves, tables, intervals over seeds."
+_DESCRIPTION = """
+Compares runs: learning curves, tables, tests and intervals over seeds. All of it goes
+to the folder `report` beside the runs: tables as .md, .tex and .csv, all numbers as
+summary.json, and figures.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,18 +44,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def report(options: ReportOptions) -> None:
-    """Prints tables, and writes figures and, where asked for, JSON.
+def report(options: ReportOptions) -> list[Path]:
+    """Prints tables, and writes them and figures to a folder.
+
+    Returns:
+      What was written.
 
     Raises:
       RunError: there is nothing to compare, or a table cannot be made as asked for;
         the others have been by then.
     """
-    from jaxal.report import figures
-
     folders = options.runs or (_usual_folder(),)
-    figure = options.figure or _beside(folders[0]) / FIGURE
-    groups = gather(folders)
+    groups = gather(
+        folders,
+        compare=options.compare,
+        metric=options.metric,
+        better=options.better,
+    )
+    _check_baseline(options.baseline, groups)
+    written = Written(options.out or _beside(folders[0]) / writing.FOLDER)
     if len(groups) > 1:
         print(
             f"These runs are of {len(groups)} different settings, which are not "
@@ -59,23 +71,56 @@ def report(options: ReportOptions) -> None:
     summaries, failed = [], []
     for group in groups:
         try:
-            summary = summarise(
-                group,
-                baseline=options.baseline,
-                target=options.target,
-                budgets=options.budgets,
-            )
+            summary = _summary(group, options)
             summaries.append(summary)
-            print(markdown(summary))
-            path = _figure_path(figure, group, len(groups))
-            figures.draw(group, path, baseline=options.baseline)
-            print(f"Figure: {path}\n")
+            print(as_markdown(summary, group.measure))
+            writing.write(written, group, summary, options, len(groups))
         except (RunError, ValueError, OSError) as error:
             failed.append(f"{group.title}: {error}")
-    if options.json is not None:
-        store.write_json(options.json, summaries)
+    _write_all(written, summaries, options)
+    print(f"Written to {written.folder}: {', '.join(written.names)}")
     if failed:
         raise RunError("\n".join(failed))
+    return [written.folder / name for name in written.names]
+
+
+def _summary(group: Group, options: ReportOptions) -> Record:
+    return summarise(
+        group,
+        baseline=options.baseline,
+        target=options.target,
+        budgets=options.budgets,
+        effect=options.effect,
+        interval=options.interval,
+        middle=options.middle,
+        log=options.log,
+        axis=options.axis,
+        prices=options.prices,
+    )
+
+
+def _write_all(
+    written: Written, summaries: list[Record], options: ReportOptions
+) -> None:
+    """Writes what is of all comparisons."""
+    standings = [Standing(**s["standing"]) for s in summaries if s["standing"]]
+    shared = set.intersection(*({*s.names} for s in standings)) if standings else set()
+    if len(standings) > 1 and len(shared) > 1:
+        title = f"{len(standings)} comparisons"
+        figure = matrices.penalty_matrix(title, total_standing(standings)._asdict())
+        for kind in set(options.figures) - {"none"}:
+            content = figures.content(figure, kind)
+            written.add(f"penalties-of-all.{kind}", content)
+    written.add(writing.SUMMARY, encode(summaries) + "\n")
+
+
+def _check_baseline(baseline: str | None, groups: list[Group]) -> None:
+    known = list(dict.fromkeys(name for group in groups for name in group.curves))
+    if baseline is not None and baseline not in known:
+        raise RunError(
+            f"--baseline {baseline}: nothing that is compared is called so. There is "
+            f"{', '.join(known)}.{nearest(baseline, known)}"
+        )
 
 
 def _usual_folder() -> Path:
@@ -90,12 +135,3 @@ def _usual_folder() -> Path:
 def _beside(folder: Path) -> Path:
     """The folder that holds the runs, whether it was named or one of them was."""
     return folder.parent if RunFiles(folder).config.exists() else folder
-
-
-def _figure_path(path: Path, group: Group, num_groups: int) -> Path:
-    if num_groups == 1:
-        return path
-    kept = "".join(c if c.isalnum() and c.isascii() else "-" for c in group.title)
-    # However long and alike the titles are, each has a file of its own.
-    digest = hashlib.sha256(group.title.encode()).hexdigest()[:8]
-    return path.with_name(f"{path.stem[:40]}-{kept[:60]}-{digest}{path.suffix}")

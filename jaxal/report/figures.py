@@ -1,17 +1,18 @@
-"""Learning curves, drawn."""
+"""Figures: what they have in common, and how they get to disk."""
 
+import contextlib
 import io
 import itertools
 import re
 import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from jaxal.report.gathering import Group, Run, gather
+from jaxal.report.gathering import Group, gather
+from jaxal.report.summary import summarise
 from jaxal.runs import store
-from jaxal.statistics import mean_interval
+from jaxal.runs.store import Record
 
 # Okabe and Ito's colours, told apart by most people with colour blindness.
 COLOURS = (
@@ -26,24 +27,41 @@ COLOURS = (
 )
 BASELINE_COLOUR = "#555555"
 MARKERS = "osD^vPX*"
-FEWEST = 3  # seeds for a band: of two, an interval is wider than the picture
+LINES = ("-", "--", ":", "-.")
+GREY = "#666666"
+_WIDTH = 55  # of a title
+
+Picture = Callable[[Group, Record], Any]
 
 
-def draw(group: Group, path: Path, *, baseline: str = "random") -> None:
-    """Draws a learning curve for each strategy, with 95 % intervals over seeds.
+def pictures(summary: Record) -> dict[str, Picture]:
+    """Returns what can be drawn of a comparison, by name; each makes a figure."""
+    from jaxal.report import bars, curves, matrices
 
-    Of two seeds the curves of both are drawn in place of an interval.
+    several = len(summary["strategies"]) > 1
+    found: dict[str, Picture] = {"curves": curves.curves}
+    if several:
+        found["panels"] = curves.panels
+    if summary["standing"] is not None and len(summary["strategies"]) > 2:
+        found["p_values"] = matrices.p_values
+        found["penalties"] = matrices.penalties
+    return found | {"runtime": bars.runtime}
+
+
+def draw(group: Group, path: Path, summary: Record | None = None) -> None:
+    """Draws a learning curve for each side of a comparison, with intervals over seeds.
 
     Args:
       group: comparable runs.
       path: of the picture; its ending decides the format. It is replaced as a whole.
-      baseline: drawn in grey.
+      summary: from `summarise`, by default with its defaults.
     """
-    content = io.BytesIO()
+    from jaxal.report.curves import curves
+
+    figure = curves(group, summarise(group) if summary is None else summary)
     kind = path.suffix.removeprefix(".") or "png"
-    picture(group, baseline=baseline).savefig(content, format=kind)
     path.parent.mkdir(parents=True, exist_ok=True)
-    store.replace_file(path, content.getvalue())
+    store.replace_file(path, content(figure, kind))
 
 
 def draw_run(folder: Path, path: Path) -> str:
@@ -59,96 +77,105 @@ def draw_run(folder: Path, path: Path) -> str:
     return f"figure: {path}"
 
 
-def picture(group: Group, *, baseline: str = "random") -> Any:
-    """Returns the figure that `draw` writes."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure  # no pyplot: nothing global, no display
+def content(figure: Any, kind: str) -> bytes:
+    """Returns a figure as a file has it.
 
-    # Names of data and strategies are no mathematics, whatever signs they have.
-    with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
-        extra = 0.2 * _wrapped(group.title, 55).count("\n")
-        figure = Figure(figsize=(8.8, 4.6 + extra), dpi=160, layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        ends = []
-        colours = itertools.cycle(COLOURS)
-        for i, (name, runs) in enumerate(group.curves.items()):
-            colour = BASELINE_COLOUR if name == baseline else next(colours)
-            ends.append(_curve(axes, name, runs, colour, MARKERS[i % len(MARKERS)]))
-        _decorate(axes, group, ends)
+    Args:
+      figure: of matplotlib.
+      kind: png, svg or pdf.
+    """
+    file = io.BytesIO()
+    with plain():
+        # The day and the version would make each file another one.
+        nothing: dict[str, Any] = {"Date": None} if kind == "svg" else {}
+        nothing |= {"CreationDate": None} if kind == "pdf" else {}
+        figure.savefig(file, format=kind, metadata=nothing or None)
+    return file.getvalue()
+
+
+@contextlib.contextmanager
+def plain() -> Iterator[None]:
+    """Within it names are no mathematics, whatever their signs, and SVG has text."""
+    import matplotlib
+
+    settings: Any = {"text.parse_math": False, "text.usetex": False}
+    settings |= {"svg.fonttype": "none", "svg.hashsalt": "jaxal"}
+    with matplotlib.rc_context(settings):
+        yield
+
+
+def new(width: float, height: float) -> Any:
+    """Returns a figure of so many inches; no pyplot: nothing global, no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=160, layout="constrained")
+    FigureCanvasAgg(figure)
     return figure
 
 
-def _curve(
-    axes: Any, name: str, runs: list[Run], colour: str, marker: str
-) -> tuple[float, Any]:
-    """Draws one strategy where all of its runs were measured."""
-    labels = sorted(set.intersection(*(set(run.labels.tolist()) for run in runs)))
-    found = [dict(zip(run.labels.tolist(), run.accuracy, strict=True)) for run in runs]
-    columns = [[100 * curve[count] for curve in found] for count in labels]
-    intervals = [mean_interval(column) for column in columns]
-    means = [interval.mean for interval in intervals]
-    seeds = f"{len(runs)} seed" + ("s" if len(runs) > 1 else "")
-    (line,) = axes.plot(
-        labels,
-        means,
-        color=colour,
-        marker=marker,
-        markersize=4.5,
-        linewidth=1.8,
-        label=_wrapped(f"{name} ({seeds})", 60),
-        zorder=3,
-    )
-    if len(runs) >= FEWEST:
-        ends = (np.array([i[side] for i in intervals]) for side in (1, 2))
-        low, high = (np.clip(end, 0, 100) for end in ends)
-        axes.fill_between(labels, low, high, color=colour, alpha=0.15, linewidth=0)
-    elif len(runs) > 1:
-        axes.plot(labels, columns, color=colour, alpha=0.35, linewidth=0.8, zorder=2)
-    return means[-1], line
+def styles(group: Group, baseline: str | None) -> dict[str, Record]:
+    """Returns colour, marker and line of each side; no two sides have the same."""
+    colours, found = itertools.count(), {}
+    for i, name in enumerate(group.curves):
+        turn = 0 if name == baseline else next(colours)
+        colour = BASELINE_COLOUR if name == baseline else COLOURS[turn % len(COLOURS)]
+        found[name] = {
+            "color": colour,
+            "marker": MARKERS[i % len(MARKERS)],
+            "linestyle": LINES[turn // len(COLOURS) % len(LINES)],
+        }
+    return found
 
 
-def _decorate(axes: Any, group: Group, ends: list[tuple[float, Any]]) -> None:
-    from matplotlib.ticker import MaxNLocator
+def titled(figure: Any, axes: Any, title: str, note: str) -> None:
+    """Writes a title above, and a note below a figure."""
+    axes.set_title(wrapped(title, _WIDTH), loc="left", fontsize=11, fontweight="bold")
+    noted(figure, note)
 
-    axes.set_xlabel("labels bought")
-    axes.set_ylabel("test accuracy (%)")
-    title = _wrapped(group.title, 55)
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
+
+def height(title: str) -> float:
+    """Returns the inches that lines of a title take beyond the first."""
+    return 0.2 * wrapped(title, _WIDTH).count("\n")
+
+
+def noted(figure: Any, note: str) -> None:
+    """Writes a note below a figure."""
+    width = int(12.5 * figure.get_figwidth())
+    text = wrapped(note, width)
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=7, color=GREY)
+
+
+def bare(axes: Any) -> None:
+    """Takes away what says nothing."""
     axes.grid(True, color="#DDDDDD", linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.xaxis.set_major_locator(
-        MaxNLocator(integer=True, nbins=8, steps=[1, 2, 2.5, 5, 10])
-    )
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    # Best last result first, as the eye meets the curves from above.
-    lines = [line for _, line in sorted(ends, key=lambda end: -end[0])]
-    axes.legend(  # beside the curves, where it covers none
-        handles=lines,
-        frameon=False,
-        loc="upper left",
-        bbox_to_anchor=(1.0, 1.0),
-        fontsize=9,
-    )
-    counts = {len(runs) for runs in group.curves.values()}
-    note = f"Data: {_without_folder(group.shared['source'])}"
-    if counts & set(range(2, FEWEST)):
-        note = f"Thin lines: single seeds, fewer than {FEWEST}. {note}"
-    if max(counts) >= FEWEST:
-        note = f"Bands: 95 % t-intervals over seeds. {note}"
-    axes.figure.supxlabel(
-        _wrapped(note, 110), x=0.01, ha="left", fontsize=7, color="#666666"
-    )
 
 
-def _wrapped(text: str, width: int) -> str:
-    """All of a text, in lines: what is cut may be just what tells two apart."""
+def wrapped(text: str, width: int) -> str:
+    """Returns all of a text, in lines: what is cut may be just what tells two apart."""
     return textwrap.fill(text, width)
 
 
-def _without_folder(source: str) -> str:
+def named(name: str, width: int) -> str:
+    """Returns a name in lines that end where its parts do.
+
+    Example:
+      >>> from jaxal.report.figures import named
+      >>> named("class_balanced(badge(first=drawn), factor=5)", 24).splitlines()
+      ['class_balanced(badge(', 'first=drawn), factor=5)']
+    """
+    lines = [""]
+    for part in re.findall(r"[^(,]+[(,]?\s*|[(,]\s*", name):
+        if lines[-1] and len(lines[-1] + part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(wrapped(line, width) for line in lines)
+
+
+def without_folder(source: str) -> str:
     """Where data lie on one machine is for the result files, not for a picture."""
     source = re.sub(r", in .*?: ", ": ", source)
     source = re.sub(r"^(images in|arrays of) (?:.*/|[A-Z]:.*\\)", r"\1 ", source)

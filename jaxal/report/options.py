@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from jaxal.report.axes import AXES, Prices
 from jaxal.settings import Settings, setting
 
 
@@ -12,34 +14,69 @@ class Comparison(Settings):
 
     runs: tuple[Path, ...] = setting((), is_bare=True, follows="the folder runs")
     """Folders of runs, or folders that hold them."""
-    baseline: str = setting("random")
-    """The strategy others are compared with, seed by seed."""
-    target: float | None = setting(low=0, high=1, follows="the baseline's last one")
-    """Accuracy to count labels to."""
+    compare: tuple[str, ...] = setting(("strategy",), is_set=True)
+    """Settings of the runs that are compared, such as query_size; runs that agree in
+    all others but the seed make a table. Name those that follow from them as well."""
+    baseline: str | None = setting(follows="random, where strategies are compared")
+    """The strategy, or value of what is compared, that others are paired with."""
+    metric: str | None = setting(follows="accuracy, or the error of a regression")
+    """Any metric that runs say: nll, macro_f1, ece, per_class, worst_class_accuracy,
+    minority_accuracy, per_class_accuracy[0], validation.accuracy, rmse, ..."""
+    better: Literal["higher", "lower"] = setting(follows="the metric")
+    """Which values of the metric are better, for one of your own."""
+    target: float | None = setting(follows="the baseline's last one")
+    """Value of the metric to count labels to; of accuracies, in 0 to 1."""
     budgets: tuple[int, ...] = setting(
         (), low=0, is_set=True, follows="the first, middle and last"
     )
-    """Label counts to show accuracies at."""
+    """Label counts to show values at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics(Settings):
+    """Statistics."""
+
+    middle: Literal["mean", "median"] = setting("mean")
+    """mean with 95 % intervals, or median with the bands of 68 and 95 % of seeds."""
+    interval: Literal["student", "bootstrap"] = setting("student")
+    """Of means over seeds."""
+    log: bool = setting(False)
+    """Each doubling of the labels counts as much, in areas and in figures."""
+    effect: float | None = setting(follows="the difference found")
+    """Difference of the metric that enough seeds would see."""
+    price: float = setting(0.0, low=0)
+    """Of a label, in any currency."""
+    price_hour: float = setting(0.0, low=0)
+    """Of an hour of computing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Files(Settings):
     """What is written."""
 
-    figure: Path | None = setting(follows="learning_curves.png beside the runs")
-    """Where the learning curves go; several data sets give several files."""
-    json: Path | None = setting(follows="none")
-    """Also write all numbers to this file."""
+    out: Path | None = setting(follows="report, in the folder of the runs")
+    """Folder of all that is written."""
+    axis: str = setting("labels", choices=AXES)
+    """What curves are drawn over."""
+    figures: tuple[str, ...] = setting(
+        ("png",), choices=("png", "svg", "pdf", "none"), is_set=True
+    )
+    """Kinds of picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportOptions(Files, Comparison):
+class ReportOptions(Files, Statistics, Comparison):
     """What `jaxal report` is told.
 
     Example:
       >>> from jaxal.report.options import ReportOptions
-      >>> ReportOptions(target=70)
+      >>> ReportOptions(price=-1)
       Traceback (most recent call last):
         ...
-      ValueError: --target is 70.0, expected at least 0 and at most 1.
+      ValueError: --price is -1.0, expected at least 0.
     """
+
+    @property
+    def prices(self) -> Prices:
+        """What things cost."""
+        return Prices(self.price, self.price_hour)
