@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxal.report import figures
+from jaxal.report import drawing
 from jaxal.report.axes import COMPILING
 from jaxal.report.gathering import Group
 from jaxal.runs.store import Record
@@ -10,18 +10,18 @@ from jaxal.runs.store import Record
 
 def runtime(group: Group, summary: Record) -> Any:
     """Returns a figure of the seconds of a run by phase, a bar a side."""
-    with figures.plain():
+    with drawing.plain():
         sides = summary["strategies"]
-        named = [figures.named(name, 30) for name in sides]
+        named = [drawing.named(name, 30) for name in sides]
         tall = sum(max(0.34, 0.17 * (name.count("\n") + 1)) for name in named)
-        figure = figures.new(8.0, 1.6 + tall + figures.height(group.title))
+        figure = drawing.new(8.0, 1.6 + tall + drawing.height(group.title))
         axes = figure.add_subplot()
         phases = dict.fromkeys(p for one in sides.values() for p in one["seconds"])
         starts = [0.0] * len(sides)
         for i, phase in enumerate(phases):
             lengths = [one["seconds"].get(phase, 0.0) for one in sides.values()]
             hatch = {"hatch": "//", "edgecolor": "white"} if phase == COMPILING else {}
-            colour = figures.COLOURS[i % len(figures.COLOURS)]
+            colour = drawing.COLOURS[i % len(drawing.COLOURS)]
             axes.barh(
                 range(len(sides)),
                 lengths,
@@ -38,9 +38,9 @@ def runtime(group: Group, summary: Record) -> Any:
         axes.invert_yaxis()
         axes.margins(x=0.12)
         axes.set_xlabel("seconds of a whole run, mean over seeds")
-        figures.bare(axes)
+        drawing.bare(axes)
         axes.grid(False, axis="y")
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-        note = f"Data: {figures.without_folder(group.shared['source'])}"
-        figures.titled(figure, axes, group.title, note)
+        note = f"Data: {drawing.without_folder(group.shared['source'])}"
+        drawing.titled(figure, axes, group.title, note)
     return figure

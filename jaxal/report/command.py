@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxal.checks import nearest
-from jaxal.report import figures, matrices, writing
+from jaxal.report import drawing, matrices, writing
 from jaxal.report.gathering import Group, gather
 from jaxal.report.options import ReportOptions
 from jaxal.report.results import as_markdown
@@ -109,7 +109,7 @@ def _write_all(
         title = f"{len(standings)} comparisons"
         figure = matrices.penalty_matrix(title, total_standing(standings)._asdict())
         for kind in set(options.figures) - {"none"}:
-            content = figures.content(figure, kind)
+            content = drawing.content(figure, kind)
             written.add(f"penalties-of-all.{kind}", content)
     written.add(writing.SUMMARY, encode(summaries) + "\n")
 

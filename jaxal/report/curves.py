@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxal.report import figures
+from jaxal.report import drawing
 from jaxal.report.axes import TITLES, Prices, spent
 from jaxal.report.gathering import Group, common_labels, values_at
 from jaxal.report.pairing import aligned
@@ -31,14 +31,14 @@ class Band(NamedTuple):
 
 def curves(group: Group, summary: Record) -> Any:
     """Returns a figure of all sides in one panel; with many, without bands."""
-    with figures.plain():
+    with drawing.plain():
         beside = 0.2 * sum(
             _label(*side).count("\n") + 1 for side in group.curves.items()
         )
         height = 4.6 + max(0.0, beside - 4.0)
-        figure = figures.new(8.8, height + figures.height(group.title))
+        figure = drawing.new(8.8, height + drawing.height(group.title))
         axes = figure.add_subplot()
-        styles = figures.styles(group, summary["baseline"])
+        styles = drawing.styles(group, summary["baseline"])
         has_bands = len(group.curves) <= MOST_BANDS
         ends = []
         for name, runs in group.curves.items():
@@ -56,7 +56,7 @@ def curves(group: Group, summary: Record) -> Any:
         outside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
         axes.legend(handles=lines, frameon=False, fontsize=9, **outside)
         note = _note(group, summary, has_bands)
-        figures.titled(figure, axes, group.title, note)
+        drawing.titled(figure, axes, group.title, note)
     return figure
 
 
@@ -65,23 +65,23 @@ def panels(group: Group, summary: Record) -> Any:
 
     Without a baseline, its curve among those of the others.
     """
-    with figures.plain():
+    with drawing.plain():
         base = summary["baseline"]
         shown = [name for name in group.curves if name != base]
         rows, across = math.ceil(len(shown) / ACROSS), min(len(shown), ACROSS)
-        figure = figures.new(
-            max(3.0 * across, 5.0), 2.3 * rows + 0.9 + figures.height(group.title)
+        figure = drawing.new(
+            max(3.0 * across, 5.0), 2.3 * rows + 0.9 + drawing.height(group.title)
         )
         grid = figure.subplots(rows, across, sharex=True, sharey=True, squeeze=False)
-        styles = figures.styles(group, base)
+        styles = drawing.styles(group, base)
         for axes, name in zip(grid.flat, shown, strict=False):
             style = styles[name]
             if base is None:
                 _among(axes, group, summary, name, style)
             else:
                 _difference(axes, group, summary, name, style)
-            axes.set_title(figures.named(name, 34), fontsize=9, loc="left")
-            figures.bare(axes)
+            axes.set_title(drawing.named(name, 34), fontsize=9, loc="left")
+            drawing.bare(axes)
             _log(axes, summary)
         for axes in grid.flat[len(shown) :]:
             axes.set_visible(False)
@@ -91,9 +91,9 @@ def panels(group: Group, summary: Record) -> Any:
             what if base is None else f"{unit}{what}, less that of {base}", fontsize=9
         )
         note = _note(group, summary, True)
-        figures.noted(figure, f"Over {TITLES[summary['axis']]}. {note}")
+        drawing.noted(figure, f"Over {TITLES[summary['axis']]}. {note}")
         figure.suptitle(
-            figures.wrapped(group.title, int(10 * figure.get_figwidth())),
+            drawing.wrapped(group.title, int(10 * figure.get_figwidth())),
             fontsize=11,
             fontweight="bold",
             x=0.01,
@@ -139,7 +139,7 @@ def _line(axes: Any, name: str, runs: list[Run], band: Band, style: Record) -> A
 
 
 def _label(name: str, runs: list[Run]) -> str:
-    return figures.wrapped(f"{name} ({len(runs)} seed{'s' * (len(runs) > 1)})", 44)
+    return drawing.wrapped(f"{name} ({len(runs)} seed{'s' * (len(runs) > 1)})", 44)
 
 
 def _around(axes: Any, band: Band, colour: str) -> None:
@@ -158,7 +158,7 @@ def _difference(
     up = aligned(group, labels)
     each = group.measure.sign * (up[name] - up[summary["baseline"]])
     each = group.measure.scale * each[np.isfinite(each).all(1)]
-    axes.axhline(0, color=figures.BASELINE_COLOUR, linewidth=1.2)
+    axes.axhline(0, color=drawing.BASELINE_COLOUR, linewidth=1.2)
     if not len(each):
         axes.text(0.5, 0.5, "no pairs", transform=axes.transAxes, ha="center")
         return
@@ -198,7 +198,7 @@ def _decorate(axes: Any, group: Group, summary: Record) -> None:
     lower = "" if group.measure.is_higher_better else ", lower is better"
     axes.set_xlabel(TITLES[summary["axis"]])
     axes.set_ylabel(f"{group.measure.title}{lower}")
-    figures.bare(axes)
+    drawing.bare(axes)
     if summary["axis"] == "labels":
         steps = MaxNLocator(integer=True, nbins=8, steps=[1, 2, 2.5, 5, 10])
         axes.xaxis.set_major_locator(steps)
@@ -213,7 +213,7 @@ def _log(axes: Any, summary: Record) -> None:
 
 def _note(group: Group, summary: Record, has_bands: bool) -> str:
     counts = {len(runs) for runs in group.curves.values()}
-    note = f"Data: {figures.without_folder(group.shared['source'])}"
+    note = f"Data: {drawing.without_folder(group.shared['source'])}"
     if 1 in counts:
         note = f"{ALONE} {note}"
     if has_bands and counts & set(range(2, FEWEST)):

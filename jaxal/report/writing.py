@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from jaxal.report import figures, results
+from jaxal.report import drawing, figures, results
 from jaxal.report.gathering import Group
 from jaxal.report.options import ReportOptions
 from jaxal.runs import store
@@ -54,7 +54,7 @@ def write(
     for name, picture in figures.pictures(summary).items() if kinds else ():
         figure = picture(group, summary)
         for kind in kinds:
-            written.add(f"{before}{name}.{kind}", figures.content(figure, kind))
+            written.add(f"{before}{name}.{kind}", drawing.content(figure, kind))
 
 
 def prefix(title: str) -> str:
