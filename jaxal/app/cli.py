@@ -12,6 +12,8 @@ from jaxal.words import parse
 
 if TYPE_CHECKING:
     from jaxal.app.recipe import Recipe
+    from jaxal.report.options import ReportOptions
+    from jaxal.report.page.rows import Again
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
 
@@ -133,7 +135,13 @@ def _readable_errors() -> Iterator[None]:
 def _report(arguments: Sequence[str]) -> int:
     from jaxal.report import command
 
-    return command.main(arguments)
+    return command.main(arguments, _reader)
+
+
+def _reader(options: "ReportOptions") -> "Again":
+    from jaxal.app.again import Reader  # loads data sets and models
+
+    return Reader(options)
 
 
 def _study(arguments: Sequence[str]) -> int:

@@ -1,13 +1,15 @@
 """The command `jaxal report`: tables and figures from any number of runs."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jaxal.checks import nearest
 from jaxal.report import drawing, matrices, writing
 from jaxal.report.gathering import Group, gather
 from jaxal.report.options import ReportOptions
+from jaxal.report.page.page import page
+from jaxal.report.page.rows import Again
 from jaxal.report.results import as_markdown
 from jaxal.report.summary import summarise
 from jaxal.report.writing import Written
@@ -19,15 +21,19 @@ USUAL = Path("runs")
 _DESCRIPTION = """
 Compares runs: learning curves, tables, tests and intervals over seeds. All of it goes
 to the folder `report` beside the runs: tables as .md, .tex and .csv, all numbers as
-summary.json, and figures.
+summary.json, figures, and with --html one page of it all.
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None,
+    reader: Callable[[ReportOptions], Again] | None = None,
+) -> int:
     """Runs the report command; returns its exit status.
 
     Args:
       arguments: words, by default those of the process.
+      reader: of the rows that runs were about, for a page.
 
     Raises:
       SystemExit: 2 after words that say nothing that can be, 0 after `--help`.
@@ -37,15 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ReportOptions(), words, description=_DESCRIPTION, program="jaxal report"
     )
     try:
-        report(options)
+        report(options, reader(options) if reader and options.html else None)
     except (RunError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def report(options: ReportOptions) -> list[Path]:
+def report(options: ReportOptions, again: Again | None = None) -> list[Path]:
     """Prints tables, and writes them and figures to a folder.
+
+    Args:
+      options: what to compare, and what to write.
+      again: who reads the rows of runs.
 
     Returns:
       What was written.
@@ -68,16 +78,22 @@ def report(options: ReportOptions) -> list[Path]:
             f"These runs are of {len(groups)} different settings, which are not "
             "compared with each other; each has its own table.\n"
         )
-    summaries, failed = [], []
+    compared: list[tuple[Group, Record]] = []
+    failed = []
     for group in groups:
         try:
             summary = _summary(group, options)
-            summaries.append(summary)
+            compared.append((group, summary))
             print(as_markdown(summary, group.measure))
             writing.write(written, group, summary, options, len(groups))
         except (RunError, ValueError, OSError) as error:
             failed.append(f"{group.title}: {error}")
-    _write_all(written, summaries, options)
+    _write_all(written, [summary for _, summary in compared], options)
+    if options.html:
+        whole = page(
+            compared, again=again, kind=options.map, unsure=options.uncertainty
+        )
+        written.add("index.html", whole)
     print(f"Written to {written.folder}: {', '.join(written.names)}")
     if failed:
         raise RunError("\n".join(failed))

@@ -87,18 +87,12 @@ def panels(group: Group, summary: Record) -> Any:
             axes.set_visible(False)
         unit = "points of " if group.measure.is_share else ""
         what = group.measure.title.removesuffix(" (%)")
-        figure.supylabel(
-            what if base is None else f"{unit}{what}, less that of {base}", fontsize=9
-        )
-        note = _note(group, summary, True)
-        drawing.noted(figure, f"Over {TITLES[summary['axis']]}. {note}")
-        figure.suptitle(
-            drawing.wrapped(group.title, int(10 * figure.get_figwidth())),
-            fontsize=11,
-            fontweight="bold",
-            x=0.01,
-            ha="left",
-        )
+        said = group.measure.title if base is None else f"{unit}{what}, less {base}'s"
+        note = f"{said[0].upper()}{said[1:]}, over {TITLES[summary['axis']]}."
+        drawing.noted(figure, f"{note} {_note(group, summary, True)}")
+        title = drawing.wrapped(group.title, int(10 * figure.get_figwidth()))
+        bold = {"fontsize": 11, "fontweight": "bold"}
+        figure.suptitle(title, x=0.01, ha="left", **bold)
     return figure
 
 

@@ -62,6 +62,16 @@ class Files(Settings):
         ("png",), choices=("png", "svg", "pdf", "none"), is_set=True
     )
     """Kinds of picture."""
+    html: bool = setting(False)
+    """Also one page of it all, with the rows that were bought: report/index.html."""
+    data: str | None = setting(follows="what the runs say")
+    """Where the page reads rows from: a data set, .npz, folder of images, or texts by
+    line as .txt, by id as .csv or .jsonl with id and text."""
+    map: Literal["pca", "tsne", "none"] = setting("pca")
+    """How the page places rows on a plane."""
+    uncertainty: bool = setting(True)
+    """The page shows the most and the least uncertain rows, for which models of the
+    last rounds are read, or solved, again."""
 
 
 @dataclass(frozen=True, kw_only=True)
