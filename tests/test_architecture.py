@@ -129,7 +129,7 @@ def test_modules_of_the_command_line_import_each_other_one_way():
         ("flax", {"models"}),
         ("tensorflow_datasets", {"data"}),
         ("matplotlib", {"report"}),
-        ("sklearn", {"data", "app"}),
+        ("sklearn", {"data", "app", "report"}),
     ],
 )
 def test_heavy_libraries_have_one_home(library, rooms):

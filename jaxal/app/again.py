@@ -109,6 +109,7 @@ def _scores(model: Model) -> dict[str, dict[str, float]]:
     kept = np.flatnonzero(np.asarray(state.pool.is_available))
     kept = kept[kept < len(ids)]
     names = ids[kept].astype(str).tolist()
+    assert view.samples is not None  # the strategy reads them
     # What there is, is of two kinds; a program of all three would compile for longer.
     aleatoric, epistemic = expected_entropy(view.samples), bald(view.samples)
     found = jax.device_get((aleatoric + epistemic, aleatoric, epistemic))

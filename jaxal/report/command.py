@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jaxal.checks import nearest
-from jaxal.report import drawing, matrices, writing
+from jaxal.report import writing
+from jaxal.report.figures import canvas, matrices
 from jaxal.report.gathering import Group, gather
 from jaxal.report.options import ReportOptions
 from jaxal.report.page.page import page
@@ -44,7 +45,7 @@ def main(
     )
     try:
         report(options, reader(options) if reader and options.html else None)
-    except (RunError, ValueError, OSError) as error:
+    except (RunError, ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -86,7 +87,7 @@ def report(options: ReportOptions, again: Again | None = None) -> list[Path]:
             compared.append((group, summary))
             print(as_markdown(summary, group.measure))
             writing.write(written, group, summary, options, len(groups))
-        except (RunError, ValueError, OSError) as error:
+        except (RunError, ValueError, OSError, ImportError) as error:
             failed.append(f"{group.title}: {error}")
     _write_all(written, [summary for _, summary in compared], options)
     if options.html:
@@ -125,7 +126,7 @@ def _write_all(
         title = f"{len(standings)} comparisons"
         figure = matrices.penalty_matrix(title, total_standing(standings)._asdict())
         for kind in set(options.figures) - {"none"}:
-            content = drawing.content(figure, kind)
+            content = canvas.content(figure, kind)
             written.add(f"penalties-of-all.{kind}", content)
     written.add(writing.SUMMARY, encode(summaries) + "\n")
 

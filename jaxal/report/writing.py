@@ -3,7 +3,8 @@
 import hashlib
 from pathlib import Path
 
-from jaxal.report import drawing, figures, results
+from jaxal.report import results
+from jaxal.report.figures import canvas, pictures
 from jaxal.report.gathering import Group
 from jaxal.report.options import ReportOptions
 from jaxal.runs import store
@@ -51,10 +52,10 @@ def write(
     for name, text in results.as_csv(summary).items():
         written.add(f"{before}{name}.csv", text)
     kinds = [kind for kind in options.figures if kind != "none"]
-    for name, picture in figures.pictures(summary).items() if kinds else ():
+    for name, picture in pictures.pictures(summary).items() if kinds else ():
         figure = picture(group, summary)
         for kind in kinds:
-            written.add(f"{before}{name}.{kind}", drawing.content(figure, kind))
+            written.add(f"{before}{name}.{kind}", canvas.content(figure, kind))
 
 
 def prefix(title: str) -> str:

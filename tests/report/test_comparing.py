@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from jaxal.report import command, curves, measures
+from jaxal.report import command, measures
 from jaxal.report.axes import Prices, positions
+from jaxal.report.figures import curves
 from jaxal.report.gathering import CEILING, gather
 from jaxal.report.measures import Measure
 from jaxal.report.results import as_csv, as_latex, as_markdown

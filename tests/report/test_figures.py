@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from jaxal.app.cli import run_command
-from jaxal.report import bars, command, curves, figures, matrices
+from jaxal.report import command
+from jaxal.report.figures import bars, curves, matrices, pictures
 from jaxal.report.gathering import gather
 from jaxal.report.summary import summarise
 from jaxal.runs.store import RunError
@@ -77,7 +78,7 @@ def test_all_of_a_long_name_is_in_the_picture(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_each_table_has_a_figure_the_system_takes(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(figures, "pictures", lambda summary: {"curves": curves.curves})
+    monkeypatch.setattr(pictures, "pictures", lambda summary: {"curves": curves.curves})
     odd = ["m" * 300, "m" * 299 + "n", "漢" * 200, "a b", "a-b", "a/b"]
     for i, model in enumerate(odd):
         make_run(tmp_path / str(i), "badge", 0, CURVE, model=model)
@@ -181,7 +182,7 @@ def test_ones_own_home_may_have_spaces(tmp_path, monkeypatch):
 @pytest.mark.parametrize("ending", [".png", ".svg", ".pdf", ""])
 def test_a_figure_is_whole_or_the_old_one(ending, tmp_path, monkeypatch):
     group, path = group_of(tmp_path), tmp_path / f"curves{ending}"
-    figures.draw(group, path)
+    pictures.draw(group, path)
     whole = path.read_bytes()
     path.write_bytes(whole[:100])
 
@@ -191,9 +192,9 @@ def test_a_figure_is_whole_or_the_old_one(ending, tmp_path, monkeypatch):
     for name in ("fsync", "replace"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(os, name, killed)
-            figures.draw(group, path)
+            pictures.draw(group, path)
         assert path.read_bytes() == whole[:100]
-    figures.draw(group, path)
+    pictures.draw(group, path)
     starts = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF", "": b"\x89PNG"}
     assert path.read_bytes().startswith(starts[ending])
     assert len(path.read_bytes()) == len(whole)
@@ -207,7 +208,7 @@ def test_a_curve_that_cannot_be_drawn_is_a_sentence(error, tmp_path, monkeypatch
 
     run = make_run(tmp_path, "badge", 0, CURVE)
     monkeypatch.setattr(curves, "curves", fail)
-    told = figures.draw_run(run, tmp_path / "a.png")
+    told = pictures.draw_run(run, tmp_path / "a.png")
     assert told == "no figure: so it is"
 
 

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from jaxal.report import command, curves, figures
+from jaxal.report import command
+from jaxal.report.figures import curves, pictures
 from jaxal.report.gathering import common_labels, gather
 from jaxal.report.options import ReportOptions
 from jaxal.report.results import as_markdown
@@ -280,7 +281,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_run_costs_the_others_nothing(folder, capsys, monkeypatch, kind):
-    monkeypatch.setattr(figures, "pictures", lambda summary: {})
+    monkeypatch.setattr(pictures, "pictures", lambda summary: {})
     alone = summarise(gather([folder])[0])
     files = RunFiles(make_run(folder, "bald", 0, [0.2, 0.6, 0.7]))
     BROKEN[kind](files)

@@ -3,8 +3,8 @@
 import json
 
 from jaxal.report import results
-from jaxal.report.drawing import content
-from jaxal.report.figures import pictures
+from jaxal.report.figures.canvas import content
+from jaxal.report.figures.pictures import pictures
 from jaxal.report.gathering import Group
 from jaxal.report.page.html import details, element, svg, table, text
 from jaxal.report.reading import Run

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxal.report import drawing
 from jaxal.report.axes import TITLES, Prices, spent
+from jaxal.report.figures import canvas
 from jaxal.report.gathering import Group, common_labels, values_at
 from jaxal.report.pairing import aligned
 from jaxal.report.reading import Run
@@ -31,14 +31,14 @@ class Band(NamedTuple):
 
 def curves(group: Group, summary: Record) -> Any:
     """Returns a figure of all sides in one panel; with many, without bands."""
-    with drawing.plain():
+    with canvas.plain():
         beside = 0.2 * sum(
             _label(*side).count("\n") + 1 for side in group.curves.items()
         )
         height = 4.6 + max(0.0, beside - 4.0)
-        figure = drawing.new(8.8, height + drawing.height(group.title))
+        figure = canvas.new(8.8, height + canvas.height(group.title))
         axes = figure.add_subplot()
-        styles = drawing.styles(group, summary["baseline"])
+        styles = canvas.styles(group, summary["baseline"])
         has_bands = len(group.curves) <= MOST_BANDS
         ends = []
         for name, runs in group.curves.items():
@@ -56,7 +56,7 @@ def curves(group: Group, summary: Record) -> Any:
         outside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
         axes.legend(handles=lines, frameon=False, fontsize=9, **outside)
         note = _note(group, summary, has_bands)
-        drawing.titled(figure, axes, group.title, note)
+        canvas.titled(figure, axes, group.title, note)
     return figure
 
 
@@ -65,32 +65,34 @@ def panels(group: Group, summary: Record) -> Any:
 
     Without a baseline, its curve among those of the others.
     """
-    with drawing.plain():
+    with canvas.plain():
         base = summary["baseline"]
         shown = [name for name in group.curves if name != base]
         rows, across = math.ceil(len(shown) / ACROSS), min(len(shown), ACROSS)
-        figure = drawing.new(
-            max(3.0 * across, 5.0), 2.3 * rows + 0.9 + drawing.height(group.title)
+        figure = canvas.new(
+            max(3.0 * across, 5.0), 2.3 * rows + 0.9 + canvas.height(group.title)
         )
         grid = figure.subplots(rows, across, sharex=True, sharey=True, squeeze=False)
-        styles = drawing.styles(group, base)
+        styles = canvas.styles(group, base)
         for axes, name in zip(grid.flat, shown, strict=False):
             style = styles[name]
             if base is None:
                 _among(axes, group, summary, name, style)
             else:
                 _difference(axes, group, summary, name, style)
-            axes.set_title(drawing.named(name, 34), fontsize=9, loc="left")
-            drawing.bare(axes)
+            axes.set_title(canvas.named(name, 34), fontsize=9, loc="left")
+            canvas.bare(axes)
             _log(axes, summary)
-        for axes in grid.flat[len(shown) :]:
-            axes.set_visible(False)
+        for i, axes in enumerate(grid.flat):
+            axes.set_visible(i < len(shown))
+            # The lowest of a column has numbers, whether a row is below it or not.
+            axes.tick_params(labelbottom=i + across >= len(shown))
         unit = "points of " if group.measure.is_share else ""
         what = group.measure.title.removesuffix(" (%)")
         said = group.measure.title if base is None else f"{unit}{what}, less {base}'s"
         note = f"{said[0].upper()}{said[1:]}, over {TITLES[summary['axis']]}."
-        drawing.noted(figure, f"{note} {_note(group, summary, True)}")
-        title = drawing.wrapped(group.title, int(10 * figure.get_figwidth()))
+        canvas.noted(figure, f"{note} {_note(group, summary, True)}")
+        title = canvas.wrapped(group.title, int(10 * figure.get_figwidth()))
         bold = {"fontsize": 11, "fontweight": "bold"}
         figure.suptitle(title, x=0.01, ha="left", **bold)
     return figure
@@ -133,7 +135,7 @@ def _line(axes: Any, name: str, runs: list[Run], band: Band, style: Record) -> A
 
 
 def _label(name: str, runs: list[Run]) -> str:
-    return drawing.wrapped(f"{name} ({len(runs)} seed{'s' * (len(runs) > 1)})", 44)
+    return canvas.wrapped(f"{name} ({len(runs)} seed{'s' * (len(runs) > 1)})", 44)
 
 
 def _around(axes: Any, band: Band, colour: str) -> None:
@@ -152,7 +154,7 @@ def _difference(
     up = aligned(group, labels)
     each = group.measure.sign * (up[name] - up[summary["baseline"]])
     each = group.measure.scale * each[np.isfinite(each).all(1)]
-    axes.axhline(0, color=drawing.BASELINE_COLOUR, linewidth=1.2)
+    axes.axhline(0, color=canvas.BASELINE_COLOUR, linewidth=1.2)
     if not len(each):
         axes.text(0.5, 0.5, "no pairs", transform=axes.transAxes, ha="center")
         return
@@ -192,7 +194,7 @@ def _decorate(axes: Any, group: Group, summary: Record) -> None:
     lower = "" if group.measure.is_higher_better else ", lower is better"
     axes.set_xlabel(TITLES[summary["axis"]])
     axes.set_ylabel(f"{group.measure.title}{lower}")
-    drawing.bare(axes)
+    canvas.bare(axes)
     if summary["axis"] == "labels":
         steps = MaxNLocator(integer=True, nbins=8, steps=[1, 2, 2.5, 5, 10])
         axes.xaxis.set_major_locator(steps)
@@ -207,7 +209,7 @@ def _log(axes: Any, summary: Record) -> None:
 
 def _note(group: Group, summary: Record, has_bands: bool) -> str:
     counts = {len(runs) for runs in group.curves.values()}
-    note = f"Data: {drawing.without_folder(group.shared['source'])}"
+    note = f"Data: {canvas.without_folder(group.shared['source'])}"
     if 1 in counts:
         note = f"{ALONE} {note}"
     if has_bands and counts & set(range(2, FEWEST)):

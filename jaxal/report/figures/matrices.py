@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxal.report import drawing
+from jaxal.report.figures import canvas
 from jaxal.report.gathering import Group
 from jaxal.report.results import p_text
 from jaxal.runs.store import Record
@@ -89,17 +89,17 @@ def _squares(
     colours: str,
     limits: tuple[float, float],
 ) -> Any:
-    with drawing.plain():
+    with canvas.plain():
         size = 2.6 + 0.55 * len(columns)
-        figure = drawing.new(
-            max(size + 0.6, 5.5), size * 0.8 + 1.2 + drawing.height(title)
+        figure = canvas.new(
+            max(size + 0.6, 5.5), size * 0.8 + 1.2 + canvas.height(title)
         )
         axes = figure.add_subplot()
         low, high = limits
         axes.imshow(shades, cmap=colours, vmin=low, vmax=high, aspect="auto")
-        named = [drawing.named(str(name), 24) for name in columns]
+        named = [canvas.named(str(name), 24) for name in columns]
         axes.set_xticks(range(len(columns)), named, rotation=40, ha="right")
-        lines = [drawing.named(str(name), 24) for name in rows]
+        lines = [canvas.named(str(name), 24) for name in rows]
         axes.set_yticks(range(len(lines)), lines)
         axes.tick_params(labelsize=8, length=0)
         for i, row in enumerate(texts):
@@ -113,5 +113,5 @@ def _squares(
             axes.axhline(len(columns) - 0.5, color="white", linewidth=4)
         for side in axes.spines.values():
             side.set_visible(False)
-        drawing.titled(figure, axes, title, note)
+        canvas.titled(figure, axes, title, note)
     return figure

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jaxal.report import bars, curves, matrices
-from jaxal.report.drawing import content
+from jaxal.report.figures import bars, curves, matrices
+from jaxal.report.figures.canvas import content
 from jaxal.report.gathering import Group, gather
 from jaxal.report.summary import summarise
 from jaxal.runs import store

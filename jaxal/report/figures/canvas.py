@@ -116,7 +116,7 @@ def named(name: str, width: int) -> str:
     """Returns a name in lines that end where its parts do.
 
     Example:
-      >>> from jaxal.report.drawing import named
+      >>> from jaxal.report.figures.canvas import named
       >>> named("class_balanced(badge(first=drawn), factor=5)", 24).splitlines()
       ['class_balanced(badge(', 'first=drawn), factor=5)']
     """
