@@ -70,6 +70,7 @@ def running(record: Record) -> float:
 
 def _epochs(run: Run, record: Record) -> float:
     found = record.get("epochs", run.settings.get("epochs"))
+    found = len(found) if isinstance(found, list) else found
     if not isinstance(found, int | float):
         raise RunError(f"--axis epochs: {run.folder} says no epochs.")
     return found

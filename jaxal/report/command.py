@@ -1,8 +1,10 @@
 """The command `jaxal report`: tables and figures from any number of runs."""
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxal.checks import nearest
 from jaxal.report import writing
@@ -128,7 +130,17 @@ def _write_all(
         for kind in set(options.figures) - {"none"}:
             content = canvas.content(figure, kind)
             written.add(f"penalties-of-all.{kind}", content)
-    written.add(writing.SUMMARY, encode(summaries) + "\n")
+    written.add(writing.SUMMARY, encode(_finite(summaries)) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """What is infinite, as labels to what is not reached, as words `float` reads."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    is_infinite = isinstance(value, float) and math.isinf(value)
+    return str(float(value)) if is_infinite else value
 
 
 def _check_baseline(baseline: str | None, groups: list[Group]) -> None:

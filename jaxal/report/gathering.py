@@ -17,6 +17,7 @@ from jaxal.runs.store import Record, RunError
 # put into one table, unless that is what is compared.
 STRATEGY_SIDE = ("strategy", "strategy_options", "plugins", "posterior", "num_samples")
 SEED_SIDE = ("seed", "pool", "source", "platform", "chunk_size", "rounds", "budget")
+MOST_NAMED = 5  # runs that are not finished
 CEILING = "all labels"  # the strategy of a study's trial that buys everything
 
 
@@ -124,11 +125,7 @@ def _group(group: Group, runs: list[Run], every: list[Run]) -> Group:
     curves: dict[str, list[Run]] = {}
     for run in sorted(kept, key=lambda run: (_order(run, group.compare), run.seed)):
         curves.setdefault(_label(run, runs, group.compare), []).append(run)
-    notes += [
-        f"{run.folder} is not finished ({len(run.rounds)} rounds so far)."
-        for run in kept
-        if not run.is_finished
-    ]
+    notes += _unfinished(kept)
     said = {**group.shared, "source": kept[0].settings["source"]}
     aside = _aside(group.compare) | set(STRATEGY_SIDE)
     like = _conditions(kept[0], aside)
@@ -139,6 +136,16 @@ def _group(group: Group, runs: list[Run], every: list[Run]) -> Group:
         notes=notes + group.notes,
         ceiling=() if runs == every else tuple(ceiling),
     )
+
+
+def _unfinished(runs: list[Run]) -> list[str]:
+    found = [run for run in runs if not run.is_finished]
+    notes = [
+        f"{run.folder} is not finished ({len(run.rounds)} rounds so far)."
+        for run in found[:MOST_NAMED]
+    ]
+    left = len(found) - MOST_NAMED
+    return notes + ([f"{left} more runs are not finished."] if left > 0 else [])
 
 
 def _title(group: Group, differing: set[str]) -> str:

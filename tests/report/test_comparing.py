@@ -256,6 +256,14 @@ def test_all_labels_are_a_line_and_a_share_and_no_curve(folder):
     assert list(alone.curves) == [CEILING]
 
 
+def test_what_is_not_reached_is_told_from_what_is_not_known(folder):
+    words = [str(folder), "--target", "0.95", "--figures", "none"]
+    assert command.main(words) == 0
+    (told,) = json.loads((folder / "report" / "summary.json").read_text())
+    labels = told["strategies"]["badge"]["labels_to_target"]
+    assert labels == {"mean": "inf", "low": None, "high": None}  # two seeds
+
+
 def test_a_target_in_percent_is_asked_back(folder):
     (group,) = gather([folder])
     with pytest.raises(RunError, match="write 70 % as 0.7"):
