@@ -1,10 +1,8 @@
 """The command `jaxal report`: tables and figures from any number of runs."""
 
-import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from jaxal.checks import nearest
 from jaxal.report import writing
@@ -16,7 +14,7 @@ from jaxal.report.page.rows import Again
 from jaxal.report.results import as_markdown
 from jaxal.report.summary import summarise
 from jaxal.report.writing import Written
-from jaxal.runs.store import Record, RunError, RunFiles, encode
+from jaxal.runs.store import Record, RunError, RunFiles
 from jaxal.standings import Standing, total_standing
 from jaxal.words import parse
 
@@ -91,12 +89,13 @@ def report(options: ReportOptions, again: Again | None = None) -> list[Path]:
             writing.write(written, group, summary, options, len(groups))
         except (RunError, ValueError, OSError, ImportError) as error:
             failed.append(f"{group.title}: {error}")
-    _write_all(written, [summary for _, summary in compared], options)
+    _write_shared(written, [summary for _, summary in compared], options)
     if options.html:
         whole = page(
             compared, again=again, kind=options.map, unsure=options.uncertainty
         )
         written.add("index.html", whole)
+    written.done([summary for _, summary in compared])
     print(f"Written to {written.folder}: {', '.join(written.names)}")
     if failed:
         raise RunError("\n".join(failed))
@@ -118,10 +117,10 @@ def _summary(group: Group, options: ReportOptions) -> Record:
     )
 
 
-def _write_all(
+def _write_shared(
     written: Written, summaries: list[Record], options: ReportOptions
 ) -> None:
-    """Writes what is of all comparisons."""
+    """Writes who beat whom over all comparisons, where there are several."""
     standings = [Standing(**s["standing"]) for s in summaries if s["standing"]]
     shared = set.intersection(*({*s.names} for s in standings)) if standings else set()
     if len(standings) > 1 and len(shared) > 1:
@@ -130,17 +129,6 @@ def _write_all(
         for kind in set(options.figures) - {"none"}:
             content = canvas.content(figure, kind)
             written.add(f"penalties-of-all.{kind}", content)
-    written.add(writing.SUMMARY, encode(_finite(summaries)) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    """What is infinite, as labels to what is not reached, as words `float` reads."""
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    is_infinite = isinstance(value, float) and math.isinf(value)
-    return str(float(value)) if is_infinite else value
 
 
 def _check_baseline(baseline: str | None, groups: list[Group]) -> None:

@@ -259,9 +259,25 @@ def test_all_labels_are_a_line_and_a_share_and_no_curve(folder):
 def test_what_is_not_reached_is_told_from_what_is_not_known(folder):
     words = [str(folder), "--target", "0.95", "--figures", "none"]
     assert command.main(words) == 0
-    (told,) = json.loads((folder / "report" / "summary.json").read_text())
+    whole = json.loads((folder / "report" / "summary.json").read_text())
+    (told,) = whole["comparisons"]
     labels = told["strategies"]["badge"]["labels_to_target"]
     assert labels == {"mean": "inf", "low": None, "high": None}  # two seeds
+
+
+def test_a_report_takes_away_what_the_last_one_left_and_nothing_else(folder):
+    place = folder / "report"
+    assert command.main([str(folder)]) == 0
+    (place / "mine.txt").write_text("notes")
+    summary = place / "summary.json"
+    told = json.loads(summary.read_text())
+    assert {*told["files"], "mine.txt"} == {file.name for file in place.iterdir()}
+    store.write_json(summary, told | {"files": [*told["files"], "../keep", "gone.png"]})
+    (folder / "keep").write_text("of nobody's report")
+    assert command.main([str(folder), "--figures", "none"]) == 0
+    left = {file.suffix for file in place.iterdir()}
+    assert left == {".md", ".tex", ".csv", ".json", ".txt"}
+    assert (folder / "keep").exists()
 
 
 def test_a_target_in_percent_is_asked_back(folder):
@@ -307,7 +323,7 @@ def test_all_sides_of_several_tables_share_a_penalty_matrix(tmp_path, capsys):
         == 0
     )
     assert "penalties-of-all.svg" in capsys.readouterr().out
-    told = json.loads((tmp_path / "o" / "summary.json").read_text())
+    told = json.loads((tmp_path / "o" / "summary.json").read_text())["comparisons"]
     assert [one["standing"]["penalties"] for one in told] == [[[0, 1], [0, 0]]] * 2
 
 

@@ -225,7 +225,7 @@ def test_the_command_writes_a_folder_and_lists_it(folder, capsys):
     assert command.main(words) == 0
     out, place = capsys.readouterr().out, folder / "report"
     assert "| badge" in out
-    (found,) = json.loads((place / "summary.json").read_text())
+    (found,) = json.loads((place / "summary.json").read_text())["comparisons"]
     assert found["strategies"]["badge"]["values"]["20"]["mean"] == pytest.approx(0.7)
     listed = out.strip().splitlines()[-1].removeprefix(f"Written to {place}: ")
     assert sorted(listed.split(", ")) == sorted(file.name for file in place.iterdir())
@@ -326,7 +326,7 @@ def test_what_one_table_cannot_show_ends_no_other(folder, tmp_path, capsys):
     words = [str(folder), str(tmp_path / "more"), "--budgets", "20", "--out"]
     out = tmp_path / "out"
     assert command.main([*words, str(out), "--figures", "none"]) == 1
-    summary = json.loads((out / "summary.json").read_text())
+    summary = json.loads((out / "summary.json").read_text())["comparisons"]
     text, err = capsys.readouterr()
     assert "mlp of width 64" in text and "| random" in text
     assert "mlp of width 128: Not every run was measured with 20 labels" in err
