@@ -4,15 +4,7 @@ Which examples to label next, training on them, and whether the choice was worth
 pure functions over a pool of fixed size.
 """
 
-from jaxal.comparisons import (
-    Standing,
-    bootstrap_interval,
-    holm,
-    savings_interval,
-    seeds_needed,
-    standing,
-    wilcoxon_p,
-)
+from jaxal.comparisons import bootstrap_interval, holm, seeds_needed, wilcoxon_p
 from jaxal.embeddings import (
     Concatenated,
     Dense,
@@ -113,13 +105,20 @@ from jaxal.selection import (
     uherding,
     vessal,
 )
+from jaxal.standings import (
+    PairedTests,
+    Standing,
+    pairwise_tests,
+    standing,
+    total_standing,
+)
 from jaxal.statistics import (
+    Bands,
     Interval,
     PairedTest,
     area_under_curve,
-    label_savings,
-    labels_to_target,
     mean_interval,
+    median_bands,
     paired_difference,
 )
 from jaxal.strategies import (
@@ -143,6 +142,12 @@ from jaxal.streaming import (
     stream_reservoir,
     stream_scores,
     stream_top_k,
+)
+from jaxal.targets import (
+    label_savings,
+    labels_to_target,
+    savings_interval,
+    target_interval,
 )
 from jaxal.training.fitting import FitState
 from jaxal.training.heads.gaussian_process import gaussian_process_head
@@ -188,6 +193,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ActiveLearner",
+    "Bands",
     "Clustering",
     "Committee",
     "Concatenated",
@@ -210,6 +216,7 @@ __all__ = [
     "Output",
     "POOL_AXIS",
     "PairedTest",
+    "PairedTests",
     "Plan",
     "Pool",
     "Posterior",
@@ -308,12 +315,14 @@ __all__ = [
     "mc_dropout",
     "mean_interval",
     "mean_std",
+    "median_bands",
     "mixture",
     "multi_label",
     "multi_label_metrics",
     "nearest_neighbours",
     "noisy_oracle",
     "paired_difference",
+    "pairwise_tests",
     "partition",
     "per_example_gradients",
     "per_label",
@@ -355,9 +364,11 @@ __all__ = [
     "stream_top_k",
     "subsample",
     "supervised",
+    "target_interval",
     "tell",
     "temperature_scaled",
     "top_k",
+    "total_standing",
     "typiclust",
     "uherding",
     "uncertain_then_diverse",

@@ -1,4 +1,4 @@
-"""Was the choice worth it: intervals, paired tests, areas and label savings.
+"""Was the choice worth it: intervals, bands, paired tests and areas.
 
 All of it is NumPy on the host, over `[R]` rounds and seeds; a seed is a trial of
 everything, so runs of two strategies with one seed are a pair.
@@ -16,6 +16,14 @@ class Interval(NamedTuple):
     mean: float
     low: float
     high: float
+
+
+class Bands(NamedTuple):
+    """A median, and the ends of the bands that shares of all runs lie in."""
+
+    median: np.ndarray  # [...]
+    low: np.ndarray  # [B, ...], a row a share
+    high: np.ndarray  # [B, ...]
 
 
 class PairedTest(NamedTuple):
@@ -116,75 +124,55 @@ def area_under_curve(
       The trapezoidal area divided by the width, in the units of the values.
 
     Raises:
-      ValueError: the lengths differ, or the labels do not increase.
+      ValueError: the lengths differ, the labels do not increase, or they begin with
+        none, whose logarithm is asked for.
 
     Example:
       >>> from jaxal import area_under_curve
       >>> round(area_under_curve([100, 200, 400], [0.2, 0.4, 0.6]), 4)
       0.4333
     """
-    x, y = _curve(num_labels, values)
+    x, y = as_curve(num_labels, values)
+    if log and x[0] <= 0:
+        raise ValueError(f"num_labels begins with {x[0]:g}, which has no logarithm.")
     x = np.log(x) if log else x
     if len(x) == 1:
         return float(y[0])
     return float(np.trapezoid(y, x) / (x[-1] - x[0]))
 
 
-def labels_to_target(
-    num_labels: ArrayLike, values: ArrayLike, target: float
-) -> float | None:
-    """Returns how many labels a curve needs to reach a value.
+def median_bands(
+    values: ArrayLike, *, shares: tuple[float, ...] = (0.68, 0.95)
+) -> Bands:
+    """Returns the median of runs, and the bands that the middle of them lie in.
+
+    Bands say how far runs spread, and intervals how well a mean is known: with more
+    seeds the one stays and the other shrinks.
 
     Args:
-      num_labels: `[R]` labels used, increasing.
-      values: `[R]` accuracies.
-      target: the value to reach.
+      values: `[n, ...]`, a row a seed.
+      shares: of the runs within each band, such as the middle 68 %.
 
     Returns:
-      The number of labels, by linear interpolation between the two rounds where the
-      curve first crosses the target; None where it never does.
+      `Bands`; quantiles are interpolated linearly.
 
     Raises:
-      ValueError: the lengths differ, or the labels do not increase.
+      ValueError: there is no row, or a share is not between 0 and 1.
 
     Example:
-      >>> from jaxal import labels_to_target
-      >>> labels_to_target([100, 200, 300], [0.2, 0.4, 0.6], 0.5)
-      250.0
-      >>> labels_to_target([100, 200, 300], [0.2, 0.4, 0.6], 0.9) is None
-      True
+      >>> import numpy as np
+      >>> from jaxal import median_bands
+      >>> bands = median_bands(np.arange(101.0))
+      >>> float(bands.median), bands.low.round(1).tolist()
+      (50.0, [16.0, 2.5])
     """
-    x, y = _curve(num_labels, values)
-    reached = np.flatnonzero(y >= target)
-    if reached.size == 0:
-        return None
-    i = int(reached[0])
-    if i == 0:
-        return float(x[0])
-    share = (target - y[i - 1]) / (y[i] - y[i - 1])
-    return float(x[i - 1] + share * (x[i] - x[i - 1]))
-
-
-def label_savings(labels: float | None, baseline: float | None) -> float | None:
-    """Returns the share of labels saved against a baseline, None where unknown.
-
-    Args:
-      labels: labels a strategy needed, from `labels_to_target`.
-      baseline: labels the baseline needed.
-
-    Returns:
-      `1 - labels / baseline`; None where either never got there.
-
-    Example:
-      >>> from jaxal import label_savings
-      >>> label_savings(300.0, 400.0)
-      0.25
-      >>> label_savings(None, 400.0) is None
-      True
-    """
-    if labels is None or baseline is None:
-        return None
-    return 1 - labels / baseline
+    data, inside = np.asarray(values, np.float64), np.asarray(shares, np.float64)
+    if data.ndim == 0 or len(data) == 0:
+        raise ValueError(f"values has shape {list(data.shape)}, expected [n, ...].")
+    if not ((inside > 0) & (inside < 1)).all():
+        raise ValueError(f"shares is {shares}, expected numbers between 0 and 1.")
+    low, high = np.quantile(data, [(1 - inside) / 2, (1 + inside) / 2], axis=0)
+    return Bands(np.median(data, axis=0), low, high)
 
 
 def _t_quantile(confidence: float, num_values: int) -> float:
@@ -205,7 +193,8 @@ def as_vector(name: str, values: ArrayLike) -> np.ndarray:
     return data
 
 
-def _curve(num_labels: ArrayLike, values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def as_curve(num_labels: ArrayLike, values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Returns both `[R]` in float64, or says why they are no curve."""
     x, y = as_vector("num_labels", num_labels), as_vector("values", values)
     if len(x) != len(y):
         raise ValueError(f"num_labels has {len(x)} values and values has {len(y)}.")

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxal.statistics import (
+from jaxal import (
     area_under_curve,
-    label_savings,
-    labels_to_target,
     mean_interval,
+    median_bands,
     paired_difference,
 )
 
@@ -52,17 +51,30 @@ def test_area_by_hand():
     assert area_under_curve([10], [0.4]) == 0.4
 
 
-def test_labels_to_target_first_crossing():
-    labels, accuracy = [100, 200, 300, 400], [0.2, 0.6, 0.5, 0.9]
-    assert labels_to_target(labels, accuracy, 0.6) == 200
-    assert labels_to_target(labels, accuracy, 0.4) == pytest.approx(150)
-    assert labels_to_target(labels, accuracy, 0.1) == 100
-    assert labels_to_target(labels, accuracy, 0.95) is None
-    with pytest.raises(ValueError, match="increase"):
-        labels_to_target([2, 1], [0.1, 0.2], 0.1)
+def test_area_over_doublings_weighs_each_the_same():
+    # Heights 0, 1 and 1 at 10, 20, 40: (0.5 + 1) / 2 over two doublings.
+    assert area_under_curve([10, 20, 40], [0, 1, 1], log=True) == pytest.approx(0.75)
 
 
-def test_savings_of_a_target_nobody_reached_are_unknown():
-    assert label_savings(None, 400.0) is None
-    assert label_savings(100.0, None) is None
-    assert label_savings(100.0, 400.0) == 0.75
+def test_no_labels_have_no_logarithm():
+    assert area_under_curve([0, 10], [0.0, 1.0]) == 0.5
+    with pytest.raises(ValueError, match="begins with 0, which has no logarithm"):
+        area_under_curve([0, 10], [0.0, 1.0], log=True)
+
+
+def test_bands_are_those_that_shares_of_runs_lie_in():
+    values = np.random.default_rng(2).normal(size=(2001, 3))
+    bands = median_bands(values)
+    np.testing.assert_allclose(bands.median, np.sort(values, axis=0)[1000])
+    for share, low, high in zip((0.68, 0.95), bands.low, bands.high, strict=True):
+        inside = ((values >= low) & (values <= high)).mean(0)
+        np.testing.assert_allclose(inside, share, atol=1e-3)
+    np.testing.assert_allclose(  # of a normal they are one and two standard deviations
+        [bands.low, bands.high], [[[-1] * 3, [-2] * 3], [[1] * 3, [2] * 3]], atol=0.15
+    )
+    one = median_bands([[0.5, 0.7]])
+    assert one.low.tolist() == [[0.5, 0.7]] * 2
+    with pytest.raises(ValueError, match="expected numbers between 0 and 1"):
+        median_bands([1.0, 2.0], shares=(68,))
+    with pytest.raises(ValueError, match=r"expected \[n"):
+        median_bands([])

@@ -6,11 +6,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from jaxal.app.pipes import quiet
 from jaxal.runs.store import RunError, StoppedError
 from jaxal.words import parse
 
 if TYPE_CHECKING:
     from jaxal.app.recipe import Recipe
+    from jaxal.report.options import ReportOptions
+    from jaxal.report.page.rows import Again
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
 
@@ -50,15 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
       ...
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    command, rest = (words[0], words[1:]) if words else ("--help", [])
-    if command in ("-h", "--help"):
-        print(_USAGE, end="")
-        return 0
-    if command not in _COMMANDS:
-        print(f"jaxal has no command {command!r}.\n\n{_USAGE}", end="", file=sys.stderr)
-        return 2
     try:
-        return _COMMANDS[command](rest)
+        with quiet():
+            return _command(words)
     except _ToldError:
         return 1
 
@@ -108,6 +105,17 @@ def run_command(
     return 0
 
 
+def _command(words: list[str]) -> int:
+    command, rest = (words[0], words[1:]) if words else ("--help", [])
+    if command in ("-h", "--help"):
+        print(_USAGE, end="")
+        return 0
+    if command not in _COMMANDS:
+        print(f"jaxal has no command {command!r}.\n\n{_USAGE}", end="", file=sys.stderr)
+        return 2
+    return _COMMANDS[command](rest)
+
+
 class _ToldError(Exception):
     """An error whose message has been printed."""
 
@@ -125,9 +133,15 @@ def _readable_errors() -> Iterator[None]:
 
 
 def _report(arguments: Sequence[str]) -> int:
-    from jaxal.report import summary
+    from jaxal.report import command
 
-    return summary.main(arguments)
+    return command.main(arguments, _reader)
+
+
+def _reader(options: "ReportOptions") -> "Again":
+    from jaxal.app.again import Reader  # loads data sets and models
+
+    return Reader(options)
 
 
 def _study(arguments: Sequence[str]) -> int:

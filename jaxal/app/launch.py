@@ -166,9 +166,9 @@ def _slug(text: str) -> str:
 def _finish(
     files: RunFiles, settings: Record, records: list[Record], display: Terminal
 ) -> None:
-    from jaxal.report import figures
+    from jaxal.report.figures import pictures
 
-    figure = figures.draw_run(files.folder, files.figures / "learning_curve.png")
+    figure = pictures.draw_run(files.folder, files.figures / "learning_curve.png")
     first, last = records[0], records[-1]
     spent = sum(sum(record["seconds"].values()) for record in records)
     display.message(

@@ -1,169 +1,105 @@
-"""Tables and curves from runs: `python -m jaxal.report.summary RUN...`."""
+"""The numbers of a comparison."""
 
-import hashlib
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import tyro
 
-from jaxal.comparisons import holm, savings_interval
-from jaxal.report.gathering import Group, Run, accuracies, common_labels, gather
-from jaxal.report.tables import markdown
-from jaxal.runs import store
-from jaxal.runs.store import Record, RunError, RunFiles
-from jaxal.statistics import (
-    area_under_curve,
-    label_savings,
-    labels_to_target,
-    mean_interval,
-    paired_difference,
-)
+from jaxal.comparisons import bootstrap_interval
+from jaxal.report import measures
+from jaxal.report.axes import Prices, spent
+from jaxal.report.gathering import Group, common_labels, values_at
+from jaxal.report.pairing import FEWEST_DRAWN, against, aligned, areas, correct, pairs
+from jaxal.report.reading import Run
+from jaxal.runs.store import Record, RunError
+from jaxal.standings import standing
+from jaxal.statistics import Interval, mean_interval, median_bands
+from jaxal.targets import target_interval
 
-USUAL = Path("runs")
-FIGURE = "learning_curves.png"
-FEWEST_DRAWN = 5  # seeds; drawn from fewer, an interval says too much
-PHASES = ("train", "evaluate", "score", "select")
+INTERVALS = {"student": mean_interval, "bootstrap": bootstrap_interval}
+PHASES = ("train", "evaluate", "score", "select", "label")
+RANDOM = "random"
 
 
 def summarise(
     group: Group,
     *,
-    baseline: str = "random",
+    baseline: str | None = None,
     target: float | None = None,
     budgets: Sequence[int] = (),
+    effect: float | None = None,
+    interval: str = "student",
+    middle: str = "mean",
+    log: bool = False,
+    axis: str = "labels",
+    prices: Prices = Prices(),  # noqa: B008 it is a constant
 ) -> Record:
     """Returns the numbers of a comparison; nothing in it is rounded.
 
     Args:
       group: comparable runs.
-      baseline: the strategy others are paired with, by seed.
-      target: accuracy in (0, 1] to reach; by default what the baseline's mean reaches
-        at the largest common budget, or the worst strategy's where there is none.
+      baseline: the side others are paired with, by seed; by default random.
+      target: of the metric, to reach; by default what the baseline's mean reaches at
+        the largest common budget, or the worst side's where there is no baseline.
       budgets: label counts to show; by default the first, middle and last common one.
+      effect: difference that enough seeds would see; by default the one found.
+      interval: one of `INTERVALS`, of means.
+      middle: "mean" or "median", for tables and figures; there is always both.
+      log: whether doublings of the labels count alike, in areas.
+      axis: what figures are drawn over.
+      prices: of a label and of an hour, for the money to the target.
 
     Returns:
-      `labels`, `target` and a record for each strategy.
+      `labels`, `target` and a record for each side.
 
     Raises:
-      RunError: a budget at which not every run was measured.
+      RunError: a budget at which not every run was measured, or a target beyond what
+        the metric can be.
     """
-    labels = common_labels(group)
+    labels, measure = common_labels(group), group.measure
     shown = _budgets(labels, budgets)
-    curves = {name: accuracies(runs, labels) for name, runs in group.curves.items()}
-    goal = _target(curves, baseline) if target is None else target
-    base = group.curves.get(baseline)
-    needed_base = None if base is None else _needed(labels, curves[baseline], goal)
-    strategies = {
-        name: _strategy(labels, shown, curves[name], runs, goal, base, needed_base)
-        for name, runs in group.curves.items()
+    up = aligned(group, labels)
+    name = RANDOM if baseline is None else baseline
+    base = up.get(name)
+    goal = _goal(group, labels, name, target)
+    sides = {
+        side: {
+            **_levels(group, runs, labels, shown, INTERVALS[interval]),
+            **_spending(runs, labels, goal, measure.sign, prices),
+            "seconds": _seconds(runs),
+            **against(
+                group,
+                up[side],
+                None if side == name else base,
+                labels,
+                effect,
+                target,
+                log,
+            ),
+        }
+        for side, runs in group.curves.items()
     }
-    _correct(strategies)
-    for name, runs in group.curves.items():
-        strategies[name]["savings"] = _savings(labels, runs, base, target)
+    correct(sides)
     return {
         "title": group.title,
         "settings": group.shared,
+        "metric": measure.name,
+        "compare": group.compare,
+        "interval": interval,
+        "middle": middle,
+        "log": log,
+        "axis": axis,
         "labels": labels,
         "budgets": shown,
         "target": goal,
-        "baseline": baseline if base is not None else None,
-        "strategies": strategies,
+        "baseline": name if base is not None else None,
+        "ceiling": _ceiling(group),
+        "prices": prices._asdict() if prices.are_given else None,
+        "strategies": sides,
+        "pairs": pairs(up, labels, log),
+        "standing": _standing(up),
         "notes": group.notes,
     }
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """Compares runs: learning curves, and tables with 95 % intervals over seeds."""
-
-    runs: tyro.conf.Positional[
-        Annotated[
-            tuple[Path, ...],
-            tyro.conf.arg(help_behavior_hint="(default: the folder runs)"),
-        ]
-    ] = ()
-    """Folders of runs, or folders that hold them."""
-    baseline: str = "random"
-    """The strategy others are compared with, seed by seed."""
-    target: float | None = None
-    """Accuracy to count labels to, in (0, 1]; by default the baseline's last one."""
-    budgets: tuple[int, ...] = ()
-    """Label counts to show accuracies at; by default the first, middle and last."""
-    figure: Annotated[
-        Path | None,
-        tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: beside the runs)"),
-    ] = None
-    """Where the learning curves go; several data sets give several files."""
-    json: Path | None = None
-    """Also write all numbers to this file."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the report command; returns its exit status."""
-    options = tyro.cli(ReportOptions, args=arguments, prog="jaxal report")
-    try:
-        report(options)
-    except (RunError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def report(options: ReportOptions) -> None:
-    """Prints tables, and writes figures and, where asked for, JSON.
-
-    Raises:
-      RunError: there is nothing to compare, or a table cannot be made as asked for;
-        the others have been by then.
-    """
-    from jaxal.report import figures
-
-    folders = options.runs or (_usual_folder(),)
-    figure = options.figure or _beside(folders[0]) / FIGURE
-    groups = gather(folders)
-    if len(groups) > 1:
-        print(
-            f"These runs are of {len(groups)} different settings, which are not "
-            "compared with each other; each has its own table.\n"
-        )
-    summaries, failed = [], []
-    for group in groups:
-        try:
-            summary = summarise(
-                group,
-                baseline=options.baseline,
-                target=options.target,
-                budgets=options.budgets,
-            )
-            summaries.append(summary)
-            print(markdown(summary))
-            path = _figure_path(figure, group, len(groups))
-            figures.draw(group, path, baseline=options.baseline)
-            print(f"Figure: {path}\n")
-        except (RunError, ValueError, OSError) as error:
-            failed.append(f"{group.title}: {error}")
-    if options.json is not None:
-        store.write_json(options.json, summaries)
-    if failed:
-        raise RunError("\n".join(failed))
-
-
-def _usual_folder() -> Path:
-    if not USUAL.is_dir():
-        raise RunError(
-            f"No runs were named, and there is no folder {USUAL} in {Path.cwd()}. "
-            "Usage: jaxal report RUN... (folders of runs, or folders that hold them)."
-        )
-    return USUAL
-
-
-def _beside(folder: Path) -> Path:
-    """The folder that holds the runs, whether it was named or one of them was."""
-    return folder.parent if RunFiles(folder).config.exists() else folder
 
 
 def _budgets(labels: np.ndarray, asked: Sequence[int]) -> list[int]:
@@ -179,105 +115,115 @@ def _budgets(labels: np.ndarray, asked: Sequence[int]) -> list[int]:
     return list(asked)
 
 
-def _target(curves: dict[str, np.ndarray], baseline: str) -> float:
-    ends = {name: float(curve[:, -1].mean()) for name, curve in curves.items()}
-    return ends.get(baseline, min(ends.values()))
+def _goal(
+    group: Group, labels: np.ndarray, baseline: str, target: float | None
+) -> float:
+    measure = group.measure
+    if target is None:
+        ends = {
+            name: measure.sign * float(values_at(runs, labels).mean(0)[-1])
+            for name, runs in group.curves.items()
+        }
+        return measure.sign * ends.get(baseline, min(ends.values()))
+    if measure.is_share and not 0 <= target <= 1:
+        raise RunError(
+            f"--target is {target:g}: {measure.name} is between 0 and 1, so write 70 % "
+            "as 0.7."
+        )
+    return target
 
 
-def _needed(labels: np.ndarray, curves: np.ndarray, target: float) -> float | None:
-    """Labels at which the mean curve reaches the target."""
-    return labels_to_target(labels, curves.mean(axis=0), target)
-
-
-def _strategy(
+def _levels(
+    group: Group,
+    runs: list[Run],
     labels: np.ndarray,
     shown: list[int],
-    curves: np.ndarray,
-    runs: list[Run],
-    target: float,
-    base: list[Run] | None,
-    needed_base: float | None,
+    interval: Callable[..., Interval],
 ) -> Record:
-    needed = _needed(labels, curves, target)
-    areas = [area_under_curve(labels, curve) for curve in curves]
+    """How good a side is at each label count and over all."""
+    curves = values_at(runs, labels)
+    bands = median_bands(curves)
     at = {
-        int(label): mean_interval(values)._asdict()
-        for label, values in zip(labels, curves.T, strict=True)
+        int(label): {
+            **interval(column)._asdict(),
+            "se": standard_error(column),
+            "median": float(bands.median[i]),
+            "low_68": float(bands.low[0, i]),
+            "high_68": float(bands.high[0, i]),
+            "low_95": float(bands.low[1, i]),
+            "high_95": float(bands.high[1, i]),
+        }
+        for i, (label, column) in enumerate(zip(labels, curves.T, strict=True))
     }
+    ends = [measures.class_values(run.rounds[-1]) for run in runs]
+    same = len({len(end) for end in ends}) == 1 and ends[0]
     return {
-        "seeds": [run.settings["seed"] for run in runs],
-        "accuracy": at,
-        "accuracy_at_budgets": {label: at[label] for label in shown},
-        "area": mean_interval(areas)._asdict(),
-        "labels_to_target": needed,
-        "label_savings": label_savings(needed, needed_base),
-        "seconds": _seconds(runs),
-        "paired": None if base is None else _paired(labels, runs, base),
+        "seeds": [run.seed for run in runs],
+        "values": at,
+        "at_budgets": {label: at[label] for label in shown},
+        "area": interval(areas(labels, curves))._asdict(),
+        "area_log": interval(areas(labels, curves, log=True))._asdict()
+        if labels[0] > 0
+        else None,
+        "of_ceiling": _share_of(group, float(curves[:, -1].mean())),
+        "classes": [interval(c)._asdict() for c in zip(*ends, strict=True)]
+        if same
+        else [],
     }
+
+
+def standard_error(values: np.ndarray) -> float:
+    """Returns the standard error of a mean, NaN of a single value."""
+    from scipy import stats
+
+    return float(stats.sem(values)) if len(values) > 1 else math.nan
+
+
+def _standing(up: dict[str, np.ndarray]) -> Record | None:
+    """Who beat whom, of those with seeds to say so."""
+    tested = {n: c for n, c in up.items() if np.isfinite(c).all(1).sum() > 1}
+    if len(tested) < 2 or next(iter(tested.values())).shape[1] < 2:
+        return None
+    return standing(tested)._asdict()
+
+
+def _ceiling(group: Group) -> Record | None:
+    if not group.ceiling:
+        return None
+    ends = [run.values[-1] for run in group.ceiling]
+    return {**mean_interval(ends)._asdict(), "labels": int(group.ceiling[0].labels[-1])}
+
+
+def _share_of(group: Group, value: float) -> float | None:
+    ceiling = _ceiling(group)
+    if ceiling is None or not group.measure.is_higher_better or ceiling["mean"] <= 0:
+        return None
+    return value / ceiling["mean"]
+
+
+def _spending(
+    runs: list[Run], labels: np.ndarray, goal: float, sign: int, prices: Prices
+) -> Record:
+    """Labels, and money, until the mean gets to the target."""
+    curves = sign * values_at(runs, labels)
+    goal = sign * goal
+    found = {"labels_to_target": target_interval(labels, curves, goal)._asdict()}
+    if prices.are_given:
+        money = spent(runs, labels, "cost", prices)
+        found["money_to_target"] = target_interval(money, curves, goal)._asdict()
+    if len(runs) < FEWEST_DRAWN:
+        for interval in found.values():
+            interval |= {"low": math.nan, "high": math.nan}
+    return found
 
 
 def _seconds(runs: list[Run]) -> Record:
-    def spent(run: Run, phase: str) -> float:
-        return sum(record["seconds"].get(phase, 0.0) for record in run.rounds)
-
-    return {phase: float(np.mean([spent(r, phase) for r in runs])) for phase in PHASES}
-
-
-def _savings(
-    labels: np.ndarray, runs: list[Run], base: list[Run] | None, target: float | None
-) -> Record | None:
-    """The share of labels saved over the seeds both have, with its interval."""
-    pairs = [] if base is None or runs is base else _pairs(runs, base)
-    if not pairs:
-        return None
-    mine, theirs = (accuracies(list(side), labels) for side in zip(*pairs, strict=True))
-    found = savings_interval(labels, mine, theirs, target=target)
-    if len(pairs) < FEWEST_DRAWN:
-        found = found._replace(low=np.nan, high=np.nan)
-    return found._asdict()
-
-
-def _correct(strategies: Record) -> None:
-    """Adds p-values corrected for the number of strategies, for each measure."""
-    tested = [one["paired"] for one in strategies.values() if one["paired"]]
-    for measure in ("area", "last"):
-        found = holm([one[measure]["p_value"] for one in tested])
-        for one, p_value in zip(tested, found.tolist(), strict=True):
-            one[measure]["p_holm"] = p_value
-
-
-def _pairs(runs: list[Run], base: list[Run]) -> list[tuple[Run, Run]]:
-    """Runs of the same seed on the same pool."""
-    by_seed = {run.settings["seed"]: run for run in base}
-    return [
-        (run, by_seed[run.settings["seed"]])
-        for run in runs
-        if run.settings["seed"] in by_seed
-        and run.settings["pool"] == by_seed[run.settings["seed"]].settings["pool"]
-    ]
-
-
-def _paired(labels: np.ndarray, runs: list[Run], base: list[Run]) -> Record | None:
-    """Differences over the seeds both have, on the same pool."""
-    pairs = _pairs(runs, base)
-    if not pairs or runs is base:
-        return None
-    mine, theirs = (accuracies(list(side), labels) for side in zip(*pairs, strict=True))
-    areas = [[area_under_curve(labels, c) for c in side] for side in (mine, theirs)]
+    """Of a whole run by phase, the mean over seeds."""
+    named = {name for run in runs for r in run.rounds for name in r["seconds"]}
+    phases = [p for p in PHASES if p in named] + sorted(named - {*PHASES})
     return {
-        "area": paired_difference(*areas)._asdict(),
-        "last": paired_difference(mine[:, -1], theirs[:, -1])._asdict(),
+        phase: float(
+            np.mean([sum(r["seconds"].get(phase, 0.0) for r in x.rounds) for x in runs])
+        )
+        for phase in phases
     }
-
-
-def _figure_path(path: Path, group: Group, num_groups: int) -> Path:
-    if num_groups == 1:
-        return path
-    kept = "".join(c if c.isalnum() and c.isascii() else "-" for c in group.title)
-    # However long and alike the titles are, each has a file of its own.
-    digest = hashlib.sha256(group.title.encode()).hexdigest()[:8]
-    return path.with_name(f"{path.stem[:40]}-{kept[:60]}-{digest}{path.suffix}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -120,14 +120,13 @@ def test_ctrl_c_says_how_to_continue(digits, tmp_path):
 
 
 def test_a_report_on_both_seeds(digits, tmp_path):
-    figure = tmp_path / "curves.png"
-    report = [sys.executable, "-m", "jaxal.report.summary", str(digits[0].parent)]
-    status, out, err = finish(start([*report, f"--figure={figure}"]))
+    report = [sys.executable, "-m", "jaxal.report", str(digits[0].parent)]
+    status, out, err = finish(start([*report, f"--out={tmp_path}"]))
     assert status == 0, err
     row = next(line for line in out.splitlines() if line.startswith("| badge"))
     assert row.split("|")[2].strip() == "2"
     assert "±" in row
-    assert figure.exists()
+    assert (tmp_path / "curves.png").exists()
 
 
 def test_seeds_differ(digits):

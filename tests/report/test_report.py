@@ -6,9 +6,12 @@ import math
 import numpy as np
 import pytest
 
-from jaxal.report import figures, summary, tables
+from jaxal.report import command
+from jaxal.report.figures import curves, pictures
 from jaxal.report.gathering import common_labels, gather
-from jaxal.report.summary import ReportOptions, summarise
+from jaxal.report.options import ReportOptions
+from jaxal.report.results import as_markdown
+from jaxal.report.summary import summarise
 from jaxal.runs import store
 from jaxal.runs.store import RunFiles
 
@@ -58,6 +61,10 @@ def make_run(folder, strategy, seed, accuracies, *, labels=LABELS, **changes):
     return files.folder
 
 
+def told(group):
+    return as_markdown(summarise(group), group.measure)
+
+
 @pytest.fixture
 def folder(tmp_path):
     for strategy, seeds in CURVES.items():
@@ -71,16 +78,17 @@ def test_numbers_against_hand_computed_ones(folder):
     summary = summarise(group)
     badge, random = (summary["strategies"][name] for name in ("badge", "random"))
     # Two values 0.2 apart: s = 0.2 / sqrt 2, half width t s / sqrt 2 = 0.1 t.
-    at_20 = badge["accuracy"][20]
+    at_20 = badge["values"][20]
     assert at_20["mean"] == pytest.approx(0.7)
     assert at_20["high"] - at_20["mean"] == pytest.approx(0.1 * T_1)
     # (10 (0.2 + 0.6) / 2 + 20 (0.6 + 0.7) / 2) / 30 = 17 / 30, seed 1 is 0.2 higher.
     assert badge["area"]["mean"] == pytest.approx(17 / 30 + 0.1)
     # The mean of random ends at 0.7; badge's mean is 0.7 at 20 labels already.
     assert summary["target"] == pytest.approx(0.7)
-    assert random["labels_to_target"] == pytest.approx(40)
-    assert badge["labels_to_target"] == pytest.approx(20)
-    assert badge["label_savings"] == pytest.approx(0.5)
+    assert random["labels_to_target"]["mean"] == pytest.approx(40)
+    assert badge["labels_to_target"]["mean"] == pytest.approx(20)
+    assert badge["savings"]["mean"] == pytest.approx(0.5)
+    assert badge["record"] == {"wins": 2, "ties": 0, "losses": 0}
     # badge - random is 0, 0.2, 0.1 for both seeds: area (10 * 0.1 + 20 * 0.15) / 30.
     assert badge["paired"]["area"]["mean"] == pytest.approx(4 / 30)
     assert badge["paired"]["last"]["mean"] == pytest.approx(0.1)
@@ -92,14 +100,14 @@ def test_numbers_against_hand_computed_ones(folder):
 def test_a_target_beyond_reach_is_not_reached(folder):
     (group,) = gather([folder])
     summary = summarise(group, target=0.95)
-    assert summary["strategies"]["badge"]["labels_to_target"] is None
-    text = tables.markdown(summary)
+    assert summary["strategies"]["badge"]["labels_to_target"]["mean"] == math.inf
+    text = as_markdown(summary, gather([folder])[0].measure)
     assert "not reached" in text
     assert "labels to 95.0 %" in text
 
 
 def test_the_text_says_what_the_numbers_say(folder):
-    text = tables.markdown(summarise(gather([folder])[0]))
+    text = told(gather([folder])[0])
     row = next(line for line in text.splitlines() if line.startswith("| badge"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[:3] == ["badge", "2", f"30.0 ± {10 * T_1:.1f}"]
@@ -119,10 +127,11 @@ def test_other_data_or_settings_are_another_table(folder, tmp_path, capsys):
         "digits, preset cpu, mlp of width 64": 2,
         "digits, preset cpu, mlp of width 128": 1,
     }
-    figure = tmp_path / "out" / "curves.png"
-    summary.report(ReportOptions((folder, wide), figure=figure))
+    options = ReportOptions(runs=(folder, wide), out=tmp_path / "out")
+    written = command.report(options)
     assert "3 different settings" in capsys.readouterr().out
-    assert len(list(figure.parent.glob("*.png"))) == 3
+    assert len(list(options.out.glob("*curves.png"))) == 3
+    assert sorted(written) == sorted(options.out.iterdir())
 
 
 def test_the_same_data_may_lie_in_another_folder(folder, tmp_path):
@@ -161,7 +170,7 @@ def test_the_same_trial_twice_counts_once(folder, tmp_path, labels, changes, str
     alone, both = (summarise(gather(f)[0]) for f in ([folder], [folder, again]))
     assert both["strategies"].keys() == alone["strategies"].keys()
     assert common_labels(gather([folder, again])[0]).tolist() == LABELS
-    for name in ("seeds", "accuracy", "area", "paired"):
+    for name in ("seeds", "values", "area", "paired"):
         for one in CURVES:
             assert repr(both["strategies"][one][name]) == repr(
                 alone["strategies"][one][name]
@@ -185,7 +194,7 @@ def test_an_unfinished_run_counts_as_far_as_it_has_got(folder, tmp_path):
     make_run(tmp_path / "more", "badge", 2, [0.2, 0.6], labels=[10, 20])
     (group,) = gather([folder, tmp_path / "more"])
     assert common_labels(group).tolist() == [10, 20]
-    assert "not finished" in tables.markdown(summarise(group))
+    assert "not finished" in told(group)
 
 
 def test_one_seed_has_no_interval(tmp_path):
@@ -193,7 +202,7 @@ def test_one_seed_has_no_interval(tmp_path):
     (group,) = gather([tmp_path])
     summary = summarise(group)
     assert math.isnan(summary["strategies"]["badge"]["area"]["low"])
-    assert "±" not in tables.markdown(summary)
+    assert "±" not in told(group)
     assert summary["baseline"] is None
 
 
@@ -203,7 +212,7 @@ def test_bands_need_three_seeds_and_two_are_drawn_both(tmp_path, seeds, bands, l
     for seed in range(seeds):
         make_run(tmp_path, "badge", seed, [0.2, 0.6 + 0.1 * seed, 0.7], source=place)
     (group,) = gather([tmp_path])
-    figure = figures.picture(group)
+    figure = curves.curves(group, summarise(group))
     (axes,) = figure.axes
     assert (len(axes.collections), len(axes.lines)) == (bands, lines)
     note = figure.get_supxlabel()
@@ -211,30 +220,35 @@ def test_bands_need_three_seeds_and_two_are_drawn_both(tmp_path, seeds, bands, l
     assert ("Bands" in note, "single seeds" in note) == (seeds == 3, seeds == 2)
 
 
-def test_the_command_writes_figure_and_json(folder, tmp_path, capsys):
-    figure, numbers = tmp_path / "curves.png", tmp_path / "numbers.json"
-    words = [str(folder), "--figure", str(figure), "--json", str(numbers)]
-    assert summary.main([*words, "--budgets", "10", "40"]) == 0
-    assert "| badge" in capsys.readouterr().out
-    (found,) = json.loads(numbers.read_text())
-    assert found["strategies"]["badge"]["accuracy"]["20"]["mean"] == pytest.approx(0.7)
-    assert figure.read_bytes()[:4] == b"\x89PNG"
+def test_the_command_writes_a_folder_and_lists_it(folder, capsys):
+    words = [str(folder), "--budgets", "10", "40", "--figures", "svg", "pdf"]
+    assert command.main(words) == 0
+    out, place = capsys.readouterr().out, folder / "report"
+    assert "| badge" in out
+    (found,) = json.loads((place / "summary.json").read_text())["comparisons"]
+    assert found["strategies"]["badge"]["values"]["20"]["mean"] == pytest.approx(0.7)
+    listed = out.strip().splitlines()[-1].removeprefix(f"Written to {place}: ")
+    assert sorted(listed.split(", ")) == sorted(file.name for file in place.iterdir())
+    kinds = {file.suffix for file in place.iterdir()}
+    assert kinds == {".md", ".tex", ".csv", ".json", ".svg", ".pdf"}
+    assert (place / "curves.svg").read_text().count("badge (2 seeds)") >= 1
 
 
 def test_without_arguments_it_takes_the_folder_runs(
     folder, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    assert summary.main([]) == 1
+    assert command.main([]) == 1
     assert "no folder runs" in capsys.readouterr().err
     (tmp_path / "runs").symlink_to(folder)
-    assert summary.main([]) == 0
+    assert command.main([]) == 0
     out = capsys.readouterr().out
     assert "| badge" in out
-    assert "Figure: runs/learning_curves.png" in out
-    assert (folder / "learning_curves.png").exists()
-    assert summary.main([str(folder / "digits-badge-seed0")]) == 0
-    assert f"Figure: {folder / 'learning_curves.png'}" in capsys.readouterr().out
+    assert "Written to runs/report: tables.md" in out
+    assert (folder / "report" / "curves.png").exists()
+    words = [str(folder / "digits-badge-seed0"), "--figures", "none"]
+    assert command.main(words) == 0
+    assert f"Written to {folder / 'report'}: " in capsys.readouterr().out
 
 
 def of_regression(record):
@@ -267,11 +281,11 @@ BROKEN = {
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_run_costs_the_others_nothing(folder, capsys, monkeypatch, kind):
-    monkeypatch.setattr(figures, "draw", lambda *args, **kwargs: None)
+    monkeypatch.setattr(pictures, "pictures", lambda summary: {})
     alone = summarise(gather([folder])[0])
     files = RunFiles(make_run(folder, "bald", 0, [0.2, 0.6, 0.7]))
     BROKEN[kind](files)
-    assert summary.main([str(folder)]) == 0
+    assert command.main([str(folder)]) == 0
     out, err = capsys.readouterr()
     assert "| badge" in out and "bald |" not in out and not err
     (note,) = [line for line in out.splitlines() if line.startswith("Note: left out: ")]
@@ -288,17 +302,20 @@ def test_where_nothing_is_left_it_says_why_for_each(tmp_path, capsys):
     )
     cut.config.write_text("{")
     begun.rounds.unlink()
-    assert summary.main([str(tmp_path)]) == 1
+    assert command.main([str(tmp_path)]) == 1
     err = capsys.readouterr().err
     assert f"{cut.config} is damaged" in err
     assert f"{begun.folder} has not finished a round yet" in err
 
 
 def test_everything_in_a_folder_may_be_named(folder, capsys):
-    (folder / summary.FIGURE).write_bytes(b"what an earlier report left")
+    (folder / "learning_curves.png").write_bytes(b"what somebody left")
     (folder / "killed-before-its-config").mkdir()
+    assert command.main([str(folder), "--figures", "none"]) == 0
+    capsys.readouterr()
     names = [str(path) for path in sorted(folder.iterdir())]
-    assert len(names) == 6 and summary.main([*names, str(folder)]) == 0
+    assert len(names) == 7 and str(folder / "report") in names
+    assert command.main([*names, str(folder), "--figures", "none"]) == 0
     out = capsys.readouterr().out
     assert "same trial" not in out and out.count("left out") == 2
     assert "learning_curves.png is no run" in out and "killed-before-its" in out
@@ -306,12 +323,14 @@ def test_everything_in_a_folder_may_be_named(folder, capsys):
 
 def test_what_one_table_cannot_show_ends_no_other(folder, tmp_path, capsys):
     make_run(tmp_path / "more", "badge", 0, [0.2, 0.6], labels=[10, 15], width=128)
-    words = [str(folder), str(tmp_path / "more"), "--budgets", "20", "--json"]
-    assert summary.main([*words, str(tmp_path / "all.json")]) == 1
-    out, err = capsys.readouterr()
-    assert "mlp of width 64" in out and "| random" in out
+    words = [str(folder), str(tmp_path / "more"), "--budgets", "20", "--out"]
+    out = tmp_path / "out"
+    assert command.main([*words, str(out), "--figures", "none"]) == 1
+    summary = json.loads((out / "summary.json").read_text())["comparisons"]
+    text, err = capsys.readouterr()
+    assert "mlp of width 64" in text and "| random" in text
     assert "mlp of width 128: Not every run was measured with 20 labels" in err
-    assert len(json.loads((tmp_path / "all.json").read_text())) == 1
+    assert len(summary) == 1
 
 
 def test_runs_of_a_program_have_no_network_to_name(tmp_path):
@@ -333,15 +352,39 @@ def test_runs_from_before_a_setting_existed_belong_to_those_since(folder, tmp_pa
     assert sizes == [1, 3]
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--mettric nll", "there is no option --mettric"),
+        ("--price -1", "--price is -1.0, expected at least 0"),
+        ("--figures gif", "--figures is 'gif', expected one of png, svg, pdf, none"),
+        ("--budgets ten", "--budgets is 'ten', expected a whole number"),
+        ("--budgets 10 10", "--budgets has [10] twice"),
+        ("--base random", "no option --base. Did you mean '--baseline'?"),
+    ],
+)
+def test_words_that_say_nothing_are_refused(words, told, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command.main(["runs", *words.split()])
+    assert ended.value.code == 2 and told in capsys.readouterr().err
+
+
+def test_a_file_may_say_what_words_do(folder, tmp_path, capsys):
+    file = tmp_path / "report.toml"
+    file.write_text(f'runs = ["{folder}"]\nbaseline = "badge"\n')
+    assert command.main(["--config", str(file), "--figures", "none"]) == 0
+    assert "Against badge" in capsys.readouterr().out
+
+
 def test_mistakes_are_told_without_a_traceback(folder, tmp_path, capsys):
-    assert summary.main([str(folder), "--budgets", "15"]) == 1
+    assert command.main([str(folder), "--budgets", "15", "--figures", "none"]) == 1
     assert "[10, 20, 40]" in capsys.readouterr().err
-    assert summary.main([str(tmp_path / "nowhere")]) == 1
+    assert command.main([str(tmp_path / "nowhere")]) == 1
     assert "no config.json" in capsys.readouterr().err
 
 
 def test_means_are_of_seeds_not_of_pooled_rounds(folder):
     (group,) = gather([folder])
-    spread = summarise(group)["strategies"]["random"]["accuracy"]
+    spread = summarise(group)["strategies"]["random"]["values"]
     found = [spread[label]["mean"] for label in LABELS]
     np.testing.assert_allclose(found, [0.3, 0.5, 0.7])
