@@ -22,6 +22,7 @@ from jaxal.runs.experiment import Experiment, answering, stream, validating
 from jaxal.runs.store import Record, RunError
 from jaxal.training.heads.logistic import logistic_head
 from jaxal.training.learner import supervised
+from jaxal.training.watching import Watch, watch
 from jaxal.types import Learner, Model, Oracle, Pool, Posterior, Strategy, View
 from jaxal.viewing import asks_posterior, reads_samples
 
@@ -73,10 +74,11 @@ def build_loop(recipe: Recipe, strategy: Strategy, loaded: Dataset) -> ActiveLea
         network, learner, _ = logistic_head(len(loaded.class_names), capacity=most)
     test = [jnp.asarray(part[: recipe.test_size]) for part in loaded.test[:2]]
     posterior = _posterior(recipe, network, strategy, loaded.validation)
+    learner = learner or _learner(recipe, network, posterior.members, loaded)
     try:
         loop = active_learner(
             network,
-            learner or _learner(recipe, network, posterior.members),
+            learner,
             strategy,
             batch_size=recipe.query_size,
             posterior=posterior,
@@ -177,7 +179,29 @@ def _posterior(
     return temperature_scaled(posterior, rows)
 
 
-def _learner(recipe: Recipe, network: Model, members: int | None) -> Learner:
+def _watch(recipe: Recipe, loaded: Dataset) -> Watch | None:
+    if recipe.best_by is None and recipe.patience is not None:
+        raise RunError("--patience has nothing to wait for. Give --best-by as well.")
+    if recipe.best_by is None and recipe.record == "rounds":
+        return None
+    by, held_out = None, loaded.validation
+    if recipe.best_by is not None:
+        by = f"validation/{recipe.best_by}"
+        if held_out is None:
+            raise RunError(
+                f"--best-by {recipe.best_by} has no validation split to look at. Keep "
+                "rows for it with --num-validation."
+            )
+    sets = {} if held_out is None else {"validation": held_out[:2]}
+    if recipe.record == "epochs":
+        sets["test"] = tuple(part[: recipe.test_size] for part in loaded.test[:2])
+    rows = jax.tree.map(jnp.asarray, sets)
+    return watch(rows, best_by=by, patience=recipe.patience)
+
+
+def _learner(
+    recipe: Recipe, network: Model, members: int | None, loaded: Dataset
+) -> Learner:
     rate = choices.SCHEDULES[recipe.schedule](recipe.learning_rate)
     optimizer = choices.OPTIMIZERS[recipe.optimizer]
     return supervised(
@@ -193,6 +217,7 @@ def _learner(recipe: Recipe, network: Model, members: int | None) -> Learner:
         averaging=choices.AVERAGINGS[recipe.averaging],
         members=members,
         bootstrap=recipe.posterior == "bootstrap",
+        watch=_watch(recipe, loaded),
     )
 
 

@@ -136,6 +136,16 @@ class Training(Settings):
     """Averaged weights at the end of a fit."""
     refit: str = setting(choices=tuple(choices.REFITS), usual="retrain")
     """Where each round's training starts."""
+    best_by: Literal["accuracy", "nll", "macro_f1", "ece"] = setting(
+        follows="the last weights"
+    )
+    """A metric of the validation split: a fit ends with the weights that were best at
+    one of thirty looks along it."""
+    patience: int | None = setting(low=1, follows="to the end")
+    """Looks in a row that may be no better before a fit ends."""
+    record: Literal["rounds", "epochs"] = setting(usual="rounds")
+    """epochs: metrics of the test and the validation split thirty times along each fit
+    too, which are the ends of its epochs unless labels are few."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ class Shown(NamedTuple):
     labels: int  # it was trained on
     metrics: Any  # on the test set, None without one
     held_out: Any  # metrics on the validation rows, None without any
-    loss: Any
+    fit: Any  # what the learner said of its fit
 
 
 def stopped_by(
@@ -82,7 +82,7 @@ def round_record(
         **_named(shown.metrics),
         **_held_out(shown),
         "measured": experiment.loop.measured,
-        "loss": shown.loss,
+        **_of_fit(shown.fit),
         "bought": bought,
         **({} if rule is None else {"stopped_by": rule}),
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
@@ -101,6 +101,21 @@ def are_nan(metrics: Any) -> bool:
 
 def _held_out(shown: Shown) -> Record:
     return {} if shown.held_out is None else {"validation": _named(shown.held_out)}
+
+
+def _of_fit(fit: Any) -> Record:
+    """The loss, and what was seen along the fit where something was watched."""
+    history = getattr(fit, "history", None)
+    if history is None:
+        return {"loss": fit.loss}
+    is_taken = ~np.isnan(np.asarray(history["step"]))
+    lines = {name: np.asarray(line)[is_taken] for name, line in history.items()}
+    steps = [int(step) for step in lines.pop("step")]
+    return {
+        "loss": fit.loss,
+        "best_step": fit.best_step,
+        "along": {"step": steps, **lines},
+    }
 
 
 def _named(metrics: Any) -> Record:

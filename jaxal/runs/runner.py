@@ -93,7 +93,7 @@ def _round(
         fitted = loop.phases.fit(key, state)
         metrics = jax.device_get(loop.phases.evaluate(key, state, fitted=fitted))
         held_out = _validated(experiment, key, state, fitted)
-    shown = Shown(num_labelled, metrics, held_out, fit.loss)
+    shown = Shown(num_labelled, metrics, held_out, fit)
     with _stopping(index):
         rule = stopped_by(experiment, records, shown, seconds)
     is_last |= rule is not None

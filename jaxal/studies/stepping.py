@@ -106,7 +106,7 @@ def step(
     metrics, held_out = clock.call("evaluate", "measure", is_over, *parts)
     metrics, held_out, info = jax.device_get((metrics, held_out, info))
     told = [
-        Shown(int(count), _of(metrics, i), _of(held_out, i), _of(info, i).loss)
+        Shown(int(count), _of(metrics, i), _of(held_out, i), _of(info, i))
         for i, count in enumerate(known[: len(block.trials)])
     ]
     _refuse(block, index, told, info, is_over)

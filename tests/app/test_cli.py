@@ -11,7 +11,7 @@ from jaxal.app.progress import Terminal
 from jaxal.app.recipe import Recipe
 from jaxal.app.settling import label_plan
 from jaxal.runs import runner, store
-from jaxal.runs.store import RunError
+from jaxal.runs.store import RunError, RunFiles
 from jaxal.words import parse
 from tests.dying import Death, Killed
 
@@ -366,3 +366,20 @@ def test_streams_of_a_seed_are_apart():
         for name in STREAMS
     }
     assert len(keys) == 3 * len(STREAMS)
+
+
+def test_a_fit_is_watched_and_ends_with_its_best_weights(tmp_path, capsys):
+    words = ["run", "--dataset=iris", "--preset=smoke", "--strategy=random"]
+    words += ["--rounds=0", "--min-steps=60", f"--output={tmp_path}"]
+    looks = ["--num-validation=40", "--best-by=nll", "--patience=4", "--record=epochs"]
+    assert cli.main([*words, *looks]) == 0
+    (record,) = store.read_lines(RunFiles(tmp_path / "iris-random-smoke-seed0").rounds)
+    along = record["along"]
+    best = int(np.argmin(along["validation/nll"]))
+    assert record["best_step"] == along["step"][best]
+    assert len(along["step"]) == min(best + 5, 30)
+    assert record["validation"]["nll"] == pytest.approx(along["validation/nll"][best])
+    assert record["nll"] == pytest.approx(along["test/nll"][best])
+    for given, said in ((looks[1:2], "--num-validation"), (looks[2:3], "--best-by")):
+        assert cli.main([*words, *given]) != 0
+        assert said in capsys.readouterr().err
