@@ -215,7 +215,8 @@ def _note(group: Group, summary: Record, has_bands: bool) -> str:
     if has_bands and counts & set(range(2, FEWEST)):
         note = f"Thin lines: single seeds, fewer than {FEWEST}. {note}"
     if max(counts) >= FEWEST and not has_bands:
-        note = f"{summary['middle'].capitalize()}s; bands of more than {MOST_BANDS} sides are in the panels. {note}"
+        shown = f"{summary['middle'].capitalize()}s of seeds"
+        note = f"{shown}; bands of more than {MOST_BANDS} sides are in panels. {note}"
     elif max(counts) >= FEWEST and summary["middle"] == "median":
         note = f"Medians; bands: the middle 68 and 95 % of seeds. {note}"
     elif max(counts) >= FEWEST:
