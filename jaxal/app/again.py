@@ -13,10 +13,9 @@ from jaxal import data
 from jaxal.app import features
 from jaxal.app.launch import Loops, prepare
 from jaxal.app.recipe import Recipe, Training
-from jaxal.loop import ActiveLearner, active_learner
+from jaxal.loop import ActiveLearner
 from jaxal.pools.changes import reveal
 from jaxal.pools.pool import make_pool
-from jaxal.registry import strategy
 from jaxal.report.options import ReportOptions
 from jaxal.report.page.rows import PARTS, Rows, bought
 from jaxal.report.reading import Run
@@ -25,8 +24,7 @@ from jaxal.runs import checkpoint, compiles, store
 from jaxal.runs.resuming import facts, saved_part
 from jaxal.runs.store import Record, RunError, RunFiles
 from jaxal.scores import bald, expected_entropy
-from jaxal.settings import changed, settings_of
-from jaxal.training.heads.logistic import logistic_head
+from jaxal.settings import S, changed, settings_of
 from jaxal.types import Pool
 
 SAMPLES = "batch_bald"  # a strategy that reads samples whole, whatever the run's reads
@@ -168,25 +166,18 @@ def _solved(run: Run, study: Study) -> Model:
 
 
 def _read_study(run: Run, told: Record) -> Study:
-    names = features.Files._fields
-    paths: Record = {n: told.get(n) for n in names}
-    paths = {n: Path(v) if isinstance(v, str) else v for n, v in paths.items()}
-    found = features.read(features.Files(**paths))
-    head = logistic_head(
-        found.num_classes,
-        capacity=int(run.labels[-1]),
-        penalty=run.settings.get("penalty"),
-    )
-    inputs = np.asarray(found.pool.inputs, np.float32)
-    loop = active_learner(
-        head.model,
-        head.learner,
-        strategy(SAMPLES),
-        batch_size=1,
-        posterior=head.posterior,
-    )
-    pool = make_pool(inputs.reshape(len(inputs), -1))
+    found = features.read(_said(features.Data(), told))
+    budget = features.Budget(int(run.labels[-1]), 1, 0)
+    loop = features.maker(found, budget, _said(features.Head(), told))(strategy=SAMPLES)
+    pool = make_pool(features.flat(found.pool))
     return Study(loop, pool, found.pool.ids.astype(str))
+
+
+def _said(base: S, told: Record) -> S:
+    """Settings with those changed that a record has."""
+    return changed(
+        base, {n: v for n, v in told.items() if n in settings_of(type(base))}
+    )
 
 
 def _study(run: Run) -> Record:

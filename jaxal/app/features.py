@@ -190,14 +190,14 @@ def run(
       comparison: what is compared; its data were read.
       **options: of `jaxal.studies.study`.
     """
-    pool = make_pool(_flat(found.pool), mesh=pool_mesh(jax.devices()[:1]))
+    pool = make_pool(flat(found.pool), mesh=pool_mesh(jax.devices()[:1]))
     labels, seeds, held_out = found.pool.labels, comparison.seeds, found.validation
-    validation = held_out and (_flat(held_out), held_out.labels)
+    validation = held_out and (flat(held_out), held_out.labels)
     stop = choices.rule(comparison.stop, held_out is not None)
 
     def part(names: Sequence[str], budget: Budget, **options: Any) -> list[Path]:
         return study(
-            _maker(found, budget, comparison),
+            maker(found, budget, comparison),
             pool,
             labels,
             folder,
@@ -223,12 +223,13 @@ def _of_head(head: Head) -> Record:
     return {name: getattr(head, name) for name in settings_of(Head)}
 
 
-def _maker(found: Features, budget: Budget, head: Head) -> Callable[..., ActiveLearner]:
+def maker(found: Features, budget: Budget, head: Head) -> Callable[..., ActiveLearner]:
+    """Returns what makes the loop of a strategy, all with one head and one test set."""
     made = logistic_head(found.num_classes, capacity=budget.most, penalty=head.penalty)
     samples = made.posterior
     if head.posterior == "laplace_evidence":
         samples = laplace(made.model, num_samples=20, prior_precision="evidence")
-    test = jax.device_put((_flat(found.test), found.test.labels), jax.devices()[0])
+    test = jax.device_put((flat(found.test), found.test.labels), jax.devices()[0])
 
     def make(**cell: str) -> ActiveLearner:
         name = cell["strategy"]
@@ -246,7 +247,8 @@ def _maker(found: Features, budget: Budget, head: Head) -> Callable[..., ActiveL
     return make
 
 
-def _flat(split: Split) -> np.ndarray:
+def flat(split: Split) -> np.ndarray:
+    """Returns rows as the head takes them, `[N, D]`."""
     return np.asarray(split.inputs, np.float32).reshape(len(split.labels), -1)
 
 

@@ -127,7 +127,7 @@ def _group(group: Group, runs: list[Run], every: list[Run]) -> Group:
         curves.setdefault(_label(run, runs, group.compare), []).append(run)
     notes += _unfinished(kept)
     said = {**group.shared, "source": kept[0].settings["source"]}
-    aside = _aside(group.compare) | set(STRATEGY_SIDE)
+    aside = _aside(group.compare) | {*STRATEGY_SIDE, "stop"}  # it buys once
     like = _conditions(kept[0], aside)
     ceiling = [run for run in every if _conditions(run, aside) == like]
     return group._replace(
