@@ -12,6 +12,7 @@ from jaxal.runs.store import Record, RunError
 
 # Numbers of a round that measure no model.
 _ASIDE = {"round", "labels", "bought", "compiles", "seed", "is_last", "seconds"}
+_ASIDE |= {"along", "best_step"}  # of fits that were watched
 _LOWER = {"nll", "brier", "ece", "loss", "rmse", "mae", "error"}
 _SHARES = {"accuracy", "macro_f1", "micro_f1", "ece", "error"}
 _CLASSES = "per_class_accuracy"

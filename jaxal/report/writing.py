@@ -64,7 +64,7 @@ def write(
     for name, text in results.as_csv(summary).items():
         written.add(f"{before}{name}.csv", text)
     kinds = [kind for kind in options.figures if kind != "none"]
-    for name, picture in pictures.pictures(summary).items() if kinds else ():
+    for name, picture in pictures.pictures(group, summary).items() if kinds else ():
         figure = picture(group, summary)
         for kind in kinds:
             written.add(f"{before}{name}.{kind}", canvas.content(figure, kind))

@@ -16,6 +16,6 @@ def test_its_code_runs():
 
 def test_its_options_are_those_of_the_command():
     known = {one.flag for one in settings_of(ReportOptions).values()}
-    known |= {"--keep-ratios"}  # of a run
+    known |= {"--keep-ratios", "--record"}  # of a run
     told = set(re.findall(r"--[a-z][\w-]*", PAGE.read_text()))
     assert {one.replace("--no-", "--") for one in told} <= known

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from jaxal.app.cli import run_command
-from jaxal.report import command
+from jaxal.report import command, measures
 from jaxal.report.figures import bars, curves, matrices, pictures
 from jaxal.report.gathering import gather
 from jaxal.report.summary import summarise
-from jaxal.runs.store import RunError
+from jaxal.runs import store
+from jaxal.runs.store import RunError, RunFiles
 from tests.report.test_report import make_run
 
 CURVE = [0.2, 0.6, 0.7]
@@ -78,7 +79,9 @@ def test_all_of_a_long_name_is_in_the_picture(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_each_table_has_a_figure_the_system_takes(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(pictures, "pictures", lambda summary: {"curves": curves.curves})
+    monkeypatch.setattr(
+        pictures, "pictures", lambda group, summary: {"curves": curves.curves}
+    )
     odd = ["m" * 300, "m" * 299 + "n", "漢" * 200, "a b", "a-b", "a/b"]
     for i, model in enumerate(odd):
         make_run(tmp_path / str(i), "badge", 0, CURVE, model=model)
@@ -149,6 +152,25 @@ def test_bars_are_as_long_as_the_seconds(nine):
     assert len(axes.patches) == 9 * 4
     ends = {round(bar.get_x() + bar.get_width(), 6) for bar in axes.patches}
     assert max(ends) == pytest.approx(3 * 2.875)
+
+
+def test_fits_that_were_watched_are_drawn_over_their_steps(tmp_path):
+    for seed in (0, 1):
+        run = RunFiles(make_run(tmp_path, "badge", seed, CURVE))
+        lines = store.read_lines(run.rounds)
+        along = {"step": [10, 20, 30], "test/accuracy": [0.5, 0.8, 0.7]}
+        lines[-1] |= {"along": along | {"test/nll": [3, 2, 1]}, "best_step": 20}
+        store.rewrite_lines(run.rounds, lines)
+    (group,) = gather([tmp_path])
+    drawn = pictures.pictures(group, summarise(group))
+    assert "best_step" not in measures.names(lines[-1], {})
+    (axes,) = drawn["fits"](group, summarise(group)).axes
+    first, kept, *others = axes.lines
+    assert first.get_ydata().tolist() == [50, 80, 70] and len(others) == 2
+    assert (kept.get_xdata().tolist(), kept.get_ydata().tolist()) == ([20], [80])
+    make_run(tmp_path, "random", 0, CURVE)  # which did not watch
+    (group,) = gather([tmp_path])
+    assert "fits" not in pictures.pictures(group, summarise(group))
 
 
 PLACES = {

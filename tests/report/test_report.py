@@ -281,7 +281,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_run_costs_the_others_nothing(folder, capsys, monkeypatch, kind):
-    monkeypatch.setattr(pictures, "pictures", lambda summary: {})
+    monkeypatch.setattr(pictures, "pictures", lambda group, summary: {})
     alone = summarise(gather([folder])[0])
     files = RunFiles(make_run(folder, "bald", 0, [0.2, 0.6, 0.7]))
     BROKEN[kind](files)

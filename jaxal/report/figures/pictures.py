@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jaxal.report.figures import bars, curves, matrices
+from jaxal.report.figures import bars, curves, fits, matrices
 from jaxal.report.figures.canvas import content
 from jaxal.report.gathering import Group, gather
 from jaxal.report.summary import summarise
@@ -14,7 +14,7 @@ from jaxal.runs.store import Record
 Picture = Callable[[Group, Record], Any]
 
 
-def pictures(summary: Record) -> dict[str, Picture]:
+def pictures(group: Group, summary: Record) -> dict[str, Picture]:
     """Returns what can be drawn of a comparison, by name; each makes a figure."""
     several = len(summary["strategies"]) > 1
     found: dict[str, Picture] = {"curves": curves.curves}
@@ -23,6 +23,7 @@ def pictures(summary: Record) -> dict[str, Picture]:
     if summary["standing"] is not None and len(summary["strategies"]) > 2:
         found["p_values"] = matrices.p_values
         found["penalties"] = matrices.penalties
+    found |= {"fits": fits.fits} if fits.rows_seen(group) else {}
     return found | {"runtime": bars.runtime}
 
 

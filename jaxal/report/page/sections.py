@@ -16,6 +16,7 @@ _CAPTIONS = {
     "panels": "One panel a side",
     "p_values": "All pairs: p-values",
     "penalties": "All pairs: who beat whom",
+    "fits": "Along the fits of the last round",
     "runtime": "Seconds",
 }
 
@@ -23,7 +24,7 @@ _CAPTIONS = {
 def figures(group: Group, summary: Record) -> str:
     """Returns all figures of a comparison, drawn into the page."""
     found = []
-    for name, draw in pictures(summary).items():
+    for name, draw in pictures(group, summary).items():
         caption = _CAPTIONS[name]
         drawn = svg(content(draw(group, summary), "svg"), f"{caption}: {group.title}")
         found.append(element("figure", drawn, text("figcaption", caption)))
