@@ -10,6 +10,10 @@ from jax import Array
 from jaxal import checks
 
 
+LOWER_IS_BETTER = frozenset({"nll", "brier", "ece", "loss", "rmse", "mae", "error"})
+"""Metrics of which less is better; of all others more is."""
+
+
 class Metrics(NamedTuple):
     """Quality of a classifier on a test set."""
 
@@ -17,6 +21,7 @@ class Metrics(NamedTuple):
     nll: Array  # [] mean negative log-likelihood, nats
     macro_f1: Array  # [] mean F1 over classes
     ece: Array  # [] expected calibration error
+    brier: Array  # [] mean squared distance of probabilities to the truth, 0 to 2
     per_class_accuracy: Array  # [C] recall, NaN for a class without rows
 
 
@@ -59,7 +64,7 @@ def expected_calibration_error(
 
 
 def classification_metrics(logits: Array, labels: Array) -> Metrics:
-    r"""Returns accuracy, likelihood, F1 and calibration of predictions.
+    r"""Returns accuracy, likelihood, F1, calibration and Brier score of predictions.
 
     Args:
       logits: `[N, C]`.
@@ -98,11 +103,13 @@ def classification_metrics(logits: Array, labels: Array) -> Metrics:
     hits, present = (is_class * is_predicted).sum(0), is_class.sum(0)
     either = present + is_predicted.sum(0)
     f1 = jnp.where(either > 0, 2 * hits / jnp.maximum(either, 1), 0)
+    probs = jax.nn.softmax(logits.astype(jnp.float32))
     return Metrics(
         accuracy=jnp.mean(predicted == labels, dtype=jnp.float32),
         nll=-log_likelihood(logits, labels).mean(),
         macro_f1=f1.sum() / jnp.maximum((either > 0).sum(), 1),
         ece=expected_calibration_error(logits, labels),
+        brier=jnp.square(probs - is_class).sum(-1).mean(),
         per_class_accuracy=jnp.where(
             present > 0, hits / jnp.maximum(present, 1), jnp.nan
         ),

@@ -68,8 +68,8 @@ ALLOWED = {
     },  # data: its lock files
     "studies": BASE
     | {"data", "metrics", "pools", "rounds", "runs", "stopping", "viewing"},
-    "report": {"checks", "comparisons", "runs", "settings", "standings", "statistics"}
-    | {"targets", "words"},
+    "report": {"checks", "comparisons", "metrics", "runs", "settings", "standings"}
+    | {"statistics", "targets", "words"},
     "app": None,
     "__init__": None,
     "__main__": None,

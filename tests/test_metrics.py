@@ -50,6 +50,13 @@ def test_metrics_equal_scikit_learn():
     np.testing.assert_allclose(found.per_class_accuracy, recall, rtol=1e-5)
 
 
+def test_brier_score_is_the_squared_distance_to_the_truth():
+    probs = np.array([[0.7, 0.2, 0.1], [0.2, 0.2, 0.6]])
+    found = classification_metrics(jnp.log(probs), jnp.array([0, 1])).brier
+    away = [0.3**2 + 0.2**2 + 0.1**2, 0.2**2 + 0.8**2 + 0.6**2]
+    np.testing.assert_allclose(found, np.mean(away), rtol=1e-5)
+
+
 def test_absent_classes_are_said_to_be_unknown():
     found = classification_metrics(jnp.eye(3)[:2], jnp.array([0, 1]))
     assert np.isnan(found.per_class_accuracy[2])

@@ -194,7 +194,8 @@ def _watch(recipe: Recipe, loaded: Dataset) -> Watch | None:
             )
     sets = {} if held_out is None else {"validation": held_out[:2]}
     if recipe.record == "epochs":
-        sets["test"] = tuple(part[: recipe.test_size] for part in loaded.test[:2])
+        inputs, labels, _ = loaded.test
+        sets["test"] = inputs[: recipe.test_size], labels[: recipe.test_size]
     rows = jax.tree.map(jnp.asarray, sets)
     return watch(rows, best_by=by, patience=recipe.patience)
 

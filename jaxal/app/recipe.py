@@ -136,7 +136,7 @@ class Training(Settings):
     """Averaged weights at the end of a fit."""
     refit: str = setting(choices=tuple(choices.REFITS), usual="retrain")
     """Where each round's training starts."""
-    best_by: Literal["accuracy", "nll", "macro_f1", "ece"] = setting(
+    best_by: Literal["accuracy", "nll", "macro_f1", "ece", "brier"] = setting(
         follows="the last weights"
     )
     """A metric of the validation split: a fit ends with the weights that were best at

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxal.checks import nearest
+from jaxal.metrics import LOWER_IS_BETTER
 from jaxal.runs.store import Record, RunError
 
 # Numbers of a round that measure no model.
 _ASIDE = {"round", "labels", "bought", "compiles", "seed", "is_last", "seconds"}
 _ASIDE |= {"along", "best_step"}  # of fits that were watched
-_LOWER = {"nll", "brier", "ece", "loss", "rmse", "mae", "error"}
 _SHARES = {"accuracy", "macro_f1", "micro_f1", "ece", "error"}
 _CLASSES = "per_class_accuracy"
 _OTHER_NAMES = {"per_class": _CLASSES, "f1": "macro_f1", "log_likelihood": "nll"}
@@ -138,7 +138,7 @@ def chosen(known: list[list[str]], asked: str | None, better: str | None) -> Mea
             f"--metric {asked}: no run says that. There is {', '.join(shown)}"
             f"; of lists, parts as {_CLASSES}[0].{nearest(name, every)}"
         )
-    is_lower = _last(name) in _LOWER if better is None else better == "lower"
+    is_lower = _last(name) in LOWER_IS_BETTER if better is None else better == "lower"
     return Measure(name, not is_lower)
 
 

@@ -8,9 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.checks import nearest
+from jaxal.metrics import LOWER_IS_BETTER
 from jaxal.types import Inputs, Variables
-
-HIGHER = ("accuracy", "macro_f1", "micro_f1")  # of other metrics less is better
 
 Judge = Callable[[Variables, Inputs, Array], Any]  # -> metrics, a tuple or a dict
 
@@ -54,8 +53,8 @@ def watch(
         must not be what is reported: keep rows for it that are in neither the pool nor
         the test set.
       num_looks: how often, static.
-      best_by: a set and a metric, such as `"validation/nll"`: of `accuracy`, `macro_f1`
-        and `micro_f1` the highest is the best, of others the lowest.
+      best_by: a set and a metric, such as `"validation/nll"`; of those in
+        `jaxal.metrics.LOWER_IS_BETTER` the lowest is the best, of others the highest.
       patience: looks to wait for a better one, at least 1.
 
     Raises:
@@ -155,7 +154,8 @@ def _best(
     if plan.best_by is None:
         return seen
     value = found[plan.best_by].astype(jnp.float32)
-    value = -value if plan.best_by.partition("/")[2] in HIGHER else value
+    is_lower = plan.best_by.partition("/")[2] in LOWER_IS_BETTER
+    value = value if is_lower else -value
     is_better = value < seen.best
     kept = jax.tree.map(
         lambda new, old: jnp.where(is_better, new, old), variables, seen.variables
@@ -170,7 +170,7 @@ def _best(
 
 def _look(plan: Watch, judge: Judge, variables: Variables) -> dict[str, Array]:
     """Returns the metrics of all sets that are one number each."""
-    found = {}
+    found = dict[str, Array]()
     for name, (inputs, labels) in plan.sets.items():
         metrics = judge(variables, inputs, jnp.asarray(labels))
         named = metrics if isinstance(metrics, Mapping) else metrics._asdict()
