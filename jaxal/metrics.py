@@ -9,7 +9,6 @@ from jax import Array
 
 from jaxal import checks
 
-
 LOWER_IS_BETTER = frozenset({"nll", "brier", "ece", "loss", "rmse", "mae", "error"})
 """Metrics of which less is better; of all others more is."""
 
