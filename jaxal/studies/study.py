@@ -19,7 +19,7 @@ from jaxal.studies.grid import called, cells, part_of
 from jaxal.studies.programs import Programs, programs
 from jaxal.studies.shown import StudyLine
 from jaxal.studies.stepping import Block
-from jaxal.studies.trials import Trial, of_seed
+from jaxal.studies.trials import Trial, first_rows, of_seed
 from jaxal.types import Inputs, Oracle, Pool
 
 _TURNS = 8  # trials of a block on a CPU: as quick as any, and few to lose
@@ -64,7 +64,8 @@ def study(
       grid: from the names of settings to their values; each combination is a cell.
       seeds: of the trials of a cell; the same in all cells, so that they are pairs.
       rounds: how often to train; the last round buys nothing.
-      initial: rows to label first: how many, which ones, or None.
+      initial: rows to label first: how many, which ones, None, or a function from a key
+        to which ones, a draw for each seed.
       ids: `[N]` what rows are called, by default their numbers.
       dataset: what to call the data in reports.
       settings: what else decides the result, for the record.
@@ -194,7 +195,7 @@ def _trials(
         pool,
         oracle,
         rounds=plan.rounds,
-        initial=plan.initial,
+        initial=first_rows(plan.initial, seeds[0]),
         ids=plan.ids,
         dataset=plan.dataset,
         settings=plan.settings | said,

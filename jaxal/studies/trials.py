@@ -40,13 +40,24 @@ def of_seed(first: Experiment, seed: int, initial: Any) -> Experiment:
       seed: that decides.
       initial: rows to start with, as for `jaxal.runs.run`.
     """
-    rows = initial_rows(stream(seed, "initial"), first.pool, initial)
+    key = stream(seed, "initial")
+    rows = initial_rows(key, first.pool, first_rows(initial, seed))
     return first._replace(
         settings=first.settings | {"seed": seed},
         initial_rows=np.zeros(0, np.int32) if rows is None else np.asarray(rows),
         key_weights=stream(seed, "weights"),
         key_rounds=stream(seed, "rounds"),
     )
+
+
+def first_rows(initial: Any, seed: int) -> Any:
+    """Returns rows to start with, as `jaxal.runs.run` takes them, of one seed.
+
+    Args:
+      initial: how many, which ones, None, or a function that draws them by a key.
+      seed: of the trial.
+    """
+    return initial(stream(seed, "initial")) if callable(initial) else initial
 
 
 def lines_of(

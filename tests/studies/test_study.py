@@ -16,6 +16,7 @@ import pytest
 from jaxal import (
     active_learner,
     array_oracle,
+    class_balanced_rows,
     logistic_head,
     make_pool,
     mc_dropout,
@@ -311,6 +312,17 @@ def test_strategies_share_the_programs_that_fit(tmp_path):
         first[name] = records[0]["compiles"]
         assert not any(record["compiles"] for record in records[1:])
     assert first == {"random": 3, "margin": 1, "badge": 1}
+
+
+def test_first_rows_may_be_drawn_by_each_seed(tmp_path):
+    def balanced(key):
+        free = jnp.ones(len(LABELS), bool)
+        return class_balanced_rows(key, TEST[1], free, num_rows=6, num_classes=3)
+
+    folders = play(tmp_path, names=["random"], seeds=[0, 1], rounds=1, initial=balanced)
+    first = [store.read_lines(RunFiles(folder).queries) for folder in folders]
+    assert all(sorted(q["label"] for q in qs) == [0, 0, 1, 1, 2, 2] for qs in first)
+    assert {q["row"] for q in first[0]} != {q["row"] for q in first[1]}
 
 
 def test_any_setting_makes_a_grid(tmp_path):
