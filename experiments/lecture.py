@@ -9,6 +9,14 @@ in %, with 95 % Student intervals over seeds; after the comma the paired differe
 `random`, where there is one. Everything that buys is a study under --folder, so a tour
 that is killed goes on. Ideas and names are those of Settles, "Active Learning
 Literature Survey", 2009, https://burrsettles.com/pub/settles.activelearning.pdf.
+
+With ten seeds on shared CPU cores (jax 0.10.2, ten minutes of CPU): query by committee,
+expected gradient length and expected error reduction do not beat chance from 20 labels
+on (86.8; -0.2 to +0.2, -1.7 and -0.9); 20 first labels are worth 65.3 if random, 78.6
+stratified, 85.0 typical and 87.3 from clusters; margin gains 2.8 (1.6 to 4.1) with the
+truth and 6.9 (3.8 to 9.9) where a fifth of the answers is wrong; 300 labels of a crowd,
+30 % wrong, beat 60 of an expert by 2.5 (1.3 to 3.7); plateau(2) stops after 186 labels
+(162 to 210) at 96.5; margin needs 64 labels (56 to 73) to reach 90.
 """
 
 import sys
@@ -227,7 +235,8 @@ def noise(digits: Digits) -> None:
     for i, (name, oracle) in enumerate(oracles.items()):
         found = digits.buy(f"noise{i}", ["random", "margin"], oracle=oracle)
         for strategy, lines in found.items():
-            say(f"{name}: {strategy}", last(lines), last(found["random"]))
+            beside = None if strategy == "random" else last(found["random"])
+            say(f"{name}: {strategy}", last(lines), beside)
 
 
 def prices(digits: Digits) -> None:

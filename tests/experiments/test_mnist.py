@@ -48,5 +48,5 @@ def test_scaling_studies_have_a_trial_for_each_setting(noise, what, count):
 
 @pytest.mark.slow
 def test_full_data_are_told_by_epoch(noise, capsys):
-    play(noise, "full")
+    play(noise, "full", "--patience", "3")
     assert capsys.readouterr().out.count("NLL") == 2
