@@ -16,9 +16,9 @@ Its own data, paired by seed, show Core-set, TypiClust and entropy below random.
 
 The plans are for an accelerator: ResNet-18 of width 64, 30 epochs, all 50,000 images.
 --plan cpu, which a machine without one runs and which its folder is called after, is
-width 8, 600 images to buy from, 60+4x30 labels, 1,000 test images and 10 epochs: it
-shows that everything works, and says nothing of CIFAR-10. No result at the full scale
-is claimed here: it has not been run.
+width 8, 600 images to buy from, 60+4x30 labels, 1,000 test images and 10 epochs or
+200 steps: it shows that everything works, and says nothing of CIFAR-10. No result at
+the full scale is claimed here: it has not been run.
 """
 
 import sys
@@ -66,6 +66,8 @@ class Options(Settings):
     """Of the network."""
     epochs: int | None = setting(low=1, follows="10 for cpu, else 30")
     """Of each fit."""
+    min_steps: int | None = setting(low=0, follows="200 for cpu, else 0")
+    """At least so many steps a fit."""
     folder: Path | None = setting(follows="studies/cifar-ablation-PLAN")
     """Of the study."""
 
@@ -84,6 +86,7 @@ class Budget:
         self.pool, self.test = (600, 1000) if is_small else (None, None)
         self.width = options.width or (8 if is_small else 64)
         self.epochs = options.epochs or (10 if is_small else 30)
+        self.min_steps = options.min_steps or (200 if is_small else 0)
         self.dtype = "float32" if is_small else "bfloat16"
 
 
@@ -96,11 +99,12 @@ def run(options: Options) -> Path:
     test = tuple(part[: budget.test] for part in data.test[:2])
     test = jax.device_put(test, device)
     model = build("resnet18", classes, width=budget.width, dtype=budget.dtype)
-    settings = {"width": budget.width, "epochs": budget.epochs}
+    settings = {n: getattr(budget, n) for n in ("width", "epochs", "min_steps")}
 
     @cache
     def learner(capacity: int) -> jaxal.Learner:
-        return jaxal.supervised(model, epochs=budget.epochs, capacity=capacity)
+        steps = {"epochs": budget.epochs, "min_steps": budget.min_steps}
+        return jaxal.supervised(model, capacity=capacity, **steps)
 
     def make(strategy: str) -> jaxal.ActiveLearner:
         is_ceiling = strategy == CEILING

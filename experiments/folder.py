@@ -199,8 +199,9 @@ class Study:
         from matplotlib.figure import Figure
 
         weights, rows = self.again(self.options.strategies[-1], self.options.seeds[0])
-        features = self.model.apply(weights, self.data.train.inputs)[0].features
-        features = np.asarray(features - features.mean(0))
+        said = self.model.apply(weights, self.data.train.inputs)[0]
+        features = np.asarray(said.features)
+        features = features - features.mean(0)
         places = features @ np.linalg.svd(features, full_matrices=False)[2][:2].T
         figure = Figure(figsize=(5, 4), dpi=110, layout="constrained")
         axis = figure.subplots()

@@ -271,14 +271,13 @@ def stopping_rules(digits: Digits) -> None:
 
 
 def cost(digits: Digits) -> None:
-    """Is it worth it: labels to 90 %, of margin and of chance, and the share saved."""
+    """Is it worth it: labels that chance and margin need to reach 90 %."""
     found = digits.buy("cost", ["random", "margin"], size=10, rounds=25)
-    needed = {}
     for name, lines in found.items():
         curves = np.array([[float(r["accuracy"]) for r in some] for some in lines])
         labels = np.array([r["labels"] for r in lines[0]], float)
-        needed[name] = [jaxal.labels_to_target(labels, curve, 0.9) for curve in curves]
-        reached = [n for n in needed[name] if n is not None]
+        needed = [jaxal.labels_to_target(labels, curve, 0.9) for curve in curves]
+        reached = [count for count in needed if count is not None]
         print(f"  {name}: {len(reached)} of {len(lines)} seeds reach 90 %")
         if reached:
             say("labels they need", np.array(reached, float))

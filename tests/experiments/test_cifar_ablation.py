@@ -28,13 +28,16 @@ def test_pairing_by_seed_sees_what_averaged_curves_hide():
 @pytest.mark.slow
 def test_a_tiny_one_has_curves_and_a_ceiling(tmp_path, monkeypatch, capsys):
     rng, labels = np.random.default_rng(0), np.arange(200) % 10
-    images = rng.integers(0, 255, (200, 16, 16, 3)).astype(np.uint8)
-    split = Split(images, labels, np.arange(200))
+    colours = rng.integers(0, 200, (10, 1, 1, 3))  # one a class, so that fits are sound
+    images = colours[labels] + rng.integers(0, 55, (200, 16, 16, 3))
+    split = Split(images.astype(np.uint8), labels, np.arange(200))
     data = SimpleNamespace(
         train=split, test=split, class_names=tuple("0123456789"), name="noise"
     )
     monkeypatch.setattr(cifar_ablation, "load", lambda name, keep_ratios: data)
-    words = "--plan cpu --strategies random coreset --seeds 0 1 --epochs 1 --width 2"
+    words = (
+        "--plan cpu --strategies random coreset --seeds 0 1 --min-steps 40 --width 4"
+    )
     cifar_ablation.main([*words.split(), "--folder", str(tmp_path)])
     assert "| coreset |" in capsys.readouterr().out
     rounds = store.read_lines(tmp_path / "coreset-seed1" / "rounds.jsonl")
