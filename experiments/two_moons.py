@@ -13,6 +13,12 @@ Learning" (ICML 2018, https://arxiv.org/abs/1710.07283): total = aleatoric + epi
 A trial is a run under --folder; killed and started again, the study goes on. Figures:
 boundaries.png (decision boundaries as labels come in, the order of queries drawn on),
 uncertainty.png (heat maps of the scores) and queries.gif.
+
+With dropout, ten seeds and 48 labels (95 % Student intervals, shared CPU cores, six
+minutes): margin 99.9 % (99.8 to 99.9), random 97.4 (96.1 to 98.6), bald 96.3 (92.5 to
+100). 98 % is reached by all ten seeds of margin, after 20 to 40 labels, by eight of
+bald, after 32 to 48, and by five of random. BALD of dropout masks buys the ends of the
+moons four at a time. Ensembles and the Gaussian process were not measured.
 """
 
 import io
