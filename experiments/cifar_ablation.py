@@ -32,6 +32,7 @@ import numpy as np
 from scipy import stats
 
 import jaxal
+from jaxal.comparisons import CEILING
 from jaxal.data import load
 from jaxal.models import build
 from jaxal.runs import compiles, store
@@ -42,7 +43,6 @@ from jaxal.words import parse
 PLANS = "1000+10x250", "4000+10x500", "10000+10x1000", "500+20x250", "cpu"
 RATIOS = (1, 1, 0.7, 0.7, 0.4, 0.4, 0.2, 0.2, 0.1, 0.1)
 STRATEGIES = "random least_confidence margin entropy badge coreset typiclust"
-CEILING = "all labels"
 Curves = dict[str, np.ndarray]  # accuracies [seeds, rounds] by strategy
 
 

@@ -8,6 +8,9 @@ from numpy.typing import ArrayLike
 
 from jaxal.statistics import Interval, as_vector
 
+CEILING = "all labels"
+"""What a study calls its trial that buys every label, which others are a share of."""
+
 
 def bootstrap_interval(
     values: ArrayLike,

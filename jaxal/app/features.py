@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxal.app import choices
+from jaxal.comparisons import CEILING
 from jaxal.data.npz import read_npz
 from jaxal.data.splits import fixed_test, imbalance, split_validation
 from jaxal.data.types import Split
@@ -25,8 +26,6 @@ from jaxal.settings import Settings, setting, settings_of
 from jaxal.studies import study
 from jaxal.training.heads.logistic import logistic_head
 from jaxal.viewing import asks_posterior
-
-CEILING = "all labels"
 
 
 class Budget(NamedTuple):
@@ -194,6 +193,9 @@ def run(
     labels, seeds, held_out = found.pool.labels, comparison.seeds, found.validation
     validation = held_out and (flat(held_out), held_out.labels)
     stop = choices.rule(comparison.stop, held_out is not None)
+    asked = budget_of(comparison)
+    told = {"initial": asked.initial, "query_size": [asked.query_size]}
+    told |= {"model": "logistic_head", **_of_head(comparison)}
 
     def part(names: Sequence[str], budget: Budget, **options: Any) -> list[Path]:
         return study(
@@ -206,7 +208,7 @@ def run(
             initial=budget.initial,
             dataset=found.name,
             ids=found.pool.ids.tolist(),
-            settings={"model": "logistic_head", **_of_head(comparison)},
+            settings=told,
             validation=validation,
             **options,
         )
@@ -215,8 +217,7 @@ def run(
     if comparison.ceiling and which == 1:
         every = Budget(len(labels), 1, 0)
         part([CEILING], every, seeds=seeds[:1], is_shown=False)
-    budget = budget_of(comparison)
-    return part(comparison.strategy, budget, seeds=seeds, stop=stop, **options)
+    return part(comparison.strategy, asked, seeds=seeds, stop=stop, **options)
 
 
 def _of_head(head: Head) -> Record:

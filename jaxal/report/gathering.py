@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxal.checks import nearest
+from jaxal.comparisons import CEILING
 from jaxal.report.measures import Measure
 from jaxal.report.reading import Run, readable, with_values
 from jaxal.runs.store import Record, RunError
@@ -18,7 +19,6 @@ from jaxal.runs.store import Record, RunError
 STRATEGY_SIDE = ("strategy", "strategy_options", "plugins", "posterior", "num_samples")
 SEED_SIDE = ("seed", "pool", "source", "platform", "chunk_size", "rounds", "budget")
 MOST_NAMED = 5  # runs that are not finished
-CEILING = "all labels"  # the strategy of a study's trial that buys everything
 
 
 class Group(NamedTuple):
