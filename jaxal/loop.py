@@ -225,8 +225,9 @@ def active_learner(
                 state.memory,
                 state.round,
                 state.pool.is_pending,
+                looked.is_sound,
             )
-        return _if_sound(looked.is_sound, state, memory, picks)
+        return state._replace(memory=memory), picks
 
     def choose(key: Array, state: LoopState, looked: Looked) -> Selection:
         return decide(key, state, looked)[1]
@@ -246,9 +247,10 @@ def active_learner(
         looked = look_at(key, state, fitted=fitted)
         decided, selection = decide(key, state, looked)
         is_sound = jnp.asarray(getattr(info, "is_sound", True)).all()
-        state, selection = _if_sound(is_sound, state, decided.memory, selection)
+        known = state.memory, decided.memory
+        selection, memory = _if_sound(is_sound, *known, selection)
         pool = wait_for(state.pool, selection.indices, selection.is_valid)
-        state = state._replace(pool=pool)
+        state = state._replace(pool=pool, memory=memory)
         objections = looked.num_bad_rows, looked.are_samples_equal
         return state, selection, RoundInfo(metrics, info, num_labelled, *objections)
 
@@ -364,25 +366,27 @@ def _select(
     memory: Any,
     index: Array,
     is_pending: Array | None,
+    is_sound: Array,
 ) -> tuple[Selection, Any]:
-    selection, memory = strategy.step(key, view, memory, max(sizes))
+    selection, learnt = strategy.step(key, view, memory, max(sizes))
     limit = jnp.asarray(sizes)[jnp.minimum(index, len(sizes) - 1)]
     if capacity is not None:  # never buy a label that cannot be trained on
         owed = 0 if is_pending is None else is_pending.sum()
         limit = jnp.minimum(limit, capacity - view.is_labelled.sum() - owed)
     is_due = jnp.cumsum(selection.is_valid) <= limit
-    return selection._replace(is_valid=selection.is_valid & is_due), memory
+    selection = selection._replace(is_valid=selection.is_valid & is_due)
+    return _if_sound(is_sound, memory, learnt, selection)
 
 
 def _if_sound(
-    is_sound: Array, state: LoopState, memory: Any, selection: Selection
-) -> tuple[LoopState, Selection]:
+    is_sound: Array, memory: Any, learnt: Any, selection: Selection
+) -> tuple[Selection, Any]:
     """What was decided; traced code cannot raise, so nothing is bought or learnt."""
     memory = jax.tree.map(
-        lambda new, old: jnp.where(is_sound, new, old), memory, state.memory
+        lambda new, old: jnp.where(is_sound, new, old), learnt, memory
     )
     selection = selection._replace(is_valid=selection.is_valid & is_sound)
-    return state._replace(memory=memory), selection
+    return selection, memory
 
 
 def _segmented(learner: Learner) -> Callable[..., tuple[Any, Any]] | None:
