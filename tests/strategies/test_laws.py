@@ -41,7 +41,8 @@ def test_laws_hold_in_64_bits(name):
 HEAVY = (
     *("albl", "alfa_mix", "badge_partitioned", "bait", "bait_top", "batch_bald"),
     *("cdal", "clue", "cluster_margin", "coreset", "dbal", "dcom", "drop_query"),
-    *("active_ft", "expected_error_reduction"),
+    *("active_ft", "epig", "expected_error_reduction", "frank_wolfe", "graph_cut"),
+    *("lcmd", "vessal"),
     *("facility_location", "k_means", "log_determinant", "max_det", "max_herding"),
     *("prob_cover", "select_al", "similar", "tcm", "typiclust", "uherding"),
     "uncertain_coreset",
