@@ -83,7 +83,7 @@ def test_token_ids_with_a_mask_on_one_device_and_four(name):
 @pytest.mark.parametrize(
     "posterior",
     [
-        laplace(MODEL, num_samples=4),
+        pytest.param(laplace(MODEL, num_samples=4), marks=pytest.mark.slow),
         temperature_scaled(mc_dropout(MODEL, 4), 0.4),
     ],
 )

@@ -108,7 +108,10 @@ def test_scan_over_rounds_equals_the_python_loop(name):
     np.testing.assert_allclose(scanned.metrics.accuracy, accuracy, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ("margin", "badge", "bald"))
+SLOW_BALD = pytest.param("bald", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", ("margin", "badge", SLOW_BALD))
 def test_vmap_over_seeds_equals_each_seed_alone(name):
     loop, _ = a_loop(name)
     pool = make_pool(INPUTS, mesh=pool_mesh(jax.devices()[:1]))
@@ -318,9 +321,14 @@ def test_what_a_model_says_of_padding_reaches_no_strategy():
     ("name", "posterior"),
     [
         ("epig", laplace(MODEL, num_samples=8)),
-        ("bald", laplace(MODEL, "full", num_samples=8)),
+        pytest.param(
+            *("bald", laplace(MODEL, "full", num_samples=8)), marks=pytest.mark.slow
+        ),
         ("batch_bald", laplace(MODEL, num_samples=8)),
-        ("bald", temperature_scaled(mc_dropout(MODEL, 8), TEST)),
+        pytest.param(
+            *("bald", temperature_scaled(mc_dropout(MODEL, 8), TEST)),
+            marks=pytest.mark.slow,
+        ),
         ("margin", mc_dropout(MODEL, 8)),
     ],
 )

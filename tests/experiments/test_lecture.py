@@ -18,6 +18,7 @@ def test_a_confusing_oracle_confuses_as_its_matrix_says():
         np.testing.assert_allclose(shares, matrix[row], atol=0.04)
 
 
+@pytest.mark.slow
 def test_lessons_print_their_numbers(tmp_path, capsys):
     words = ["--rows", "150", "--folder", str(tmp_path), "--seeds", "0..1"]
     lecture.main([*words, "--lessons", "cold_start"])

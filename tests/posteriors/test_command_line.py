@@ -9,10 +9,12 @@ WORDS = ["run", "--dataset=iris", "--preset=smoke", "--strategy=bald", "--rounds
 WORDS += ["--num-samples=4", "--min-steps=5"]
 
 
-SLOW = pytest.param("bootstrap", marks=pytest.mark.slow)
+SLOW = [
+    pytest.param(kind, marks=pytest.mark.slow) for kind in ("bootstrap", "laplace_full")
+]
 
 
-@pytest.mark.parametrize("kind", ["laplace", "laplace_full", SLOW, "mc_dropout"])
+@pytest.mark.parametrize("kind", ["laplace", *SLOW, "mc_dropout"])
 def test_a_posterior_by_name_is_run_and_recorded(kind, tmp_path):
     more = [f"--posterior={kind}", "--num-validation=20", "--temperature=validation"]
     assert cli.main([*WORDS, *more, f"--output={tmp_path}"]) == 0

@@ -89,6 +89,7 @@ def test_a_committee_learns_in_the_loop():
     assert not np.allclose(first["params"]["w"], last["params"]["w"])
 
 
+@pytest.mark.slow
 def test_pieces_of_a_committees_fit_are_the_fit():
     inputs, labels = blobs(20, 3)
     pool = one_device_pool(inputs, labels)

@@ -165,6 +165,7 @@ def scores_in(folder):
     return [json.loads(line)["score"] for line in lines]
 
 
+@pytest.mark.slow
 def test_memory_survives_a_run_that_is_killed(tmp_path):
     made = make_experiment(strategy=ALBL)
     whole, death = tmp_path / "whole", Death(None)

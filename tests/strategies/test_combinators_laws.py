@@ -65,10 +65,13 @@ MODEL = linear(3, dropout=0.3)
 LEARNER = supervised(MODEL, epochs=2, batch_size=8)
 
 
-SLOW = pytest.param("uncertain_then_diverse", marks=pytest.mark.slow)
+SLOW = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("uncertain_then_diverse", "partition")
+]
 
 
-@pytest.mark.parametrize("name", [SLOW, "partition", "mixture"])
+@pytest.mark.parametrize("name", [*SLOW, "mixture"])
 @pytest.mark.sharded
 def test_the_loop_streams_what_the_parts_need_on_any_devices(name):
     found = []

@@ -279,6 +279,7 @@ def test_other_settings_are_refused_and_named(tmp_path):
         play(tmp_path, names=["random"], rounds=3)
 
 
+@pytest.mark.slow
 def test_parts_are_the_whole_and_disjoint(tmp_path, undisturbed):
     found = [play(tmp_path, part=(k, 4)) for k in (1, 2, 3, 4)]
     names = [folder.name for folders in found for folder in folders]

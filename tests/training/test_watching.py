@@ -96,6 +96,7 @@ def test_nothing_labelled_leaves_what_was_given():
     jax.tree.map(np.testing.assert_array_equal, kept, given)
 
 
+@pytest.mark.slow
 def test_members_are_watched_each():
     plan = watch(HELD_OUT, num_looks=3, best_by="validation/nll")
     (kept, info), _, _ = fit(plan, model=mlp(3, hidden=(4,)), members=2)

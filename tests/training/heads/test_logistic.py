@@ -167,7 +167,7 @@ def test_a_warm_start_ends_where_a_cold_one_does_in_fewer_steps():
     assert int(after.num_steps) < int(before.num_steps)
 
 
-@pytest.mark.parametrize("penalty", [0.1, None])
+@pytest.mark.parametrize("penalty", [0.1, pytest.param(None, marks=pytest.mark.slow)])
 def test_capacity_larger_than_a_chunk_of_rows_is_the_same_fit(penalty):
     inputs, known, _ = some(300, 5, num_rows=700)
     found = []

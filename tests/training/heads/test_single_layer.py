@@ -114,6 +114,7 @@ def test_without_labels_the_layer_is_what_was_given():
     assert int(info.num_steps) == 0
 
 
+@pytest.mark.slow
 def test_pieces_and_seeds_are_the_same_fit():
     learner, rows = supervised(logistic_regression(3), capacity=40), pool()
     keys = jax.random.split(KEY, 2)
