@@ -71,9 +71,7 @@ def standing(
     found = [c[:, min(first, c.shape[1] - 1) :] for c in found]
     count = found[0].shape[1]
     beaten = np.array([[_times(a, b, level) for b in found] for a in found])
-    wins, losses = beaten.sum(1), beaten.sum(0)
-    ties = (len(names) - 1) * count - wins - losses
-    return Standing(names, beaten / count, wins, ties, losses, count)
+    return _standing(names, beaten, beaten / count, count)
 
 
 def total_standing(standings: Sequence[Standing]) -> Standing:
@@ -107,12 +105,9 @@ def total_standing(standings: Sequence[Standing]) -> Standing:
     for one in standings:
         rows = np.array([one.names.index(name) for name in shared])
         parts.append((one.penalties[np.ix_(rows, rows)], one.num_compared))
-    beaten = sum(np.rint(p * count).astype(int) for p, count in parts)
-    compared = sum(count for _, count in parts)
-    wins, losses = np.sum(beaten, axis=1), np.sum(beaten, axis=0)
-    ties = (len(shared) - 1) * compared - wins - losses
+    beaten = np.sum([np.rint(p * count).astype(int) for p, count in parts], axis=0)
     penalties = np.sum([p for p, _ in parts], axis=0)
-    return Standing(tuple(shared), penalties, wins, ties, losses, compared)
+    return _standing(tuple(shared), beaten, penalties, sum(n for _, n in parts))
 
 
 def pairwise_tests(
@@ -157,6 +152,14 @@ def pairwise_tests(
     p_values[upper] = holm(p_values[upper])
     p_values.T[upper] = p_values[upper]
     return PairedTests(names, differences, p_values)
+
+
+def _standing(
+    names: tuple[str, ...], beaten: np.ndarray, penalties: np.ndarray, compared: int
+) -> Standing:
+    wins, losses = beaten.sum(1), beaten.sum(0)
+    ties = (len(names) - 1) * compared - wins - losses
+    return Standing(names, penalties, wins, ties, losses, compared)
 
 
 def _times(mine: np.ndarray, other: np.ndarray, level: float) -> int:

@@ -167,11 +167,8 @@ def _train_step(
     variables, done = {**variables, "params": params}, state.step + 1
     watched, num_steps = state.watched, state.num_steps
     if settings.watch is not None:
-        judge, loss_so_far = (
-            _judge_of(model, settings, state.units),
-            total / (place + 1),
-        )
-        told = variables, done, num_steps, loss_so_far
+        judge = _judge_of(model, settings, state.units)
+        told = variables, done, num_steps, total / (place + 1)
         watched, num_steps = watching.looked(settings.watch, judge, watched, *told)
     return state._replace(
         variables=variables,
