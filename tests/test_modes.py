@@ -17,7 +17,7 @@ ROUNDS = [
     pytest.param(WIDE, "mlp margin,badge wide unfit", id="64 bits, look"),
     pytest.param(STRICT, "linen margin,badge unfit", id="strict, look"),
     pytest.param(LEAKS, "linen margin", id="leaks, linen"),
-    pytest.param({"JAX_DEFAULT_PRNG_IMPL": "rbg"}, "mlp margin", id="rbg"),
+    pytest.param({"JAX_DEFAULT_PRNG_IMPL": "rbg"}, "mlp margin", id="rbg", marks=SLOW),
     pytest.param(NANS, "linen margin,bald,badge unfit", id="nans, look", marks=SLOW),
     pytest.param(LEAKS, "linen bald,badge", id="leaks, linen, bald", marks=SLOW),
     pytest.param(LEAKS, "nnx bald", id="leaks, nnx", marks=SLOW),

@@ -85,9 +85,10 @@ def test_it_is_quiet_without_a_terminal(digits):
     assert "left" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moments",
-    [[20, 31], pytest.param([3, 9, 14, 31, 20, 12], marks=pytest.mark.slow)],
+    [[20, 31], [3, 9, 14, 31, 20, 12]],
 )
 def test_killed_for_real_it_ends_with_the_same_bits(digits, tmp_path, moments):
     words = ["run", "--dataset=digits", *SMOKE, f"--output={tmp_path}"]

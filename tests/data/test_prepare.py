@@ -322,6 +322,7 @@ assert "tensorflow" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_two_processes_prepare_and_decode_at_once(tmp_path):
     files, *_ = archives.mnist()
     with archives.serving(files) as server:

@@ -12,6 +12,7 @@ from flax import nnx
 
 from jaxal import bald, mc_dropout
 from jaxal.models import from_linen, from_nnx, resnet18
+from tests.thinned import thinned
 
 pytestmark = pytest.mark.filterwarnings("ignore:SelfAttention will be deprecated")
 
@@ -198,7 +199,7 @@ NETWORKS = {
 }
 
 
-@pytest.fixture(params=NETWORKS, scope="module")
+@pytest.fixture(params=thinned(NETWORKS, 6), scope="module")
 def case(request):
     model = NETWORKS[request.param]()
     variables = model.init(jax.random.key(1), IDS)

@@ -100,6 +100,7 @@ def test_scale_depends_on_valid_rows_alone():
     assert SCALE_ROWS > 1001  # rows are shown again where there are too few
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [mlp(3), resnet18(3, width=2)])
 def test_the_zoo_says_the_same_of_inputs_in_any_unit(model):
     x = rows(8, 8, 3)[: SCALE_ROWS + 6]

@@ -34,14 +34,15 @@ RATES = Rates(flops=1e10, bytes=1e9)
 SMALL = dict(rows=600, classes=3, features=8, batch_size=20, rates=RATES)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not IS_KNOWN, reason="resident memory is read from /proc")
 @pytest.mark.parametrize(
     ("devices", "names"),
     [
         (1, ("coreset",)),
-        pytest.param(1, ("coreset", "bald"), marks=pytest.mark.slow),
-        pytest.param(1, ("margin", "badge", "coreset", "bald"), marks=pytest.mark.slow),
-        pytest.param(2, ("coreset", "bald"), marks=pytest.mark.slow),
+        (1, ("coreset", "bald")),
+        (1, ("margin", "badge", "coreset", "bald")),
+        (2, ("coreset", "bald")),
     ],
 )
 def test_measured_memory_is_within_a_quarter_of_the_plan(devices, names):

@@ -23,6 +23,7 @@ from jaxal import (
 )
 from jaxal.types import Strategy
 from jaxal.viewing import make_look
+from tests.thinned import thinned
 from tests.toys import DEVICE_COUNTS, blobs, linear
 
 KEY = jax.random.key(0)
@@ -79,7 +80,7 @@ POSTERIORS = {
 
 
 @pytest.mark.sharded
-@pytest.mark.parametrize("name", POSTERIORS)
+@pytest.mark.parametrize("name", thinned(POSTERIORS, 5))
 def test_chunks_and_devices_see_the_same_functions(name):
     posterior, init = POSTERIORS[name]
     known = np.where(np.arange(16) % 3 == 0, LABELS, -1)

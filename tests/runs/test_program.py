@@ -24,6 +24,7 @@ from jaxal.runs import People, Refusals, Reply, RunError, Silent, provenance, ru
 from jaxal.runs.store import RunFiles
 from jaxal.stopping import any_of, max_labels, target_accuracy
 from tests.dying import Death, Killed
+from tests.thinned import thinned
 from tests.toys import blobs
 
 INPUTS, LABELS = blobs(60, 3)
@@ -309,7 +310,10 @@ def play_growing(folder, size, oracle=LABELS, **changes):
     return run(loop, growing(size), oracle, folder, ids=IDS[:size], **settings)
 
 
-@pytest.mark.parametrize("at", [("save", 1), ("save", 2), ("write", 3), ("fsync", 9)])
+MOMENTS = ("save", 1), ("save", 2), ("write", 3), ("fsync", 9)
+
+
+@pytest.mark.parametrize("at", thinned(((at,) for at in MOMENTS), 2))
 def test_rows_that_come_between_two_starts_may_be_bought(tmp_path, at):
     folder = tmp_path / "run"
     with contextlib.suppress(Killed), Death(at).installed():

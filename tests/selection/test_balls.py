@@ -74,6 +74,7 @@ def test_prob_cover_with_few_rows_left_or_none():
     check_prob_cover(x, row < 0, row >= 0, 2.0)
 
 
+@pytest.mark.slow
 @pytest.mark.sharded
 def test_devices_change_no_pick():
     for seed in range(3):

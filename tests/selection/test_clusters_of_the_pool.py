@@ -207,6 +207,7 @@ def test_active_ft_without_features_or_company():
     assert alone.indices.tolist() == [2]  # nearest to the mean, (3, 1.3) in direction
 
 
+@pytest.mark.slow
 @pytest.mark.sharded
 def test_devices_change_no_pick():
     check_typiclust(*pool(1, 0.05), mesh_of(4))

@@ -11,6 +11,7 @@ from jaxal import View, selection, strategy
 from jaxal.embeddings import Dense, Outer
 from jaxal.selection import cluster_margin, facility_location, k_center, k_means, top_k
 from tests.cases_picks import NUM_ROWS, SELECTORS, masks, mesh_of, rows_of_all_kinds
+from tests.thinned import thinned
 
 KEY = jax.random.key(3)
 IS_AVAILABLE, IS_LABELLED = masks("with_padding")
@@ -68,7 +69,7 @@ def test_nor_on_several_devices(name):
         assert spread.indices.tolist() == alone.indices.tolist()
 
 
-@every
+@pytest.mark.parametrize("name", thinned(SELECTORS, 9))
 def test_nan_in_an_available_row_is_refused_or_makes_the_selection_invalid(name):
     rows, bad = rows_of_all_kinds(), np.zeros(NUM_ROWS, bool)
     bad[[11, 16]] = True
@@ -205,7 +206,7 @@ def test_outer_rows_are_looked_at_whole():
         k_center(KEY, Outer(0 * a, h), ~free, batch_size=1)
 
 
-@pytest.mark.parametrize("num_classes", [2, 3, 40])
+@pytest.mark.parametrize("num_classes", thinned([40, 2, 3], 1))
 @pytest.mark.parametrize("name", ["batch_bald", "epig", "bald", "vote_entropy"])
 def test_nan_in_one_number_of_one_draw_is_found(name, num_classes):
     key = jax.random.key(0)

@@ -116,6 +116,7 @@ def test_sorting_by_pick_or_by_class_is_the_same():
     assert int(few.indices[0]) in may
 
 
+@pytest.mark.slow
 @pytest.mark.sharded
 def test_devices_and_transformations_do_not_change_the_picks():
     from jax.sharding import NamedSharding, PartitionSpec

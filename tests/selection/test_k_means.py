@@ -117,6 +117,7 @@ def test_clusters_of_any_pool_are_clusters(kind):
         assert (np.asarray(found.distances)[~is_used] == 0).all(), name
 
 
+@pytest.mark.slow
 def test_clusters_are_the_same_in_a_loop_and_over_keys():
     x, keys = jnp.asarray(normal_rows(6)), jax.random.split(jax.random.key(7), 4)
     is_used = jnp.arange(len(x)) % 5 > 0

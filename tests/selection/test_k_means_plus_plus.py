@@ -146,6 +146,7 @@ def standard_errors(found, wanted):
     return abs(found.mean() - wanted.mean()) / error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.0, 8.0])
 def test_potential_has_the_moments_of_the_sequential_algorithm(spread):
     x, rng = clustered(spread), np.random.default_rng(1)

@@ -20,8 +20,12 @@ from tests.cases_picks import (
     mesh_of,
     normal_rows,
 )
+from tests.thinned import thinned
 
 by_name = pytest.mark.parametrize("pick", PICKS, ids=lambda pick: pick.name)
+few_by_name = pytest.mark.parametrize(
+    "pick", thinned(PICKS, 8), ids=lambda pick: pick.name
+)
 deterministic = pytest.mark.parametrize(
     "pick",
     [pick for pick in PICKS if pick.is_deterministic],
@@ -66,7 +70,7 @@ def test_picks_are_distinct_available_and_as_many_as_there_are(pick, kind):
                 raise AssertionError(f"in pool {name}") from error
 
 
-@by_name
+@few_by_name
 def test_half_precision_rows_are_taken(pick):
     is_available, is_labelled = masks("some_labelled")
     x = jnp.asarray(POOLS["bfloat16"])
@@ -75,7 +79,7 @@ def test_half_precision_rows_are_taken(pick):
     )
 
 
-@by_name
+@few_by_name
 def test_all_rows(pick):
     is_available, is_labelled = masks("none_labelled")
     select = compiled(pick, NUM_ROWS)

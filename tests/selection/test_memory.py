@@ -6,6 +6,7 @@ import pytest
 
 from jaxal.embeddings import Dense, Outer
 from jaxal.selection import gumbel_top_k, k_center, k_means, k_means_plus_plus
+from tests.thinned import thinned
 
 NUM_ROWS, NUM_DIMS, NUM_CLASSES, BATCH_SIZE = 10_000_000, 64, 10, 100
 CONSTANT = 64 << 20  # chunks, candidates and what lies between them
@@ -28,7 +29,7 @@ def bytes_at_work(fn, *args):
     return analysis.temp_size_in_bytes
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", thinned(CASES, 2))
 def test_work_arrays_are_some_numbers_a_row(name):
     selector, dtype = CASES[name]
     mask, features = rows_of(dtype=bool), rows_of(NUM_DIMS, dtype=dtype)

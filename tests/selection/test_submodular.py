@@ -9,6 +9,7 @@ from jaxal import Outer, facility_location, graph_cut, log_determinant
 from tests.cases_picks import masks
 from tests.reference import kernels as reference
 from tests.reference.ties import Follow
+from tests.thinned import thinned
 
 NUM_DIMS, BATCH_SIZE = 6, 6
 ETA, NU, TRADE_OFF, RIDGE = 0.7, 0.6, 0.8, 0.5
@@ -60,7 +61,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", thinned(CASES, 6))
 def test_picks_are_the_greedy_maximum(name):
     selector, sets, settings, function = CASES[name]
     for seed in range(4):

@@ -71,6 +71,7 @@ SLOW = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*SLOW, "mixture"])
 @pytest.mark.sharded
 def test_the_loop_streams_what_the_parts_need_on_any_devices(name):

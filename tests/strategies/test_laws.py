@@ -27,7 +27,7 @@ LEAVE_OUT = {
 
 
 # 64 bits compile everything anew: with these here, with all where time is no matter.
-IN_64_BITS = ("badge", "bait_binary", "entropy")
+IN_64_BITS = ("badge", "entropy")
 
 
 @pytest.mark.slow
@@ -40,6 +40,7 @@ def test_laws_hold_in_64_bits(name):
 # A quarter of a minute each and more, of parts that others here hold to the laws too.
 HEAVY = (
     *("albl", "alfa_mix", "badge_partitioned", "bait", "bait_top", "batch_bald"),
+    *("bait_binary", "bait_regression", "galaxy"),
     *("cdal", "clue", "cluster_margin", "coreset", "dbal", "dcom", "drop_query"),
     *("active_ft", "epig", "expected_error_reduction", "frank_wolfe", "graph_cut"),
     *("lcmd", "vessal"),
@@ -72,8 +73,8 @@ COMBINED = (
     pytest.param("warm_up(albl, labels=12)", marks=pytest.mark.slow),
     pytest.param("class_balanced(badge)", marks=pytest.mark.slow),
     "class_balanced(margin)",
-    "schedule(bald, margin, boundaries=[12])",
-    "partition(margin, parts=4)",
+    pytest.param("schedule(bald, margin, boundaries=[12])", marks=pytest.mark.slow),
+    pytest.param("partition(margin, parts=4)", marks=pytest.mark.slow),
     "subsample(margin, size=14)",
 )
 

@@ -32,6 +32,7 @@ from jaxal.studies import cells, part_of, saving, study
 from jaxal.studies.grid import called
 from jaxal.studies.programs import in_turns, side_by_side
 from jaxal.studies.shown import StudyLine
+from tests.thinned import thinned
 from tests.toys import blobs, linear
 
 INPUTS, LABELS = blobs(60, 3)
@@ -86,7 +87,7 @@ def results_of(folders):
     [
         (make_loop, ("random", "badge"), LABELS),
         pytest.param(*(make_dropout, ("bald", "albl"), LABELS), marks=pytest.mark.slow),
-        (make_loop, ("margin",), NOISY),
+        pytest.param(*(make_loop, ("margin",), NOISY), marks=pytest.mark.slow),
     ],
     ids=["solved", "dropout", "noisy"],
 )
@@ -159,7 +160,7 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", thinned(RULES, 1))
 def test_a_rule_stops_trials_as_it_stops_runs(tmp_path, name):
     stop, validation = RULES[name]
     changes = {"rounds": 6, "stop": stop, "validation": validation}
@@ -192,6 +193,7 @@ def test_a_rule_stops_trials_as_it_stops_runs(tmp_path, name):
         play(tmp_path / "study", names=["random"], **(changes | {"stop": plateau(8)}))
 
 
+@pytest.mark.slow
 def test_trials_that_stop_apart_leave_the_others_alone(tmp_path, monkeypatch):
     """Seeds reach the target after different rounds, killed in between or not."""
     changes = {"stop": target_accuracy(0.95), "validation": TEST, "oracle": NOISY}

@@ -73,6 +73,7 @@ def test_the_best_weights_are_kept(by):
     np.testing.assert_allclose(value, line[best], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_patience_ends_it_and_pieces_are_the_whole():
     wrong = {"validation": (HELD_OUT["validation"][0], (LABELS[:30] + 1) % 3)}
     plan = watch(wrong, num_looks=18, best_by="validation/nll", patience=3)

@@ -10,6 +10,7 @@ from flax import nnx
 from jaxal import Model, Output, logistic_head, make_pool, pool_mesh, supervised
 from jaxal.models import from_linen, from_nnx, logistic_regression, mlp
 from jaxal.training.heads.single_layer import is_single_layer
+from tests.thinned import thinned
 from tests.toys import blobs
 
 KEY, ONE = jax.random.key(0), pool_mesh(jax.devices()[:1])
@@ -70,7 +71,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", thinned(LAYERS, 2))
 def test_a_single_layer_says_what_the_solved_head_says(name):
     model = LAYERS[name]()
     assert is_single_layer(model, model.init(KEY, ROW), ROW)
@@ -99,6 +100,7 @@ def test_who_asks_for_steps_gets_them(settings):
     assert int(info.num_steps) == (2 if "epochs" in settings else 30)
 
 
+@pytest.mark.slow
 def test_bootstrap_members_are_solved_on_rows_of_their_own():
     start, state, _ = fitted(logistic_regression(3), members=3, bootstrap=True)
     kernels = np.asarray(state["params"]["head"]["kernel"])
