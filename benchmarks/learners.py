@@ -95,8 +95,11 @@ def learners(data: Data, count: int) -> dict[str, Callable]:
         }
         task, size = {"task": jaxal.least_squares}, 1
     else:
-        solved = {"logistic_head": jaxal.logistic_head(data.num_classes, **capacity)}
-        task, size = {}, data.num_classes
+        size, task = data.num_classes, {}
+        solved = {"logistic_head": jaxal.logistic_head(size, **capacity)}
+        if data.x.ndim == 2:
+            process = jaxal.gaussian_process_classifier_head(size, **capacity)
+            solved["gaussian_process_classifier_head"] = process
     names = ("gal_cnn",) if data.x.ndim == 4 else ("mlp",)
     networks = {name: build(name, size) for name in names}
     made = {name: (head.model, head.learner) for name, head in solved.items()} | {

@@ -151,6 +151,9 @@ from jaxal.targets import (
 )
 from jaxal.training.fitting import FitState
 from jaxal.training.heads.gaussian_process import gaussian_process_head
+from jaxal.training.heads.gaussian_process_classes import (
+    gaussian_process_classifier_head,
+)
 from jaxal.training.heads.logistic import logistic_head
 from jaxal.training.heads.ridge import ridge_head
 from jaxal.training.learner import supervised
@@ -281,6 +284,7 @@ __all__ = [
     "gaussian_functions",
     "gaussian_likelihood",
     "gaussian_nll",
+    "gaussian_process_classifier_head",
     "gaussian_process_head",
     "gradient_embedding",
     "graph_cut",

@@ -1,7 +1,6 @@
 """What a recipe may name, and what the names stand for."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from jaxal import models
@@ -9,15 +8,11 @@ from jaxal.posteriors.last_layer import laplace
 from jaxal.posteriors.networks import deep_ensemble, deterministic, mc_dropout
 from jaxal.runs.store import RunError
 from jaxal.stopping import Progress, Rule, rule_of
-from jaxal.training import recipes, weights
-from jaxal.training.optimizers import Optimizer, adamw, cosine, one_cycle, sgd
+from jaxal.training import weights
+from jaxal.training.optimizers import cosine, one_cycle
 from jaxal.types import Model, Posterior
 
 SCHEDULES = {"cosine": cosine, "one_cycle": one_cycle}
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "sgd": sgd,
-    "adamw": partial(adamw, clip=recipes.CLIP),
-}
 AVERAGINGS = {"none": None, "ema": weights.ema(), "swa": weights.swa()}
 REFITS = {
     "retrain": weights.retrain,

@@ -20,6 +20,7 @@ from jaxal.pools.pool import make_pool
 from jaxal.posteriors.calibration import temperature_scaled
 from jaxal.runs.experiment import Experiment, answering, stream, validating
 from jaxal.runs.store import Record, RunError
+from jaxal.training import recipes
 from jaxal.training.heads.logistic import logistic_head
 from jaxal.training.learner import supervised
 from jaxal.training.watching import Watch, watch
@@ -204,7 +205,7 @@ def _learner(
     recipe: Recipe, network: Model, members: int | None, loaded: Dataset
 ) -> Learner:
     rate = choices.SCHEDULES[recipe.schedule](recipe.learning_rate)
-    optimizer = choices.OPTIMIZERS[recipe.optimizer]
+    optimizer = recipes.OPTIMIZERS[recipe.optimizer]
     return supervised(
         network,
         optimizer(rate, weight_decay=recipe.weight_decay),

@@ -4,13 +4,11 @@ from typing import Any
 
 from jaxal.training import recipes
 
-# How to train is said in `recipes`, for Python and the command line alike; here with
-# half the images a step and fewer epochs, to take minutes on a CPU.
+# How to train is said in `recipes`, for Python and the command line alike.
 _PHOTO: dict[str, Any] = {
     "model": "resnet18",
     "width": 16,
-    "epochs": 24,
-    "train_batch": recipes.BATCH_SIZE // 2,
+    "epochs": recipes.EPOCHS,
     "augment": recipes.AUGMENTATION_OF["photo"],
     "initial": 200,
     "query_size": (200,),
@@ -19,8 +17,6 @@ _PHOTO: dict[str, Any] = {
 }
 _SMALL = _PHOTO | {
     "model": "gal_cnn",
-    "epochs": recipes.EPOCHS,
-    "train_batch": recipes.BATCH_SIZE,
     "augment": recipes.AUGMENTATION_OF["small"],
     "initial": 20,
     "query_size": (20,),
@@ -66,10 +62,13 @@ _STANDARD = {
     "pool_size": 0,
 }
 _LONGER = {"epochs": 100, "rounds": 15}
+# Half the images in a step: with few labels there are as many steps all the same, and
+# on a CPU they take half as long.
+_LIGHT = {"train_batch": recipes.WITH_STATISTICS.batch_size // 2}
 KINDS = {"photo": _PHOTO, "small": _SMALL, "table": _TABLE}
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {kind: of | _SMOKE for kind, of in KINDS.items()},
-    "cpu": KINDS,
+    "cpu": KINDS | {"photo": _PHOTO | _LIGHT},
     "standard": {
         "photo": _PHOTO | _STANDARD,
         "small": _SMALL | _LONGER,

@@ -14,7 +14,7 @@ from jaxal.app import choices
 from jaxal.models import MODELS
 from jaxal.runs.store import Record
 from jaxal.settings import Settings, setting, settings_of
-from jaxal.training.recipes import AUGMENTATIONS, MIN_STEPS
+from jaxal.training.recipes import AUGMENTATIONS, OPTIMIZERS
 
 _by_preset = partial(setting, follows="the preset's")
 
@@ -112,16 +112,17 @@ class Training(Settings):
 
     epochs: int = _by_preset(low=1)
     """Passes over the labelled rows in each round."""
-    min_steps: int = _by_preset(low=0, usual=MIN_STEPS)
+    min_steps: int = setting(low=0, follows="the network's")
     """At least so many training steps a round, however few the labels."""
-    train_batch: int = _by_preset(low=1)
+    train_batch: int = setting(low=1, follows="the network's")
     """Rows of a training step."""
-    optimizer: str = _by_preset(choices=tuple(choices.OPTIMIZERS), usual="adamw")
-    """Nesterov SGD, or AdamW with gradients cut to norm 1; both with warm-up and decay
-    in each round."""
+    optimizer: str = setting(choices=tuple(OPTIMIZERS), follows="the network's")
+    """Nesterov SGD, by default for resnet18, or AdamW with gradients cut to norm 1;
+    both with warm-up and decay in each round."""
     learning_rate: float = setting(low=1e-9, follows="the network's")
-    """The largest learning rate of a round; by default .1 for SGD, and for AdamW .02
-    over the square of the number of the network's layers, at least .001."""
+    """The largest learning rate of a round; by default .1 for SGD (.05 with 16 rows
+    a step), and for AdamW .02 over the square of the number of the network's layers, at
+    least .001."""
     schedule: str = _by_preset(choices=tuple(choices.SCHEDULES), usual="one_cycle")
     """How the learning rate moves within a round: half a cosine, or one triangle."""
     weight_decay: float = setting(low=0, follows="the network's")

@@ -12,8 +12,6 @@ from jaxal.runs.store import Record, RunError
 from jaxal.settings import settings_of
 from jaxal.training import recipes
 
-SGD_RATES = 0.1, 5e-4  # ResNet's learning rate and weight decay
-
 
 def settle(
     recipe: Recipe,
@@ -56,7 +54,7 @@ def settle(
         # The mean of a few draws around a weak penalty is much worse than their middle.
         found |= {"learner": "solved", "measure": recipe.measure or "network"}
     else:
-        found |= _rates(found, inputs, num_classes)
+        found |= _training(found, inputs, num_classes)
     return Recipe(**found | _labels(found, inputs.shape[0]))
 
 
@@ -142,21 +140,28 @@ def _is_solved(recipe: Recipe, model: str) -> bool:
     return True
 
 
-def _rates(found: Record, inputs: Any, num_classes: int) -> Record:
-    """Learning rate and decay that suit the network, where it first meets the data."""
+def _training(found: Record, inputs: Any, num_classes: int) -> Record:
+    """What suits the network, where it first meets the data."""
     row = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
     network = choices.network(found, num_classes)
     try:
-        shapes = jax.eval_shape(network.init, jax.random.key(0), row)["params"]
+        shapes = jax.eval_shape(network.init, jax.random.key(0), row)
     except ValueError as error:
         raise RunError(
             f"--dataset={found['dataset']} with --model {found['model']}: {error}"
         ) from error
-    rate, decay = recipes.learning_rate(shapes), recipes.weight_decay(shapes)
-    if found["optimizer"] == "sgd":
-        rate, decay = SGD_RATES
-    usual = {"learning_rate": rate, "weight_decay": decay}
-    return {name: rate for name, rate in usual.items() if found[name] is None}
+    usual = recipes.usual(shapes)
+    optimizer = found["optimizer"] or usual.optimizer
+    batch_size = found["train_batch"] or usual.batch_size
+    rate, decay = recipes.rates(optimizer, shapes["params"], batch_size)
+    suited: Record = {
+        "optimizer": optimizer,
+        "train_batch": batch_size,
+        "min_steps": usual.min_steps,
+        "learning_rate": rate,
+        "weight_decay": decay,
+    }
+    return {name: value for name, value in suited.items() if found[name] is None}
 
 
 def _labels(found: Record, num_rows: int) -> Record:

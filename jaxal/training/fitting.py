@@ -43,8 +43,8 @@ class FitSettings(NamedTuple):
 
     optimizer: Optimizer | None  # None: as `recipes` says, for the parameters at hand
     epochs: int
-    batch_size: int
-    min_steps: int
+    batch_size: int | None  # the same
+    min_steps: int | None  # the same
     capacity: int | None
     augment: Augmentation | str | None
     task: Task
@@ -71,8 +71,12 @@ def start(
         order = resampled(jax.random.fold_in(key, 2), order, num_labelled)
     # With nothing labelled there is nothing to learn: what was given is asked as it is.
     variables = _unless_taught(num_labelled, variables, given)
-    num_steps = settings.epochs * steps_per_epoch(settings.batch_size, num_labelled)
-    num_steps = jnp.maximum(num_steps, settings.min_steps)
+    batch_size = _batch_size(settings, variables)
+    num_steps = settings.epochs * steps_per_epoch(batch_size, num_labelled)
+    min_steps = settings.min_steps
+    if min_steps is None:
+        min_steps = recipes.usual(variables).min_steps
+    num_steps = jnp.maximum(num_steps, min_steps)
     if _is_solved(model, settings, variables, pool):
         num_steps = jnp.zeros_like(num_steps)
     zero = jnp.zeros([], jnp.int32)
@@ -144,14 +148,15 @@ def _train_step(
 ) -> FitState:
     key = jax.random.fold_in(state.key, state.step)
     key_order, key_augment, key_dropout = jax.random.split(key, 3)
-    steps = steps_per_epoch(settings.batch_size, state.num_labelled)
+    batch_size = _batch_size(settings, state.variables)
+    steps = steps_per_epoch(batch_size, state.num_labelled)
     place = state.step % steps
     order = jax.lax.cond(
         place == 0,
         lambda: shuffled(key_order, state.order, state.num_labelled),
         lambda: state.order,
     )
-    rows, weights = batch(settings.batch_size, order, state.num_labelled, place)
+    rows, weights = batch(batch_size, order, state.num_labelled, place)
     inputs = take_rows(pool.inputs, rows)
     if callable(settings.augment):
         inputs = settings.augment(key_augment, inputs)
@@ -237,8 +242,13 @@ def _is_solved(
 
 def _optimizer(settings: FitSettings, variables: Variables) -> Optimizer:
     if settings.optimizer is None:
-        return recipes.default_optimizer(variables["params"])
+        batch_size = _batch_size(settings, variables)
+        return recipes.default_optimizer(variables, batch_size)
     return settings.optimizer
+
+
+def _batch_size(settings: FitSettings, variables: Variables) -> int:
+    return settings.batch_size or recipes.usual(variables).batch_size
 
 
 def finish(
@@ -279,7 +289,7 @@ def _with_statistics(
     state: FitState,
     pool: Pool,
 ) -> Variables:
-    size, count = settings.batch_size, state.num_labelled
+    size, count = _batch_size(settings, variables), state.num_labelled
 
     def after(i: Array | int, variables: Variables) -> Variables:
         rows, _ = batch(size, state.order, count, i)

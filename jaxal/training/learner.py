@@ -26,7 +26,7 @@ def supervised(
     optimizer: Any = None,
     *,
     epochs: int | None = None,
-    batch_size: int = recipes.BATCH_SIZE,
+    batch_size: int | None = None,
     min_steps: int | None = None,
     capacity: int | None = None,
     augment: Augmentation | str | None = "auto",
@@ -60,13 +60,13 @@ def supervised(
     Args:
       model: the network; `variables["params"]` is trained.
       optimizer: of `jaxal.training.optimizers`, or any of optax, as it is:
-        `optax.adam(1e-3)`, chains, schedules over steps. By default AdamW with one
-        cycle that peaks at `recipes.learning_rate`, `recipes.weight_decay`, and
-        gradients cut to norm 1.
+        `optax.adam(1e-3)`, chains, schedules over steps. By default one cycle of AdamW
+        that peaks at `recipes.learning_rate`, with `recipes.weight_decay` and gradients
+        cut to norm 1; for networks with BatchNorm, of SGD that peaks at .1.
       epochs: passes over the labelled rows of a fit, by default 30.
-      batch_size: rows of a step.
+      batch_size: rows of a step, by default 64; 32 for networks with BatchNorm.
       min_steps: a lower limit on the steps of a fit, for very few labels; by default
-        600, and none where `epochs` are given.
+        600 (1,200 with BatchNorm), and none where `epochs` are given.
       capacity: the most labelled rows there will ever be; by default the size of the
         pool. Rows beyond it are not trained on, and a loop refuses to buy them.
       augment: from a key and a batch of inputs (all of them) to inputs of the same
@@ -111,8 +111,8 @@ def supervised(
     asked = (optimizer, epochs, min_steps, averaging, task, watch)
     is_default = all(setting is None for setting in asked) and augment == "auto"
     is_default &= label_smoothing == 0 and (members is None or bootstrap)
-    if min_steps is None:
-        min_steps = recipes.MIN_STEPS if epochs is None else 0
+    if min_steps is None and epochs is not None:
+        min_steps = 0
     epochs = recipes.EPOCHS if epochs is None else epochs
     _check_settings(epochs, batch_size, label_smoothing, members)
     if averaging is not None and watch is not None and watch.best_by is not None:
@@ -213,10 +213,10 @@ def _per_member(members: int | None, key: Array, fn: Callable, *args: Any) -> An
 
 
 def _check_settings(
-    epochs: int, batch_size: int, label_smoothing: float, members: int | None
+    epochs: int, batch_size: int | None, label_smoothing: float, members: int | None
 ) -> None:
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if value < 1:
+        if value is not None and value < 1:
             raise ValueError(f"{name} is {value}, expected at least 1.")
     if not 0 <= label_smoothing < 1:
         raise ValueError(

@@ -1,16 +1,18 @@
 """What follows from network, task and data: the defaults of training, in one place.
 
-A fit is AdamW with one cycle of warm-up and decay, at a rate that is smaller the deeper
-the network (see `learning_rate`), gradients cut to norm `CLIP`, and `EPOCHS` passes
-over the labelled rows but at least `MIN_STEPS` steps: a network that has 20 labels
-needs as many as with 500 to make something of them. Images are moved about as their
-kind allows, see `AUGMENTATION_OF`. Inputs are centred and scaled inside networks that
-do so, see `jaxal.models.scaling.input_scale`, and so are targets of a regression.
+A fit is one cycle of warm-up and decay, `EPOCHS` passes over the labelled rows but at
+least some hundred steps: a network that has 20 labels needs as many as with 500 to make
+something of them. Its optimiser, rates, batch and steps follow from the network, see
+`usual`. Images are moved about as their kind allows, see `AUGMENTATION_OF`. Inputs are
+centred and scaled inside networks that do so, see `jaxal.models.scaling.input_scale`,
+and so are targets of a regression.
 
 `supervised(model)` and the command line both read their defaults here.
 """
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,15 +21,18 @@ from jax import Array
 from jaxal.pools.inputs import some_rows, take_rows
 from jaxal.training import augment
 from jaxal.training.augment import Augmentation
-from jaxal.training.optimizers import Optimizer, adamw, one_cycle
+from jaxal.training.optimizers import Optimizer, adamw, one_cycle, sgd
 from jaxal.types import SCALING, Inputs, Model, Pool, Variables
 
 EPOCHS = 30
-MIN_STEPS = 600
-BATCH_SIZE = 64
 LARGEST_RATE, SMALLEST_RATE = 2e-2, 1e-3
 WEIGHT_DECAY = 1.0  # times the learning rate; of networks with a hidden layer
-CLIP = 1.0
+SGD_RATE, SGD_DECAY = 0.1, 5e-4
+_SGD_BATCH = 32  # with fewer rows in a step its rate is smaller, in proportion
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": sgd,
+    "adamw": partial(adamw, clip=1.0),
+}
 PHOTO_SIDE = 16  # images in colour, at least this high and wide, are photographs
 
 AUGMENTATIONS = ("none", "shift", "crop", "crop_flip", "crop_flip_cutout")
@@ -37,14 +42,66 @@ small or grey images, which mean something else in a mirror, are shifted by a fo
 of their side; tables, texts and embeddings are left alone."""
 
 
-def default_optimizer(params: Any) -> Optimizer:
+class Usual(NamedTuple):
+    """How a network is trained where nothing is asked for."""
+
+    optimizer: str  # of `OPTIMIZERS`
+    batch_size: int
+    min_steps: int
+
+
+WITH_STATISTICS = Usual("sgd", 32, 1200)
+OTHERS = Usual("adamw", 64, 600)
+
+
+def usual(variables: Variables) -> Usual:
+    """Returns how a network with these variables is trained.
+
+    Networks that normalise by the statistics of a batch, ResNets, do best with many
+    short steps of SGD, which their scale-free weights bear at a large rate; all others
+    with AdamW, gradients cut to norm 1. Chosen on 3,000 rows of CIFAR-10's training
+    split, with 800 other rows as labels.
+
+    Args:
+      variables: of which names and shapes matter; what is neither parameters nor the
+        scale of inputs changes in training, and is taken for such statistics.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal.models import mlp, resnet18
+      >>> from jaxal.training.recipes import usual
+      >>> images = jnp.ones([1, 8, 8, 3])
+      >>> [usual(net.init(jax.random.key(0), images)).optimizer
+      ...  for net in (mlp(3), resnet18(3, width=2))]
+      ['adamw', 'sgd']
+    """
+    others = {k: v for k, v in variables.items() if k not in ("params", SCALING)}
+    return WITH_STATISTICS if jax.tree.leaves(others) else OTHERS
+
+
+def default_optimizer(variables: Variables, batch_size: int) -> Optimizer:
     """Returns the optimiser of a fit that asks for none.
 
     Args:
-      params: what is trained, of which shapes matter.
+      variables: of the network, of which names and shapes matter.
+      batch_size: rows of a step.
     """
-    rate, decay = learning_rate(params), weight_decay(params)
-    return adamw(one_cycle(rate), weight_decay=decay, clip=CLIP)
+    name = usual(variables).optimizer
+    rate, decay = rates(name, variables["params"], batch_size)
+    return OPTIMIZERS[name](one_cycle(rate), weight_decay=decay)
+
+
+def rates(optimizer: str, params: Any, batch_size: int) -> tuple[float, float]:
+    """Returns peak of the learning rate and weight decay that suit an optimiser.
+
+    Args:
+      optimizer: a name of `OPTIMIZERS`.
+      params: what is trained, of which shapes matter to AdamW.
+      batch_size: rows of a step, of which SGD minds a small number.
+    """
+    if optimizer == "sgd":
+        return SGD_RATE * min(batch_size / _SGD_BATCH, 1), SGD_DECAY
+    return learning_rate(params), weight_decay(params)
 
 
 def learning_rate(params: Any) -> float:

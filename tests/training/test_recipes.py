@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from jaxal import (
     active_learner,
@@ -18,7 +19,9 @@ from jaxal import (
     strategy,
     supervised,
 )
-from jaxal.models import mlp
+from jaxal.app.recipe import Recipe
+from jaxal.app.settling import settle
+from jaxal.models import from_nnx, gal_cnn, mlp, resnet18, self_scaling
 from jaxal.training import optimizers, recipes, soundness, weights
 from jaxal.training.optimizers import Optimizer, constant
 from jaxal.training.targets import target_units
@@ -106,6 +109,47 @@ def test_deeper_networks_take_smaller_steps():
     np.testing.assert_allclose(rates, [2e-2, 5e-3, 2e-2 / 9, 1e-3])
     decays = [recipes.weight_decay(layers * n) for n in (1, 2, 30)]
     assert decays == [0.01, 1.0, 1.0]
+
+
+class Normalised(nnx.Module):
+    def __init__(self, *, rngs):
+        self.norm = nnx.BatchNorm(3, rngs=rngs)
+        self.head = nnx.Linear(3, 2, rngs=rngs)
+
+    def __call__(self, x):
+        return self.head(self.norm(x))
+
+
+def test_networks_that_normalise_by_batches_are_trained_by_sgd():
+    images = jnp.zeros([1, 8, 8, 3])
+
+    def usual(model, row=images):
+        return recipes.usual(jax.eval_shape(model.init, KEY, row))
+
+    assert usual(resnet18(3, width=2)) == recipes.WITH_STATISTICS
+    assert (
+        usual(from_nnx(lambda rngs: Normalised(rngs=rngs)), images[:, 0, 0])
+        == recipes.WITH_STATISTICS
+    )
+    for model in (mlp(3), gal_cnn(3), self_scaling(mlp(3))):
+        assert usual(model) == recipes.OTHERS
+    rates = [recipes.rates("sgd", {}, size)[0] for size in (16, 32, 128)]
+    assert rates == [0.05, 0.1, 0.1]
+
+
+def test_the_command_line_trains_networks_as_python_does():
+    rows = jax.ShapeDtypeStruct((900, 32, 32, 3), "float32")
+
+    def trained(**given):
+        found = settle(Recipe(preset="cpu", **given), rows, num_classes=3)
+        names = ("optimizer", "train_batch", "min_steps", "learning_rate")
+        return tuple(getattr(found, name) for name in names)
+
+    # On a CPU, half the images in a step.
+    assert trained() == ("sgd", 16, 1200, 0.05)
+    assert trained(train_batch=64) == ("sgd", 64, 1200, 0.1)
+    assert trained(optimizer="adamw") == ("adamw", 16, 1200, 1e-3)
+    assert trained(model="mlp", width=8) == ("adamw", 16, 600, 5e-3)
 
 
 def test_few_labels_get_as_many_steps_unless_epochs_are_given():

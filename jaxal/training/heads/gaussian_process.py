@@ -1,41 +1,26 @@
 """Exact Gaussian processes for regression, their lengths by marginal likelihood."""
 
+import math
 from functools import partial
-from typing import get_args
 
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal import linalg
 from jaxal.posteriors.functions import gaussian_functions
-from jaxal.training.heads.kernels import (
-    Kernel,
-    covariance,
-    fit_hyperparameters,
-    noise_of,
-    noisy_covariance,
-    usual,
+from jaxal.training.heads.conditioning import (
+    Response,
+    fit_process,
+    joint_moments,
+    means_and_variances,
+    process_model,
 )
+from jaxal.training.heads.kernels import Kernel, noise_of
 from jaxal.training.heads.linear import Head, solved
-from jaxal.training.heads.rows import (
-    centred_rows,
-    column_factors,
-    flat,
-    has_grown,
-    once_if,
-    pool_moments,
-    scaled,
-    some_rows,
-)
 from jaxal.training.regression import gaussian_likelihood
-from jaxal.training.rows import labelled_numbers
-from jaxal.training.targets import Units, target_units
-from jaxal.training.tasks import FitInfo
-from jaxal.types import Model, Output, Pool, Posterior, Variables
+from jaxal.training.targets import target_units
+from jaxal.types import Model, Output, Posterior, Variables
 
 _MOST_CHOOSING = 512  # rows whose likelihood chooses lengths
-_NUM_STEPS = 150
-_LEAST_VARIANCE = 1e-6  # of the function's prior
 
 
 def gaussian_process_head(
@@ -78,113 +63,35 @@ def gaussian_process_head(
       Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, 2.2 and
       5.4. https://gaussianprocess.org/gpml
     """
-    if kernel not in get_args(Kernel):
-        raise ValueError(f"kernel is {kernel!r}, expected one of {get_args(Kernel)}.")
-    if capacity < 1:
-        raise ValueError(f"capacity is {capacity}, expected at least 1 labelled row.")
-    model = _model(kernel, capacity)
-
-    fit = partial(_fit, kernel)
+    model = process_model(kernel, capacity, 1, partial(_outputs, kernel))
+    fit = partial(fit_process, kernel, _respond, _MOST_CHOOSING, math.inf, _evidence)
     learner = solved(model, fit, gaussian_likelihood, capacity)
     return Head(model, learner, _posterior(kernel, model, num_samples))
 
 
-def _model(kernel: Kernel, capacity: int) -> Model:
-    def init(key: Array, inputs: Array) -> Variables:
-        del key
-        row = flat(inputs[:1])[0]
-        dtype, width = row.dtype, row.shape[0]
-        known = {
-            "rows": jnp.zeros((capacity, width), dtype),
-            "is_used": jnp.zeros(capacity, bool),
-            "factor": jnp.eye(capacity, dtype=dtype),
-            "half": jnp.zeros(capacity, dtype),
-        }
-        return {
-            "params": usual(width, dtype),
-            "scale": {"shift": jnp.zeros_like(row), "factor": jnp.ones_like(row)},
-            "units": Units(jnp.zeros([], dtype), jnp.ones([], dtype)),
-            "known": known,
-            "num_labelled": jnp.zeros([], jnp.int32),
-        }
-
-    def apply(
-        variables: Variables,
-        inputs: Array,
-        *,
-        key: Array | None = None,
-        train: bool = False,
-    ) -> tuple[Output, Variables]:
-        del key, train
-        rows = scaled(variables["scale"], inputs)
-        mean, seen = _conditioned(kernel, variables, rows)
-        hyper = variables["params"]
-        prior = jnp.exp(hyper.log_amplitude)
-        left = jnp.maximum(prior - (seen**2).sum(0), _LEAST_VARIANCE * prior)
-        outputs = variables["units"].outwards(mean, left + noise_of(hyper))
-        # Features are what the kernel sees: a distance of one is a length.
-        return Output(outputs, rows * jnp.exp(-hyper.log_lengths)[None]), variables
-
-    return Model(init, apply)
-
-
-def _conditioned(
-    kernel: Kernel, variables: Variables, rows: Array
-) -> tuple[Array, Array]:
-    """Means `[B]`, and `[L, B]` whose squares are the variance that labels took."""
-    known = variables["known"]
-    between = covariance(kernel, variables["params"], known["rows"], rows)
-    between = jnp.where(known["is_used"][:, None], between, 0)
-    seen = linalg.solve_lower(known["factor"], between)
-    return jnp.matmul(known["half"][None], seen, precision="highest")[0], seen
-
-
-def _fit(kernel: Kernel, variables: Variables, pool: Pool) -> tuple[Variables, FitInfo]:
-    moments = pool_moments(pool)
-    capacity = variables["known"]["is_used"].shape[0]
-    rows, is_used = labelled_numbers(pool, capacity)
-    short = capacity - rows.shape[0]  # of a pool that has fewer rows
-    rows, is_used = jnp.pad(rows, (0, short)), jnp.pad(is_used, (0, short))
-    factor = column_factors(moments, True) * jnp.sqrt(1.0 * moments.mean.shape[0])
-    inputs = centred_rows(pool, rows, is_used, moments.mean) * factor[None]
-    targets = pool.labels[rows].astype(inputs.dtype)
+def _respond(labels: Array, is_used: Array) -> Response:
+    targets = labels.astype(jnp.promote_types(labels.dtype, jnp.float32))
     units = target_units(targets, is_used)
-    targets = jnp.where(is_used, units.inwards(targets), 0)
-    count, before = is_used.sum(dtype=jnp.int32), variables["num_labelled"]
-    is_due = has_grown(before, count)
-    few, are_few = some_rows((inputs, targets), is_used, _MOST_CHOOSING)
-    hyper = once_if(
-        is_due,
-        partial(fit_hyperparameters, kernel, _NUM_STEPS),
-        variables["params"],
-        variables["params"],
-        *few,
-        are_few,
-    )
-    root = linalg.cholesky(noisy_covariance(kernel, hyper, inputs, is_used))
-    half = linalg.solve_lower(root, targets[:, None])[:, 0]
-    updated = {
-        "params": hyper,
-        "scale": {"shift": moments.mean, "factor": factor},
-        "units": units,
-        "known": {"rows": inputs, "is_used": is_used, "factor": root, "half": half},
-        "num_labelled": jnp.where(is_due, count, before),
-    }
-    evidence = (half**2).sum() / 2 + jnp.log(jnp.diagonal(root)).sum()
-    each = evidence / jnp.maximum(count, 1).astype(evidence.dtype)
-    loss = each + jnp.log(2 * jnp.pi) / 2 + jnp.log(units.deviation)
-    return updated, FitInfo(loss, jnp.int32(_NUM_STEPS) * is_due, count)
+    targets = jnp.where(is_used, units.inwards(targets), 0)[None]
+    return Response(targets, jnp.zeros_like(targets), units)
+
+
+def _outputs(kernel: Kernel, variables: Variables, inputs: Array) -> Array:
+    (mean,), (left,) = means_and_variances(kernel, variables, inputs)
+    return variables["units"].outwards(mean, left + noise_of(variables["params"]))
+
+
+def _evidence(variables: Variables, response: Response) -> Array:
+    """Nats a label that the process did not expect."""
+    known = variables["known"]
+    evidence = (known.half**2).sum() / 2
+    evidence += jnp.log(jnp.diagonal(known.factor[0])).sum()
+    each = evidence / jnp.maximum(known.is_used.sum(), 1).astype(evidence.dtype)
+    return each + jnp.log(2 * jnp.pi) / 2 + jnp.log(response.units.deviation)
 
 
 def _posterior(kernel: Kernel, model: Model, num_samples: int) -> Posterior:
-    def moments(variables: Variables, inputs: Array) -> tuple[Array, Array]:
-        rows, units = scaled(variables["scale"], inputs), variables["units"]
-        mean, seen = _conditioned(kernel, variables, rows)
-        prior = covariance(kernel, variables["params"], rows, rows)
-        left = prior - jnp.matmul(seen.T, seen, precision="highest")
-        return units.mean + units.deviation * mean, units.deviation**2 * left
-
-    joint = gaussian_functions(moments, num_samples)
+    joint = gaussian_functions(partial(joint_moments, kernel), num_samples)
 
     def network(variables: Variables, inputs: Array) -> Output:
         return model.apply(variables, inputs)[0]

@@ -1,5 +1,6 @@
 """Kernels with a length a column, and how well they explain targets."""
 
+import math
 from typing import Literal, NamedTuple
 
 import jax
@@ -66,36 +67,54 @@ def noise_of(hyper: Hyperparameters) -> Array:
 
 
 def noisy_covariance(
-    kernel: Kernel, hyper: Hyperparameters, rows: Array, is_used: Array
+    kernel: Kernel,
+    hyper: Hyperparameters,
+    rows: Array,
+    is_used: Array,
+    noise: Array | float = 0.0,
 ) -> Array:
-    """Returns the covariance of targets `[L, L]`; rows not in use stand alone."""
+    """Returns the covariance of targets `[L, L]`; rows not in use stand alone.
+
+    Args:
+      kernel: which.
+      hyper: lengths, amplitude and noise.
+      rows: `[L, D]`.
+      is_used: `[L]` bool.
+      noise: variance on top of that of `hyper`, `[L]`.
+    """
     pairs = is_used[:, None] & is_used[None]
     between = jnp.where(pairs, covariance(kernel, hyper, rows, rows), 0)
-    alone = jnp.where(is_used, noise_of(hyper), 1)
+    alone = jnp.where(is_used, noise_of(hyper) + noise, 1)
     return between + jnp.diag(alone)
 
 
 def fit_hyperparameters(
     kernel: Kernel,
     num_steps: int,
+    spread: float,
     start: Hyperparameters,
     rows: Array,
     targets: Array,
+    noise: Array,
     is_used: Array,
 ) -> Hyperparameters:
     r"""Returns hyperparameters of large marginal likelihood, by Adam.
 
     The slope of $\log p(y)$ is $\frac12 \mathrm{tr}((\alpha \alpha^\top - K^{-1})\,
-    \partial K)$, $\alpha = K^{-1} y$. Priors hold what few rows say nothing about:
+    \partial K)$, $\alpha = K^{-1} y$, summed over C functions that have them in
+    common. Priors hold what few rows say nothing about:
     $\log \ell \sim \mathcal N(\sqrt2 + \log \sqrt D, 3)$ and
     $\log \sigma^2 \sim \mathcal N(-4, 1)$.
 
     Args:
       kernel: which.
       num_steps: steps of Adam.
+      spread: variance of the logarithms of lengths around their own mean; infinite
+        where each has the prior by itself.
       start: where to begin.
       rows: `[L, D]`.
-      targets: `[L]` with a variance of one, 0 where not in use.
+      targets: `[C, L]` with a variance of one, 0 where not in use.
+      noise: `[C, L]` variance that is known.
       is_used: `[L]` bool.
 
     Reference:
@@ -105,18 +124,28 @@ def fit_hyperparameters(
 
     def loss(hyper: Hyperparameters, pull: Array) -> Array:
         usual_length = 2**0.5 + 0.5 * jnp.log(rows.shape[1]).astype(rows.dtype)
-        priors = ((hyper.log_lengths - usual_length) ** 2).sum() / 6
+        lengths = hyper.log_lengths
+        if math.isinf(spread):
+            priors = ((lengths - usual_length) ** 2).sum() / 6
+        else:
+            centre = lengths.mean()
+            priors = (centre - usual_length) ** 2 / 6
+            priors += ((lengths - centre) ** 2).sum() / (2 * spread)
         priors += (hyper.log_noise + 4) ** 2 / 2 + hyper.log_amplitude**2 / 8
+        # Noise that is known has no slope.
         return (
             priors - (pull * noisy_covariance(kernel, hyper, rows, is_used)).sum() / 2
         )
 
     def slope(hyper: Hyperparameters) -> Hyperparameters:
-        inverse = linalg.positive_inverse(
-            noisy_covariance(kernel, hyper, rows, is_used)
-        )
-        alpha = jnp.matmul(inverse, targets[:, None], precision="highest")[:, 0]
-        return jax.grad(loss)(hyper, alpha[:, None] * alpha[None] - inverse)
+        def inverse_with(noise: Array) -> Array:
+            gram = noisy_covariance(kernel, hyper, rows, is_used, noise)
+            return linalg.positive_inverse(gram)
+
+        inverse = jax.vmap(inverse_with)(noise)
+        alpha = jnp.matmul(inverse, targets[..., None], precision="highest")
+        pull = (alpha * alpha.swapaxes(1, 2) - inverse).sum(0)
+        return jax.grad(loss)(hyper, pull)
 
     def step(i: Array, state: tuple) -> tuple:
         hyper, mean, square = state

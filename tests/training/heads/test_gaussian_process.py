@@ -11,7 +11,9 @@ from jaxal import (
     active_learner,
     array_oracle,
     by_score,
+    gaussian_process_classifier_head,
     gaussian_process_head,
+    make_pool,
     pool_mesh,
     predictive_variance,
     regression_pool,
@@ -154,3 +156,70 @@ def test_settings_out_of_range_are_named():
         gaussian_process_head("linear")
     with pytest.raises(ValueError, match="capacity is 0"):
         gaussian_process_head(capacity=0)
+
+
+def rings(num_labelled, seed=0):
+    """Three classes by the distance from the middle; the third column says nothing."""
+    rng = np.random.default_rng(seed)
+    inputs = rng.normal(size=(90, 3)).astype(np.float32)
+    labels = np.digitize(np.hypot(*inputs[:, :2].T), [0.8, 1.5]).astype(np.int32)
+    rows = rng.permutation(90)[:num_labelled]
+    known = np.full(90, -1, np.int32)
+    known[rows] = labels[rows]
+    pool = make_pool(inputs, known, mesh=pool_mesh(jax.devices()[:1]))
+    return inputs, labels, pool, rows
+
+
+@pytest.mark.parametrize("name", ["matern", "rbf"])
+def test_classes_are_regressions_on_what_labels_stand_for(name):
+    inputs, labels, pool, rows = rings(40)
+    head = gaussian_process_classifier_head(3, name, capacity=50, num_samples=3000)
+    state, info = fitted(head, pool)
+    hyper = state["params"]
+    z = (inputs - inputs.mean(0)).astype(float) / inputs.std(0)
+    cross = kernel_of(name, hyper, z, z[rows])
+    gram = cross[rows]
+    alpha = 0.01 + np.eye(3)[labels[rows]]
+    variance = np.log(1 + 1 / alpha)
+    target = np.log(alpha) - variance / 2
+    shift, spread = (float(x) for x in state["units"])
+    means, lefts = [], []
+    for c in range(3):
+        noise = variance[:, c] / spread**2 + float(noise_of(hyper))
+        inverse = np.linalg.inv(gram + np.diag(noise))
+        means.append(shift + cross @ inverse @ (target[:, c] - shift))
+        left = kernel_of(name, hyper, z, z) - cross @ inverse @ cross.T
+        lefts.append(spread**2 * left)
+    spreads = np.stack([np.diag(left) for left in lefts], 1)
+    expected = np.stack(means, 1) / np.sqrt(1 + np.pi / 8 * spreads)
+    found = head.model.apply(state, pool.inputs)[0].logits
+    np.testing.assert_allclose(found, expected, atol=0.02)
+    draws = np.asarray(head.posterior.sample(KEY, state, pool.inputs).logits)
+    np.testing.assert_allclose(draws.mean(0), np.stack(means, 1), atol=0.25)
+    for c, left in enumerate(lefts):
+        np.testing.assert_allclose(np.cov(draws[..., c].T), left, atol=0.1 * left.max())
+    likely = jax.nn.log_softmax(np.stack(means, 1)[rows])
+    loss = -np.mean(likely[np.arange(40), labels[rows]])
+    np.testing.assert_allclose(info.loss, loss, rtol=0.02)
+
+
+def test_classes_that_no_line_parts_are_learnt_and_surprise_is_known():
+    inputs, labels, pool, rows = rings(60)
+    head = gaussian_process_classifier_head(3, capacity=60)
+    state, _ = fitted(head, pool)
+    rest = np.setdiff1d(np.arange(90), rows)
+    metrics = head.learner.evaluate(state, inputs[rest], labels[rest])
+    assert float(metrics.accuracy) > 0.7  # a line reaches a half
+    near, far = head.model.apply(state, np.float32([[0, 0, 0], [40, 40, 0]]))[0].logits
+    assert jax.nn.softmax(near).max() > 0.7
+    np.testing.assert_allclose(jax.nn.softmax(far), 1 / 3, atol=0.02)
+
+
+@pytest.mark.parametrize("num_labelled", [0, 1])
+def test_few_classes_seen_are_no_trouble(num_labelled):
+    inputs, labels, pool, rows = rings(num_labelled)
+    head = gaussian_process_classifier_head(3, capacity=100)  # more than the pool has
+    state, _ = fitted(head, pool)
+    logits = head.model.apply(state, jnp.asarray(inputs))[0].logits
+    assert jnp.isfinite(logits).all()
+    assert (logits[rows].argmax(-1) == labels[rows]).all()

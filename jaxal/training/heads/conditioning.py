@@ -1,0 +1,210 @@
+"""Gaussian processes that see labelled rows: chosen, conditioned, asked."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxal import linalg
+from jaxal.training.heads.kernels import (
+    Kernel,
+    covariance,
+    fit_hyperparameters,
+    noisy_covariance,
+    usual,
+)
+from jaxal.training.heads.rows import (
+    centred_rows,
+    column_factors,
+    flat,
+    has_grown,
+    once_if,
+    pool_moments,
+    scaled,
+    some_rows,
+)
+from jaxal.training.rows import labelled_numbers
+from jaxal.training.targets import Units
+from jaxal.training.tasks import FitInfo
+from jaxal.types import Model, Output, Pool, Variables
+
+NUM_STEPS = 150
+LEAST_VARIANCE = 1e-6  # of the function's prior
+
+
+class Response(NamedTuple):
+    """What labels say of C functions that a process describes."""
+
+    targets: Array  # [C, L] with a mean of 0 and a variance of 1
+    noise: Array  # [C, L] variance that is known
+    units: Units
+
+
+class Conditioned(NamedTuple):
+    """Labelled rows and what they say of C functions with one kernel."""
+
+    rows: Array  # [L, D]
+    is_used: Array  # [L] bool
+    factor: Array  # [C, L, L] Cholesky factors of the targets' covariance
+    half: Array  # [C, L] targets, solved by the factors
+
+
+def _unconditioned(inputs: Array, capacity: int, num_functions: int) -> Variables:
+    """Returns the variables of a process that has seen nothing.
+
+    Args:
+      inputs: `[N, ...]`, of which width and dtype matter.
+      capacity: the most labelled rows there will be, `L`.
+      num_functions: `C`.
+    """
+    row = flat(inputs[:1])[0]
+    dtype, width = row.dtype, row.shape[0]
+    eye = jnp.eye(capacity, dtype=dtype)
+    known = Conditioned(
+        jnp.zeros((capacity, width), dtype),
+        jnp.zeros(capacity, bool),
+        jnp.broadcast_to(eye, (num_functions, capacity, capacity)),
+        jnp.zeros((num_functions, capacity), dtype),
+    )
+    return {
+        "params": usual(width, dtype),
+        "scale": {"shift": jnp.zeros_like(row), "factor": jnp.ones_like(row)},
+        "units": Units(jnp.zeros([], dtype), jnp.ones([], dtype)),
+        "known": known,
+        "num_labelled": jnp.zeros([], jnp.int32),
+    }
+
+
+def means_and_variances(
+    kernel: Kernel, variables: Variables, inputs: Array
+) -> tuple[Array, Array]:
+    """Returns means `[C, B]` and variances `[C, B]` at each row, in inner units."""
+    mean, seen = _conditioned(kernel, variables, scaled(variables["scale"], inputs))
+    prior = jnp.exp(variables["params"].log_amplitude)
+    left = prior - (seen**2).sum(1)
+    return mean, jnp.maximum(left, LEAST_VARIANCE * prior)
+
+
+def joint_moments(
+    kernel: Kernel, variables: Variables, inputs: Array
+) -> tuple[Array, Array]:
+    """Returns means `[N, C]` and covariances `[C, N, N]`, in the targets' units."""
+    rows, units = scaled(variables["scale"], inputs), variables["units"]
+    mean, seen = _conditioned(kernel, variables, rows)
+    prior = covariance(kernel, variables["params"], rows, rows)
+    left = prior[None] - jnp.matmul(seen.swapaxes(1, 2), seen, precision="highest")
+    return units.mean + units.deviation * mean.T, units.deviation**2 * left
+
+
+def process_model(
+    kernel: Kernel,
+    capacity: int,
+    num_functions: int,
+    outputs: Callable[[Variables, Array], Array],
+) -> Model:
+    """Returns the model of C functions with one kernel.
+
+    Args:
+      kernel: which, by name.
+      capacity: the most labelled rows there will be.
+      num_functions: `C`.
+      outputs: from variables and inputs `[B, ...]` to what is said of them.
+
+    Returns:
+      A model whose features are what the kernel sees: a distance of one is a length.
+
+    Raises:
+      ValueError: a setting is out of its range.
+    """
+    if kernel not in get_args(Kernel):
+        raise ValueError(f"kernel is {kernel!r}, expected one of {get_args(Kernel)}.")
+    if capacity < 1:
+        raise ValueError(f"capacity is {capacity}, expected at least 1 labelled row.")
+
+    def init(key: Array, inputs: Array) -> Variables:
+        del key
+        return _unconditioned(inputs, capacity, num_functions)
+
+    def apply(
+        variables: Variables,
+        inputs: Array,
+        *,
+        key: Array | None = None,
+        train: bool = False,
+    ) -> tuple[Output, Variables]:
+        del key, train
+        rows = scaled(variables["scale"], inputs)
+        features = rows * jnp.exp(-variables["params"].log_lengths)[None]
+        return Output(outputs(variables, inputs), features), variables
+
+    return Model(init, apply)
+
+
+def _conditioned(
+    kernel: Kernel, variables: Variables, rows: Array
+) -> tuple[Array, Array]:
+    """Means `[C, B]`, and `[C, L, B]` whose squares are variance that labels took."""
+    known = variables["known"]
+    between = covariance(kernel, variables["params"], known.rows, rows)
+    between = jnp.where(known.is_used[:, None], between, 0)
+    seen = jax.vmap(linalg.solve_lower, (0, None))(known.factor, between)
+    return jnp.matmul(known.half[:, None], seen, precision="highest")[:, 0], seen
+
+
+def fit_process(
+    kernel: Kernel,
+    respond: Callable[[Array, Array], Response],
+    most_choosing: int,
+    spread: float,
+    loss: Callable[[Variables, Response], Array],
+    variables: Variables,
+    pool: Pool,
+) -> tuple[Variables, FitInfo]:
+    """Returns the process conditioned on the pool's labels.
+
+    Args:
+      kernel: which.
+      respond: from labels `[L]` and which are in use to what is learnt.
+      most_choosing: labelled rows whose likelihood chooses hyperparameters.
+      spread: of the logarithms of lengths, see `fit_hyperparameters`.
+      loss: from the new variables to what is reported of the fit, nats a label.
+      variables: of before.
+      pool: whose labelled rows are seen, as many as there is room for.
+    """
+    moments = pool_moments(pool)
+    capacity = variables["known"].is_used.shape[0]
+    rows, is_used = labelled_numbers(pool, capacity)
+    short = capacity - rows.shape[0]  # of a pool that has fewer rows
+    rows, is_used = jnp.pad(rows, (0, short)), jnp.pad(is_used, (0, short))
+    factor = column_factors(moments, True) * jnp.sqrt(1.0 * moments.mean.shape[0])
+    inputs = centred_rows(pool, rows, is_used, moments.mean) * factor[None]
+    response = respond(pool.labels[rows], is_used)
+    targets, noise, units = response
+    count, before = is_used.sum(dtype=jnp.int32), variables["num_labelled"]
+    is_due = has_grown(before, count)
+    few, are_few = some_rows((inputs, targets.T, noise.T), is_used, most_choosing)
+    hyper = once_if(
+        is_due,
+        partial(fit_hyperparameters, kernel, NUM_STEPS, spread),
+        variables["params"],
+        variables["params"],
+        *(few[0], few[1].T, few[2].T, are_few),
+    )
+
+    def seen(targets: Array, noise: Array) -> tuple[Array, Array]:
+        root = linalg.cholesky(noisy_covariance(kernel, hyper, inputs, is_used, noise))
+        return root, linalg.solve_lower(root, targets[:, None])[:, 0]
+
+    updated = {
+        "params": hyper,
+        "scale": {"shift": moments.mean, "factor": factor},
+        "units": units,
+        "known": Conditioned(inputs, is_used, *jax.vmap(seen)(targets, noise)),
+        "num_labelled": jnp.where(is_due, count, before),
+    }
+    return updated, FitInfo(
+        loss(updated, response), jnp.int32(NUM_STEPS) * is_due, count
+    )
