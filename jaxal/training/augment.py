@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.scipy.ndimage import map_coordinates
 
 from jaxal import checks
 
@@ -93,6 +94,76 @@ def cutout(size: int = 8, value: int = 0) -> Augmentation:
         return jnp.where(is_hole, jnp.asarray(value, images.dtype), images)
 
     return augment
+
+
+def rotate(degrees: float = 15.0) -> Augmentation:
+    r"""Returns images turned about their middle by an angle of up to so many degrees.
+
+    Pixels are interpolated linearly, and what comes in at the border is mirrored.
+
+    Args:
+      degrees: angles are uniform in `[-degrees, degrees]`.
+
+    Returns:
+      An augmentation that keeps shape and dtype.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal.training.augment import rotate
+      >>> rotate(30)(jax.random.key(0), jnp.ones([3, 8, 8, 1])).shape
+      (3, 8, 8, 1)
+    """
+
+    def augment(key: Array, images: Array) -> Array:
+        _check_images(images)
+        limit = jnp.deg2rad(degrees)
+        angle = jax.random.uniform(key, images.shape[:1], minval=-limit, maxval=limit)
+        return jax.vmap(_moved)(images, angle, jnp.zeros([images.shape[0], 2]))
+
+    return augment
+
+
+def translate(share: float = 0.1) -> Augmentation:
+    r"""Returns images moved by up to a share of their sides, by parts of pixels too.
+
+    Pixels are interpolated linearly, and what comes in at the border is mirrored.
+
+    Args:
+      share: distances are uniform in `[-share, share]` times height and width.
+
+    Returns:
+      An augmentation that keeps shape and dtype.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxal.training.augment import translate
+      >>> translate(0.2)(jax.random.key(0), jnp.ones([3, 8, 8, 1])).shape
+      (3, 8, 8, 1)
+    """
+
+    def augment(key: Array, images: Array) -> Array:
+        _check_images(images)
+        batch, *sides, _ = images.shape
+        limit = share * jnp.asarray(sides, jnp.float32)
+        by = jax.random.uniform(key, (batch, 2), minval=-1.0) * limit[None]
+        return jax.vmap(_moved)(images, jnp.zeros(batch), by)
+
+    return augment
+
+
+def _moved(image: Array, angle: Array, by: Array) -> Array:
+    """An image `[H, W, C]`, turned about its middle and moved by pixels `[2]`."""
+    height, width, _ = image.shape
+    middle = (jnp.array([height, width], jnp.float32) - 1) / 2
+    grid = jnp.stack(jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij"))
+    y, x = grid - middle[:, None, None] - by[:, None, None]
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    sources = [middle[0] + cos * y - sin * x, middle[1] + sin * y + cos * x]
+
+    def channel(pixels: Array) -> Array:
+        return map_coordinates(pixels, sources, order=1, mode="mirror")
+
+    return jax.vmap(channel, in_axes=-1, out_axes=-1)(image)
 
 
 def compose(*augmentations: Augmentation) -> Augmentation:

@@ -35,7 +35,10 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 }
 PHOTO_SIDE = 16  # images in colour, at least this high and wide, are photographs
 
-AUGMENTATIONS = ("none", "shift", "crop", "crop_flip", "crop_flip_cutout")
+AUGMENTATIONS = (
+    *("none", "shift", "shift_rotate", "translate", "translate_rotate"),
+    *("crop", "crop_flip", "crop_flip_cutout", "crop_flip_rotate"),
+)
 AUGMENTATION_OF = {"photo": "crop_flip", "small": "shift", "table": "none"}
 """What suits data by their kind. Photographs are cropped and mirrored; digits and other
 small or grey images, which mean something else in a mirror, are shifted by a fourteenth
@@ -197,6 +200,8 @@ def augmentation(name: str, row_shape: tuple[int, ...]) -> Augmentation | None:
         "shift": augment.pad_crop(max(side // 14, 1)),
         "crop": augment.pad_crop(max(side // 8, 1)),
         "flip": augment.flip(),
+        "rotate": augment.rotate(),
+        "translate": augment.translate(),
         "cutout": augment.cutout(side // 4),
     }
     return augment.compose(*(steps[part] for part in name.split("_")))

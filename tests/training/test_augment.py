@@ -4,8 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from jaxal.training.augment import compose, cutout, flip, pad_crop
+from jaxal.training.augment import (
+    compose,
+    cutout,
+    flip,
+    pad_crop,
+    rotate,
+    translate,
+)
 
 KEY = jax.random.key(0)
 IMAGES = jax.random.randint(KEY, (64, 8, 8, 3), 0, 256).astype(jnp.uint8)
@@ -54,3 +62,33 @@ def test_compose_gives_each_its_own_key_and_keeps_dtype():
 def test_vectors_are_refused():
     with pytest.raises(ValueError, match="images only"):
         flip()(KEY, jnp.ones([3, 4]))
+
+
+def test_turns_are_those_of_scipy():
+    images = np.random.default_rng(0).normal(size=(5, 9, 12, 2)).astype(np.float32)
+    found = rotate(20)(KEY, jnp.asarray(images))
+    angles = np.rad2deg(jax.random.uniform(KEY, (5,), minval=-1.0) * np.deg2rad(20))
+    assert np.abs(angles).min() > 1
+    for image, angle, turned in zip(images, angles, found, strict=True):
+        expected = ndimage.rotate(
+            image, -float(angle), reshape=False, order=1, mode="mirror"
+        )
+        np.testing.assert_allclose(turned, expected, atol=1e-4)
+
+
+def test_a_picture_of_a_line_is_moved_by_at_most_the_share():
+    line = jnp.zeros([200, 21, 30, 1]).at[:, :, 15].set(1.0)
+    moved = np.asarray(translate(0.1)(jax.random.key(1), line))
+    mass = moved[:, 10, :, 0]
+    place = (mass * np.arange(30)).sum(1) / mass.sum(1)
+    assert 2.5 < np.abs(place - 15).max() <= 3.0001  # a tenth of thirty
+    assert abs((place - 15).mean()) < 0.4
+    np.testing.assert_allclose(mass.sum(1), 1.0, rtol=1e-4)
+
+
+@pytest.mark.parametrize("step", [rotate(), translate()])
+def test_bytes_stay_bytes(step):
+    images = jnp.full([2, 6, 6, 3], 200, jnp.uint8)
+    found = step(jax.random.key(0), images)
+    assert found.dtype == jnp.uint8
+    np.testing.assert_array_equal(found, images)
