@@ -334,19 +334,20 @@ def _best(rows: list[dict], kind: str | tuple[str, ...]) -> str:
     some = [r for r in rows if r["learner"].startswith(kind) and "seconds" in r]
     best = max(some, key=lambda r: r.get("accuracy", -r.get("rmse", 0)))
     name = best["learner"].split(maxsplit=1)[1]
-    if "accuracy" in best:
-        return f"{best['accuracy']:.1f} ({name})"
-    return f"{best['rmse']:.1f} ({name})"
+    return f"{_quality(best)} ({name})"
+
+
+def _quality(row: dict) -> str:
+    return f"{row['accuracy']:.1f}" if "accuracy" in row else f"{row['rmse']:.3g}"
 
 
 def _markdown(row: dict) -> str:
     start = f"| {row['labels']} | {row['learner']} |"
     if "seconds" not in row:
         return f"{start} {row['status']} | | | |"
-    quality = f"{row['accuracy']:.1f}" if "accuracy" in row else f"{row['rmse']:.4g}"
     rest = [row.get("nll", np.nan), row.get("ece", np.nan)]
     cells = ["" if np.isnan(x) else f"{x:.3f}" for x in rest]
-    return f"{start} {quality} | {cells[0]} | {cells[1]} | {row['seconds']:.4f} |"
+    return f"{start} {_quality(row)} | {cells[0]} | {cells[1]} | {row['seconds']:.4f} |"
 
 
 if __name__ == "__main__":

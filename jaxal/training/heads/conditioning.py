@@ -159,6 +159,7 @@ def fit_process(
     respond: Callable[[Array, Array], Response],
     most_choosing: int,
     spread: float,
+    by_column: bool,
     loss: Callable[[Variables, Response], Array],
     variables: Variables,
     pool: Pool,
@@ -170,6 +171,8 @@ def fit_process(
       respond: from labels `[L]` and which are in use to what is learnt.
       most_choosing: labelled rows whose likelihood chooses hyperparameters.
       spread: of the logarithms of lengths, see `fit_hyperparameters`.
+      by_column: whether each column is divided by its own deviation, or all by one
+        number.
       loss: from the new variables to what is reported of the fit, nats a label.
       variables: of before.
       pool: whose labelled rows are seen, as many as there is room for.
@@ -179,7 +182,7 @@ def fit_process(
     rows, is_used = labelled_numbers(pool, capacity)
     short = capacity - rows.shape[0]  # of a pool that has fewer rows
     rows, is_used = jnp.pad(rows, (0, short)), jnp.pad(is_used, (0, short))
-    factor = column_factors(moments, True) * jnp.sqrt(1.0 * moments.mean.shape[0])
+    factor = column_factors(moments, by_column) * jnp.sqrt(1.0 * moments.mean.shape[0])
     inputs = centred_rows(pool, rows, is_used, moments.mean) * factor[None]
     response = respond(pool.labels[rows], is_used)
     targets, noise, units = response

@@ -64,7 +64,9 @@ def gaussian_process_head(
       5.4. https://gaussianprocess.org/gpml
     """
     model = process_model(kernel, capacity, 1, partial(_outputs, kernel))
-    fit = partial(fit_process, kernel, _respond, _MOST_CHOOSING, math.inf, _evidence)
+    fit = partial(
+        fit_process, kernel, _respond, _MOST_CHOOSING, math.inf, True, _evidence
+    )
     learner = solved(model, fit, gaussian_likelihood, capacity)
     return Head(model, learner, _posterior(kernel, model, num_samples))
 

@@ -1,6 +1,7 @@
 """Exact Gaussian processes for classification: regression on what labels stand for."""
 
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,7 @@ def gaussian_process_classifier_head(
     num_classes: int,
     kernel: Kernel = "matern",
     *,
+    scaling: Literal["columns", "one"] = "columns",
     capacity: int = 1000,
     num_samples: int = 20,
 ) -> Head:
@@ -48,8 +50,7 @@ def gaussian_process_classifier_head(
 
     Classes share lengths, amplitude and noise, which maximise the marginal likelihood
     of at most 256 labelled rows times priors, under which lengths of columns are much
-    alike, and are fitted anew when labels have grown by half. Columns are scaled to a
-    deviation of one inside.
+    alike, and are fitted anew when labels have grown by half.
 
     Cost: `C L^3 / 3` operations a round and `C L^2` numbers for a capacity of L; draws
     of the posterior are joint, `C N^3` for a view of N rows.
@@ -57,6 +58,8 @@ def gaussian_process_classifier_head(
     Args:
       num_classes: C.
       kernel: "matern" (5/2) or "rbf".
+      scaling: "columns" divides each column by its own deviation, as tables want it;
+        "one" all by one number, as embeddings, images and texts do.
       capacity: the most labelled rows there will ever be; a loop refuses to buy more.
       num_samples: functions that `posterior` draws.
 
@@ -85,9 +88,19 @@ def gaussian_process_classifier_head(
     """
     if num_classes < 1:
         raise ValueError(f"num_classes is {num_classes}, expected at least 1.")
+    if scaling not in ("columns", "one"):
+        raise ValueError(f"scaling is {scaling!r}, expected 'columns' or 'one'.")
     model = process_model(kernel, capacity, num_classes, partial(_logits, kernel))
     respond = partial(_respond, num_classes)
-    fit = partial(fit_process, kernel, respond, _MOST_CHOOSING, _SPREAD, _loss)
+    fit = partial(
+        fit_process,
+        kernel,
+        respond,
+        _MOST_CHOOSING,
+        _SPREAD,
+        scaling == "columns",
+        _loss,
+    )
     task = Task(cross_entropy, classification_metrics, mean_probabilities)
     learner = solved(model, fit, task, capacity)
 

@@ -170,13 +170,16 @@ def rings(num_labelled, seed=0):
     return inputs, labels, pool, rows
 
 
-@pytest.mark.parametrize("name", ["matern", "rbf"])
-def test_classes_are_regressions_on_what_labels_stand_for(name):
+@pytest.mark.parametrize(("name", "scaling"), [("matern", "one"), ("rbf", "columns")])
+def test_classes_are_regressions_on_what_labels_stand_for(name, scaling):
     inputs, labels, pool, rows = rings(40)
-    head = gaussian_process_classifier_head(3, name, capacity=50, num_samples=3000)
+    head = gaussian_process_classifier_head(
+        3, name, scaling=scaling, capacity=50, num_samples=3000
+    )
     state, info = fitted(head, pool)
     hyper = state["params"]
-    z = (inputs - inputs.mean(0)).astype(float) / inputs.std(0)
+    spread = inputs.std(0) if scaling == "columns" else inputs.var(0).mean() ** 0.5
+    z = (inputs - inputs.mean(0)).astype(float) / spread
     cross = kernel_of(name, hyper, z, z[rows])
     gram = cross[rows]
     alpha = 0.01 + np.eye(3)[labels[rows]]
