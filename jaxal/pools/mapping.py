@@ -1,7 +1,7 @@
 """Functions of single rows over a whole pool, in chunks of bounded memory."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,8 @@ from jax.sharding import Mesh
 from jaxal.pools.inputs import num_rows, one_row
 from jaxal.pools.mesh import REPLICATED, SPREAD
 from jaxal.types import Inputs
+
+T = TypeVar("T")
 
 
 def map_rows(
@@ -138,6 +140,11 @@ def _fill(
         )
 
     return jax.lax.fori_loop(first, first + count, body, outputs)
+
+
+def either(condition: Array, ours: T, theirs: T) -> T:
+    """Returns one of two pytrees, by a condition that may be traced."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), ours, theirs)
 
 
 def zeroed(is_kept: Array, leaf: Array, axis: int = 0) -> Array:

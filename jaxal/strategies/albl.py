@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxal.pools.mapping import either
 from jaxal.readings import field
 from jaxal.registry import register, strategy
 from jaxal.strategies.parts import ask, combine, mask_of, replaced
@@ -116,7 +117,7 @@ def albl(
             batch, after = ask(parts, index, key_part, view, memory.parts, batch_size)
             batches.append(batch)
             # Only who is drawn has bought anything.
-            kept = _where(arm == index, after[index], memory.parts[index])
+            kept = either(arm == index, after[index], memory.parts[index])
             known_parts = replaced(known_parts, index, kept)
         picks = jax.tree.map(lambda *columns: jnp.stack(columns)[arm], *batches)
         proposed = jnp.stack([mask_of(view, batch) for batch in batches[1:]])
@@ -134,12 +135,6 @@ def albl(
         return picks._replace(scores=scores), known
 
     return combine(parts, step, needs=("logits", "labels"))._replace(init=init)
-
-
-def _where(condition: Array, ours: Any, theirs: Any) -> Any:
-    return jax.tree.map(
-        lambda one, other: jnp.where(condition, one, other), ours, theirs
-    )
 
 
 def _reward(memory: BanditMemory, view: View) -> Array:

@@ -10,14 +10,10 @@ from jax import Array
 
 from jaxal.embeddings import Embedding, Outer, as_embedding
 from jaxal.modes import any_promotion
+from jaxal.pools.mapping import either
 from jaxal.readings import field, reading
 from jaxal.registry import register
-from jaxal.selection import (
-    facility_location,
-    graph_cut,
-    gumbel_top_k,
-    log_determinant,
-)
+from jaxal.selection import facility_location, graph_cut, gumbel_top_k, log_determinant
 from jaxal.types import Selection, Strategy, View, stateless
 
 Function = Literal["facility_location", "graph_cut", "log_determinant"]
@@ -81,8 +77,7 @@ def similar(
         )
         blank = jnp.zeros(free.shape, best.scores.dtype)
         drawn = gumbel_top_k(key_draw, blank, free, batch_size=size)
-        has_query = jnp.any(is_query)
-        return jax.tree.map(lambda b, d: jnp.where(has_query, b, d), best, drawn)
+        return either(jnp.any(is_query), best, drawn)
 
     return stateless(rows_of.needs | {"labels"}, select, reads_classes=True)
 

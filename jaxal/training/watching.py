@@ -9,6 +9,7 @@ from jax import Array
 
 from jaxal.checks import nearest
 from jaxal.metrics import LOWER_IS_BETTER
+from jaxal.pools.mapping import either
 from jaxal.types import Inputs, Variables
 
 Judge = Callable[[Variables, Inputs, Array], Any]  # -> metrics, a tuple or a dict
@@ -157,11 +158,8 @@ def _best(
     is_lower = plan.best_by.partition("/")[2] in LOWER_IS_BETTER
     value = value if is_lower else -value
     is_better = value < seen.best
-    kept = jax.tree.map(
-        lambda new, old: jnp.where(is_better, new, old), variables, seen.variables
-    )
     return seen._replace(
-        variables=kept,
+        variables=either(is_better, variables, seen.variables),
         best=jnp.where(is_better, value, seen.best),
         best_step=jnp.where(is_better, step, seen.best_step),
         num_worse=jnp.where(is_better, 0, seen.num_worse + 1),

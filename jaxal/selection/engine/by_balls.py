@@ -9,11 +9,11 @@ rows it has covered are taken off all degrees, each row of the pool once in all.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxal.embeddings import Embedding
+from jaxal.pools.mapping import either
 from jaxal.pools.mesh import Shard
 from jaxal.selection.engine.chance import row_lots
 from jaxal.selection.engine.distances import (
@@ -231,9 +231,7 @@ def _stepper(
         is_certain = (is_first | (is_known & is_certain)) & (worth[place] > 0)
         picked = _pick(shard, walk, block.balls, place, worth[place])
         kept = walk._replace(is_certain=jnp.bool_(False))
-        return jax.tree.map(
-            lambda new, old: jnp.where(is_certain, new, old), picked, kept
-        )
+        return either(is_certain, picked, kept)
 
     return step
 
