@@ -39,14 +39,10 @@ def with_features(model: Model, name: str = "features") -> Model:
         return model.init(key, _parted(inputs, name)[0])
 
     def apply(
-        variables: Variables,
-        inputs: Inputs,
-        *,
-        key: Array | None = None,
-        train: bool = False,
+        variables: Variables, inputs: Inputs, **how: Any
     ) -> tuple[Output, Variables]:
         own, features = _parted(inputs, name)
-        output, after = model.apply(variables, own, key=key, train=train)
+        output, after = model.apply(variables, own, **how)
         return output._replace(features=features), after
 
     return Model(init, apply)

@@ -94,19 +94,7 @@ def from_linen(
             )
         return result, watch, _carried(variables, updates)
 
-    def draws_by_hand(variables: Variables, inputs: Any) -> bool:
-        """Whether the flag switches more dropout than that of layers we know."""
-        if not calling.flags(True) and not fields(True):
-            return False
-
-        def trace() -> None:  # all that we know is off without a key
-            call(variables, inputs, None, True, True)
-
-        try:
-            jax.eval_shape(trace)
-        except flax.errors.InvalidRngError:
-            return True
-        return False
+    has_flag = bool(calling.flags(True) or fields(True))
 
     def apply(
         variables: Variables,
@@ -115,7 +103,8 @@ def from_linen(
         key: Array | None = None,
         train: bool = False,
     ) -> tuple[Output, Variables]:
-        by_hand = key is not None and not train and draws_by_hand(variables, inputs)
+        by_hand = key is not None and not train and has_flag
+        by_hand = by_hand and _draws_by_hand(call, variables, inputs)
 
         def run(inputs: Any) -> tuple[Any, Watch, Variables]:
             return call(variables, inputs, key, train, train or by_hand)
@@ -129,6 +118,19 @@ def from_linen(
         return read(result, watch, lambda again: run(again)[:2], inputs), after
 
     return Model(init, apply)
+
+
+def _draws_by_hand(call: Callable, variables: Variables, inputs: Any) -> bool:
+    """Whether the flag switches more dropout than that of layers we know."""
+
+    def trace() -> None:  # all that we know is off without a key
+        call(variables, inputs, None, True, True)
+
+    try:
+        jax.eval_shape(trace)
+    except flax.errors.InvalidRngError:
+        return True
+    return False
 
 
 def _read(

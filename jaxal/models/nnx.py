@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -90,20 +91,7 @@ def from_nnx(
         with switched(net, seen, dropout=key is not None, train=train):
             return net(*args, **kwargs), seen, net
 
-    def draws_by_hand(variables: Variables, inputs: Any) -> bool:
-        """Whether the flag switches more dropout than that of layers we know."""
-
-        def count(flag: bool) -> int:
-            draws = 0
-
-            def trace() -> None:  # all that we know is off without a key
-                nonlocal draws
-                draws = call(variables, inputs, None, True, flag)[1].draws
-
-            jax.eval_shape(trace)
-            return draws
-
-        return bool(calling.flags(True)) and count(True) > count(False)
+    has_flag = bool(calling.flags(True))
 
     def apply(
         variables: Variables,
@@ -112,7 +100,8 @@ def from_nnx(
         key: Array | None = None,
         train: bool = False,
     ) -> tuple[Output, Variables]:
-        by_hand = key is not None and not train and draws_by_hand(variables, inputs)
+        by_hand = key is not None and not train and has_flag
+        by_hand = by_hand and _draws_by_hand(call, variables, inputs)
 
         def run(inputs: Any) -> tuple[Any, Seen, nnx.Module]:
             return call(variables, inputs, key, train, train or by_hand)
@@ -129,6 +118,18 @@ def from_nnx(
         return output, {**variables, "state": after} if train else variables
 
     return Model(init, apply)
+
+
+def _draws_by_hand(call: Callable, variables: Variables, inputs: Any) -> bool:
+    """Whether the flag switches more dropout than that of layers we know."""
+    draws = []
+
+    def trace(flag: bool) -> None:  # all that we know is off without a key
+        draws.append(call(variables, inputs, None, True, flag)[1].draws)
+
+    for flag in (True, False):
+        jax.eval_shape(partial(trace, flag))
+    return draws[0] > draws[1]
 
 
 def _split(net: nnx.Module) -> tuple[Any, Any, Any, Any]:

@@ -1,5 +1,7 @@
 """Normalising inputs inside the model, so that a pool of images stays uint8."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
@@ -49,13 +51,9 @@ def scale_inputs(model: Model, mean: ArrayLike, std: ArrayLike) -> Model:
         return without_input_scale(model.init(key, scaled(inputs)))
 
     def apply(
-        variables: Variables,
-        inputs: Array,
-        *,
-        key: Array | None = None,
-        train: bool = False,
+        variables: Variables, inputs: Array, **how: Any
     ) -> tuple[Output, Variables]:
-        return model.apply(variables, scaled(inputs), key=key, train=train)
+        return model.apply(variables, scaled(inputs), **how)
 
     return Model(init, apply)
 

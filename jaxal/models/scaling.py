@@ -56,16 +56,12 @@ def self_scaling(model: Model) -> Model:
         return {**variables, SCALING: found}
 
     def apply(
-        variables: Variables,
-        inputs: Array,
-        *,
-        key: Array | None = None,
-        train: bool = False,
+        variables: Variables, inputs: Array, **how: Any
     ) -> tuple[Output, Variables]:
         scaling = variables.get(SCALING, {})
         inner = {name: tree for name, tree in variables.items() if name != SCALING}
         seen = _standardised(scaling, inputs)
-        output, after = model.apply(inner, seen, key=key, train=train)
+        output, after = model.apply(inner, seen, **how)
         if SCALING in variables:
             after = {**after, SCALING: scaling}
         return output._replace(logits=_in_units(scaling, output.logits)), after

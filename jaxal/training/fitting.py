@@ -1,4 +1,4 @@
-"""A fit of any length, as functions that are traced once: start, advance, finish."""
+"""A fit of any length, as functions that are traced once: its start, and its steps."""
 
 from typing import Any, NamedTuple
 
@@ -7,17 +7,15 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.pools.inputs import take_rows
-from jaxal.pools.mapping import map_rows
-from jaxal.training import recipes, soundness, watching
+from jaxal.training import recipes, watching
 from jaxal.training.augment import Augmentation
 from jaxal.training.batches import batch, resampled, shuffled, steps_per_epoch
-from jaxal.training.heads.single_layer import is_single_layer, solve_layer
-from jaxal.training.normalization import refreshed
+from jaxal.training.heads.single_layer import is_single_layer
 from jaxal.training.optimizers import Optimizer
 from jaxal.training.targets import target_units
-from jaxal.training.tasks import FitInfo, Task
+from jaxal.training.tasks import Task, evaluator
 from jaxal.training.weights import Averaging, Refit
-from jaxal.types import Inputs, Model, Pool, Variables
+from jaxal.types import Inputs, Model, Output, Pool, Variables
 
 
 class FitState(NamedTuple):
@@ -70,14 +68,14 @@ def start(
     if settings.bootstrap:  # a key of its own: other recipes draw what they always drew
         order = resampled(jax.random.fold_in(key, 2), order, num_labelled)
     # With nothing labelled there is nothing to learn: what was given is asked as it is.
-    variables = _unless_taught(num_labelled, variables, given)
-    batch_size = _batch_size(settings, variables)
+    variables = unless_taught(num_labelled, variables, given)
+    batch_size = batch_size_of(settings, variables)
     num_steps = settings.epochs * steps_per_epoch(batch_size, num_labelled)
     min_steps = settings.min_steps
     if min_steps is None:
         min_steps = recipes.usual(variables).min_steps
     num_steps = jnp.maximum(num_steps, min_steps)
-    if _is_solved(model, settings, variables, pool):
+    if is_solved(model, settings, variables, pool):
         num_steps = jnp.zeros_like(num_steps)
     zero = jnp.zeros([], jnp.int32)
     units = _units(settings, variables, order, num_labelled, pool)
@@ -118,8 +116,8 @@ def _units(
     return target_units(pool.labels[order], is_known)
 
 
-def _targets(settings: FitSettings, state: FitState, labels: Array) -> Array:
-    """Labels as the network is trained on them."""
+def targets_of(settings: FitSettings, state: FitState, labels: Array) -> Array:
+    """Returns labels as the network is trained on them."""
     if not settings.task.standardises:
         return labels
     mean, spread = state.units
@@ -148,7 +146,7 @@ def _train_step(
 ) -> FitState:
     key = jax.random.fold_in(state.key, state.step)
     key_order, key_augment, key_dropout = jax.random.split(key, 3)
-    batch_size = _batch_size(settings, state.variables)
+    batch_size = batch_size_of(settings, state.variables)
     steps = steps_per_epoch(batch_size, state.num_labelled)
     place = state.step % steps
     order = jax.lax.cond(
@@ -162,7 +160,7 @@ def _train_step(
         inputs = settings.augment(key_augment, inputs)
     elif settings.augment is not None:
         inputs = recipes.augmented(settings.augment, key_augment, inputs)
-    labels = _targets(settings, state, pool.labels[rows])
+    labels = targets_of(settings, state, pool.labels[rows])
     (loss, variables), grads = _loss_and_grads(
         model, settings, key_dropout, state.variables, inputs, labels, weights
     )
@@ -194,13 +192,12 @@ def _train_step(
 def _judge_of(
     model: Model, settings: FitSettings, units: tuple[Array, Array]
 ) -> watching.Judge:
-    def judge(variables: Variables, inputs: Inputs, labels: Array) -> Any:
+    def network(variables: Variables, inputs: Inputs) -> Output:
         if settings.task.standardises:
             variables = recipes.with_units(variables, units)
-        outputs = map_rows(lambda rows: model.apply(variables, rows)[0].logits, inputs)
-        return settings.task.metrics(outputs, labels)
+        return model.apply(variables, inputs)[0]
 
-    return judge
+    return evaluator(network, settings.task.metrics)
 
 
 def _loss_and_grads(
@@ -233,73 +230,28 @@ def _update(
     return moved, optimizer
 
 
-def _is_solved(
+def is_solved(
     model: Model, settings: FitSettings, variables: Variables, pool: Pool
 ) -> bool:
+    """Returns whether the network is a single layer, which is solved, not trained."""
     row = take_rows(pool.inputs, slice(1))
     return settings.is_default and is_single_layer(model, variables, row)
 
 
 def _optimizer(settings: FitSettings, variables: Variables) -> Optimizer:
     if settings.optimizer is None:
-        batch_size = _batch_size(settings, variables)
+        batch_size = batch_size_of(settings, variables)
         return recipes.default_optimizer(variables, batch_size)
     return settings.optimizer
 
 
-def _batch_size(settings: FitSettings, variables: Variables) -> int:
+def batch_size_of(settings: FitSettings, variables: Variables) -> int:
+    """Returns the rows of a step, by default as many as suit the network."""
     return settings.batch_size or recipes.usual(variables).batch_size
 
 
-def finish(
-    model: Model, settings: FitSettings, state: FitState, pool: Pool
-) -> tuple[Variables, FitInfo]:
-    """Returns what a fit ends with, and what it has to say about itself."""
-    variables, steps, loss = state.variables, state.step, state.last_loss
-    if _is_solved(model, settings, variables, pool):
-        is_used = jnp.arange(state.order.shape[0]) < state.num_labelled
-        solved, loss, steps = solve_layer(model, variables, pool, state.order, is_used)
-        variables = _unless_taught(state.num_labelled, solved, variables)
-    if settings.averaging is not None:
-        params = settings.averaging.finish(state.average, variables["params"])
-        averaged = {**variables, "params": params}
-        variables = _with_statistics(model, settings, averaged, state, pool)
-    seen = state.watched
-    if settings.watch is not None and settings.watch.best_by is not None:
-        has_best = seen.best_step > 0
-        variables = jax.tree.map(
-            lambda best, last: jnp.where(has_best, best, last),
-            seen.variables,
-            variables,
-        )
-    verdict = _judge(model, settings, variables, state, pool)
-    info = FitInfo(loss, steps, state.num_labelled, *verdict)
-    if settings.watch is not None:
-        info = info._replace(history=seen.history, best_step=seen.best_step)
-    if settings.task.standardises:
-        scaled = recipes.with_units(variables, state.units)
-        variables = _unless_taught(state.num_labelled, scaled, variables)
-    return variables, info
-
-
-def _with_statistics(
-    model: Model,
-    settings: FitSettings,
-    variables: Variables,
-    state: FitState,
-    pool: Pool,
-) -> Variables:
-    size, count = _batch_size(settings, variables), state.num_labelled
-
-    def after(i: Array | int, variables: Variables) -> Variables:
-        rows, _ = batch(size, state.order, count, i)
-        return model.apply(variables, take_rows(pool.inputs, rows), train=True)[1]
-
-    return refreshed(after, variables, steps_per_epoch(size, count), count > 0)
-
-
-def _unless_taught(num_labelled: Array, taught: Variables, given: Variables) -> Any:
-    """Variables after a fit, or those that were given where it has no labels."""
+def unless_taught(num_labelled: Array, taught: Variables, given: Variables) -> Any:
+    """Returns variables after a fit, or those given where it has no labels."""
 
     def choose(new: Any, old: Any) -> Any:
         return jnp.where(num_labelled > 0, new, old).astype(new.dtype)
@@ -308,24 +260,3 @@ def _unless_taught(num_labelled: Array, taught: Variables, given: Variables) -> 
         name: jax.tree.map(choose, tree, given[name]) if name in given else tree
         for name, tree in taught.items()
     }
-
-
-def _judge(
-    model: Model,
-    settings: FitSettings,
-    variables: Variables,
-    state: FitState,
-    pool: Pool,
-) -> soundness.Verdict:
-    rows = state.order[: soundness.JUDGED_ROWS]
-    outputs = model.apply(variables, take_rows(pool.inputs, rows))[0].logits
-    return soundness.judge(
-        variables["params"],
-        outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32)),
-        _targets(settings, state, pool.labels[rows]),
-        jnp.arange(rows.shape[0]) < state.num_labelled,
-        loss=settings.task.loss,
-        guess=settings.task.guess,
-        first_loss=state.first_loss,
-        num_steps=state.step,
-    )

@@ -9,13 +9,12 @@ from jax import Array
 
 from jaxal.modes import any_promotion
 from jaxal.pools.inputs import take_rows
-from jaxal.pools.mapping import map_rows
 from jaxal.posteriors.networks import deep_ensemble, deterministic
-from jaxal.training import fitting, recipes
+from jaxal.training import finishing, fitting, recipes
 from jaxal.training.augment import Augmentation
 from jaxal.training.fitting import FitSettings, FitState
 from jaxal.training.optimizers import as_optimizer
-from jaxal.training.tasks import FitInfo, Task, task_or_classes
+from jaxal.training.tasks import FitInfo, Task, evaluator, task_or_classes
 from jaxal.training.watching import Watch
 from jaxal.training.weights import Averaging, Refit, retrain
 from jaxal.types import Inputs, Learner, Model, Pool, Variables
@@ -119,7 +118,6 @@ def supervised(
         raise ValueError(
             "averaging and best_by both say which weights a fit ends with. Pass one."
         )
-    task = task_or_classes(task, label_smoothing)
     settings = FitSettings(
         None if optimizer is None else as_optimizer(optimizer),
         epochs,
@@ -127,30 +125,26 @@ def supervised(
         min_steps,
         capacity,
         augment,
-        task,
+        task_or_classes(task, label_smoothing),
         refit,
         averaging,
         bootstrap,
         watch,
         is_default,
     )
-    posterior = (
-        deterministic(model)
-        if members is None
-        else deep_ensemble(model, members, combine=task.combine)
-    )
+    return _learner(model, settings, members, eval_chunk_size)
+
+
+def _learner(
+    model: Model, settings: FitSettings, members: int | None, chunk_size: int
+) -> Learner:
+    task, posterior = settings.task, deterministic(model)
+    if members is not None:
+        posterior = deep_ensemble(model, members, combine=task.combine)
 
     def init(key: Array, inputs: Inputs) -> Variables:
         row = take_rows(inputs, slice(1))
-        variables = _per_member(members, key, lambda k: model.init(k, row))
-        if not isinstance(variables, Mapping) or "params" not in variables:
-            is_dict = isinstance(variables, Mapping)
-            what = list(variables) if is_dict else type(variables).__name__
-            raise ValueError(
-                f"model.init returned {what}, expected a dict with 'params', which are "
-                "trained, and what else the model keeps. Return {'params': weights}."
-            )
-        return variables
+        return _checked(_per_member(members, key, lambda k: model.init(k, row)))
 
     @any_promotion
     def start(key: Array, variables: Variables, pool: Pool) -> FitState:
@@ -169,7 +163,7 @@ def supervised(
     @any_promotion
     def finish(state: FitState, pool: Pool) -> tuple[Variables, FitInfo]:
         def one(state: FitState) -> tuple[Variables, FitInfo]:
-            return fitting.finish(model, settings, state, pool)
+            return finishing.finish(model, settings, state, pool)
 
         if members is None:
             return one(state)
@@ -181,15 +175,20 @@ def supervised(
         state = start(key, variables, pool)
         return finish(advance(state, pool, jnp.iinfo(jnp.int32).max), pool)
 
-    def evaluate(variables: Variables, inputs: Inputs, labels: Array) -> Any:
-        logits = map_rows(
-            lambda rows: posterior.network(variables, rows).logits,
-            inputs,
-            chunk_size=eval_chunk_size,
-        )
-        return task.metrics(logits, labels)
-
+    evaluate = evaluator(posterior.network, task.metrics, chunk_size)
+    capacity = settings.capacity
     return Learner(init, fit, evaluate, start, advance, finish, capacity, task)
+
+
+def _checked(variables: Any) -> Variables:
+    if isinstance(variables, Mapping) and "params" in variables:
+        return variables
+    is_dict = isinstance(variables, Mapping)
+    what = list(variables) if is_dict else type(variables).__name__
+    raise ValueError(
+        f"model.init returned {what}, expected a dict with 'params', which are "
+        "trained, and what else the model keeps. Return {'params': weights}."
+    )
 
 
 def _info_of_all(info: FitInfo) -> FitInfo:

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.metrics import classification_metrics, log_likelihood
+from jaxal.pools.mapping import map_rows
 from jaxal.posteriors.networks import mean_probabilities
 from jaxal.training import soundness
+from jaxal.types import Output
 
 
 class FitInfo(NamedTuple):
@@ -43,6 +45,28 @@ class Task(NamedTuple):
     answers: Callable[[int], int] | None = None  # how many there are, 0 .. this - 1, of
     # C outputs; None where labels may be any number
     of_logits: bool = True  # whether outputs are what scores of classes may read
+
+
+def evaluator(
+    network: Callable[[Any, Any], Output],
+    metrics: Callable[[Array, Array], Any],
+    chunk_size: int = 1024,
+) -> Callable[[Any, Any, Array], Any]:
+    """Returns the `evaluate` of a learner, from what its network says of a state.
+
+    Args:
+      network: from `(state, inputs[B])` to outputs.
+      metrics: from outputs `[N, C]` and labels to what is said of them.
+      chunk_size: rows asked together.
+    """
+
+    def evaluate(state: Any, inputs: Any, labels: Array) -> Any:
+        outputs = map_rows(
+            lambda rows: network(state, rows).logits, inputs, chunk_size=chunk_size
+        )
+        return metrics(outputs, labels)
+
+    return evaluate
 
 
 def cross_entropy(logits: Array, labels: Array, smoothing: float = 0.0) -> Array:

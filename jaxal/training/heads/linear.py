@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import linalg
-from jaxal.pools.mapping import map_rows
 from jaxal.training.heads.rows import (
     Moments,
     column_factors,
@@ -18,7 +17,7 @@ from jaxal.training.heads.rows import (
     scaled,
     some_rows,
 )
-from jaxal.training.tasks import FitInfo, Task
+from jaxal.training.tasks import FitInfo, Task, evaluator
 from jaxal.types import Learner, Model, Output, Pool, Posterior, Variables
 
 Scaling = Literal["choose", "one", "columns"]
@@ -46,14 +45,11 @@ def solved(
 ) -> Learner:
     """Returns the learner of a model that is solved: nothing is left to chance."""
 
-    def evaluate(variables: Variables, inputs: Array, labels: Array) -> Any:
-        outputs = map_rows(lambda x: model.apply(variables, x)[0].logits, inputs)
-        return task.metrics(outputs, labels)
-
     def fit_without_chance(key: Array, *args: Any) -> tuple[Variables, FitInfo]:
         del key
         return fit(*args)
 
+    evaluate = evaluator(lambda v, x: model.apply(v, x)[0], task.metrics)
     return Learner(
         model.init, fit_without_chance, evaluate, capacity=capacity, task=task
     )

@@ -1,7 +1,7 @@
 """Ridge regression that is solved, its penalty chosen by exact leave-one-out."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,10 +22,7 @@ from jaxal.training.heads.linear import (
     solved,
 )
 from jaxal.training.heads.rows import centred_rows, pool_moments
-from jaxal.training.regression import (
-    combine_gaussians,
-    gaussian_likelihood,
-)
+from jaxal.training.regression import combine_gaussians, gaussian_likelihood
 from jaxal.training.rows import labelled_numbers
 from jaxal.training.targets import target_units
 from jaxal.training.tasks import FitInfo
@@ -103,13 +100,9 @@ def _with_noise(linear: Model) -> Model:
         return {**variables, "noise": jnp.ones([], variables["params"]["bias"].dtype)}
 
     def apply(
-        variables: Variables,
-        inputs: Array,
-        *,
-        key: Array | None = None,
-        train: bool = False,
+        variables: Variables, inputs: Array, **how: Any
     ) -> tuple[Output, Variables]:
-        (mean, features), _ = linear.apply(variables, inputs, key=key, train=train)
+        (mean, features), _ = linear.apply(variables, inputs, **how)
         spread = jnp.full_like(mean, 1) * jnp.log(variables["noise"])
         return Output(jnp.concatenate([mean, spread], -1), features), variables
 
