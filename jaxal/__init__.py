@@ -36,6 +36,7 @@ from jaxal.posteriors.committees import (
     committee,
     committee_learner,
 )
+from jaxal.posteriors.dropout import mc_dropout
 from jaxal.posteriors.functions import drawn_functions, gaussian_functions
 from jaxal.posteriors.last_layer import laplace
 from jaxal.posteriors.networks import (
@@ -43,7 +44,6 @@ from jaxal.posteriors.networks import (
     deep_ensemble,
     deterministic,
     drawn_parameters,
-    mc_dropout,
 )
 from jaxal.readings import Reading, by_selector, drawn, read
 from jaxal.rounds import ActiveLearner, LoopState, RoundInfo, seed_axes, tell

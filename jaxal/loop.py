@@ -9,39 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh
-from jax.typing import ArrayLike
 
-from jaxal import checks
+from jaxal import phases
 from jaxal.metrics import classification_metrics, metrics_of
 from jaxal.pacing import paced
-from jaxal.pools.answers import without_blanks
-from jaxal.pools.changes import wait_for
-from jaxal.pools.inputs import take_rows
-from jaxal.pools.mesh import in_force
-from jaxal.posteriors.networks import (
-    deterministic,
-    mc_dropout,
-    mean_probabilities,
-)
-from jaxal.rounds import (
-    ActiveLearner,
-    LoopState,
-    Phases,
-    Progress,
-    RoundInfo,
-    round_keys,
-    tell,
-)
-from jaxal.starting import (
-    Classes,
-    arrived,
-    check_known,
-    check_memory,
-    check_task,
-    first_state,
-    with_initial,
-    without,
-)
+from jaxal.phases import Parts
+from jaxal.posteriors.dropout import mc_dropout
+from jaxal.posteriors.networks import deterministic, mean_probabilities
+from jaxal.rounds import ActiveLearner, LoopState, Phases, Progress
+from jaxal.starting import Classes, check_task, without
 from jaxal.types import (
     Inputs,
     Learner,
@@ -52,18 +28,8 @@ from jaxal.types import (
     Selection,
     Strategy,
     View,
-    same_variables,
 )
-from jaxal.viewing import (
-    Looked,
-    asks_posterior,
-    check_samples,
-    make_look,
-    make_measure,
-    reads_samples,
-    refuse_unsound,
-    refuse_unsound_fit,
-)
+from jaxal.viewing import asks_posterior, check_samples, make_look, make_measure
 
 
 def active_learner(
@@ -148,140 +114,41 @@ def active_learner(
         posterior = _default_posterior(model, learner, strategy)
     check_samples(posterior, strategy)
     check_task(learner.task, strategy)
-    look = make_look(posterior, strategy, chunk_size, mesh)
     measured = _measured(learner, measure)
-    judge = _judge(learner, posterior, measured, chunk_size)
-    fit, fit_posterior = jax.jit(learner.fit), jax.jit(posterior.fit)
-    fit_in_steps = _segmented(learner)
-    select = jax.jit(partial(_select, strategy, sizes, learner.capacity))
     classes = _classes(learner, posterior)
-    test = without(test, ignore)
-
-    def init(
-        key: Array, pool: Pool, initial: Any = None, *, trained: Any = None
-    ) -> LoopState:
-        checks.check_key(key)
-        key_rows, key_learner, key_oracle = jax.random.split(key, 3)
-        state = first_state(key_learner, pool, learner, strategy, trained)
-        check_known(pool, test, classes(state), strategy)
-        keys = key_rows, key_oracle
-        state = with_initial(keys, state, oracle, initial, classes(state))
-        if reads_samples(strategy):  # refuses now what would fail after a training
-            trained, _ = fit.eval_shape(key, state.learner, state.pool)
-            _shape_of(posterior, posterior.sample, state._replace(learner=trained))
-        return state
-
-    def train(
-        key: Array, state: LoopState, progress: Progress | None = None
-    ) -> tuple[LoopState, Any]:
-        state = arrived(state, mesh)
-        check_memory(strategy, state)  # before what takes long
-        run = fit if progress is None or fit_in_steps is None else fit_in_steps
-        extra = {} if run is fit else {"progress": progress}
-        trained, info = run(round_keys(key).fit, state.learner, state.pool, **extra)
-        refuse_unsound_fit(info)
-        return state._replace(learner=trained), info
-
-    def fit_once(key: Array, state: LoopState) -> Any:
-        state = arrived(state, mesh)
-        if posterior.fit is same_variables:
-            return state.learner
-        return fit_posterior(round_keys(key).posterior_fit, state.learner, state.pool)
-
-    def measure_on(
-        key: Array, state: LoopState, inputs: Any, labels: Array, *, fitted: Any = None
-    ) -> Any:
-        if measured == "learner":
-            fitted = state.learner
-        elif fitted is None:
-            fitted = fit_once(key, state)
-        return judge(round_keys(key).posterior, fitted, inputs, labels)
-
-    def evaluate(key: Array, state: LoopState, *, fitted: Any = None) -> Any:
-        return None if test is None else measure_on(key, state, *test, fitted=fitted)
-
-    def look_at(
-        key: Array,
-        state: LoopState,
-        progress: Progress | None = None,
-        *,
-        fitted: Any = None,
-    ) -> Looked:
-        state = arrived(state, mesh)
-        fitted = fit_once(key, state) if fitted is None else fitted
-        return look(round_keys(key).posterior, fitted, state.pool, progress)
-
-    def decide(
-        key: Array, state: LoopState, looked: Looked
-    ) -> tuple[LoopState, Selection]:
-        refuse_unsound(looked)
-        state = arrived(state, mesh)
-        # Under jit a selector cannot see how rows are spread, unless it is told so;
-        # without, XLA would gather the features of all rows on every device.
-        with in_force(mesh, state.pool):
-            picks, memory = select(
-                round_keys(key).selection,
-                looked.view,
-                state.memory,
-                state.round,
-                state.pool.is_pending,
-                looked.is_sound,
-            )
-        return state._replace(memory=memory), picks
-
-    def choose(key: Array, state: LoopState, looked: Looked) -> Selection:
-        return decide(key, state, looked)[1]
-
-    def ask(key: Array, state: LoopState) -> tuple[LoopState, Selection, RoundInfo]:
-        state, selection, info = ask_batch(key, state)
-        return state, without_blanks(selection), info
-
-    def ask_batch(
-        key: Array, state: LoopState
-    ) -> tuple[LoopState, Selection, RoundInfo]:
-        state = arrived(state, mesh)
-        num_labelled = state.pool.is_labelled.sum(dtype=jnp.int32)
-        state, info = train(key, state)
-        fitted = fit_once(key, state)
-        metrics = evaluate(key, state, fitted=fitted)
-        looked = look_at(key, state, fitted=fitted)
-        decided, selection = decide(key, state, looked)
-        is_sound = jnp.asarray(getattr(info, "is_sound", True)).all()
-        known = state.memory, decided.memory
-        selection, memory = _if_sound(is_sound, *known, selection)
-        pool = wait_for(state.pool, selection.indices, selection.is_valid)
-        state = state._replace(pool=pool, memory=memory)
-        objections = looked.num_bad_rows, looked.are_samples_equal
-        return state, selection, RoundInfo(metrics, info, num_labelled, *objections)
-
-    def tell_checked(
-        state: LoopState,
-        asked: Selection | ArrayLike | Sequence[int],
-        labels: ArrayLike | Sequence[Any],
-        *,
-        ends_round: bool = True,
-    ) -> LoopState:
-        state = arrived(state, mesh)
-        num_classes = classes(state)
-        return tell(
-            state, asked, labels, num_classes=num_classes, ends_round=ends_round
-        )
-
-    def step(key: Array, state: LoopState) -> tuple[LoopState, RoundInfo]:
-        if oracle is None:
-            raise ValueError(
-                "step has nobody to ask. Pass oracle= to active_learner, or call ask, "
-                "get the labels yourself, and call tell."
-            )
-        state, selection, info = ask_batch(key, state)
-        # Where fewer rows are left than a batch has, the rest names a row there is.
-        rows = jnp.where(selection.is_valid, selection.indices, 0)
-        labels = oracle(round_keys(key).oracle, rows)
-        return tell_checked(state, selection, labels), info
-
-    phases = Phases(train, fit_once, evaluate, measure_on, look_at, choose, decide)
+    made = Parts(
+        learner=learner,
+        strategy=strategy,
+        posterior=posterior,
+        oracle=oracle,
+        test=without(test, ignore),
+        mesh=mesh,
+        measured=measured,
+        classes=classes,
+        fit=jax.jit(learner.fit),
+        fit_in_steps=_segmented(learner),
+        fit_posterior=jax.jit(posterior.fit),
+        judge=_judge(learner, posterior, measured, chunk_size),
+        look=make_look(posterior, strategy, chunk_size, mesh),
+        select=jax.jit(partial(_select, strategy, sizes, learner.capacity)),
+    )
     facts = measured, strategy.name, sizes, classes, training
-    return ActiveLearner(init, ask, tell_checked, step, phases, *facts)
+    return ActiveLearner(
+        partial(phases.init, made),
+        partial(phases.ask, made),
+        partial(phases.tell_checked, made),
+        partial(phases.step, made),
+        Phases(
+            partial(phases.train, made),
+            partial(phases.fit_once, made),
+            partial(phases.evaluate, made),
+            partial(phases.measure, made),
+            partial(phases.look, made),
+            partial(phases.choose, made),
+            partial(phases.decide, made),
+        ),
+        *facts,
+    )
 
 
 def _batch_sizes(batch_size: int | Sequence[int]) -> tuple[int, ...]:
@@ -337,24 +204,12 @@ def _classes(learner: Learner, posterior: Posterior) -> Classes:
 
     def classes(state: LoopState) -> int:
         if not known:
-            shape = _shape_of(posterior, posterior.predict, state)
+            shape = phases.shape_of(posterior, posterior.predict, state)
             width = shape.logits.shape[-1]
             known.append(width if is_usual else task.answers(width))
         return known[0]
 
     return classes
-
-
-def _shape_of(
-    posterior: Posterior, ask: Callable[[Array, Any, Array], Any], state: LoopState
-) -> Any:
-    """What a posterior says of one row, from shapes alone."""
-
-    def one_row(key: Array, state: LoopState) -> Any:
-        fitted = posterior.fit(key, state.learner, state.pool)
-        return ask(key, fitted, take_rows(state.pool.inputs, slice(1)))
-
-    return jax.eval_shape(one_row, jax.random.key(0), state)
 
 
 def _select(
@@ -375,18 +230,7 @@ def _select(
         limit = jnp.minimum(limit, capacity - view.is_labelled.sum() - owed)
     is_due = jnp.cumsum(selection.is_valid) <= limit
     selection = selection._replace(is_valid=selection.is_valid & is_due)
-    return _if_sound(is_sound, memory, learnt, selection)
-
-
-def _if_sound(
-    is_sound: Array, memory: Any, learnt: Any, selection: Selection
-) -> tuple[Selection, Any]:
-    """What was decided; traced code cannot raise, so nothing is bought or learnt."""
-    memory = jax.tree.map(
-        lambda new, old: jnp.where(is_sound, new, old), learnt, memory
-    )
-    selection = selection._replace(is_valid=selection.is_valid & is_sound)
-    return selection, memory
+    return phases.if_sound(is_sound, memory, learnt, selection)
 
 
 def _segmented(learner: Learner) -> Callable[..., tuple[Any, Any]] | None:

@@ -110,6 +110,10 @@ class View(NamedTuple):
     predictive: Array | None = None  # [N, C] log-probabilities, see `Posterior.predict`
 
 
+PER_ROW = ("logits", "predictive", "samples", "features", "inputs")
+"""Fields of a view that a chunk of rows has by itself."""
+
+
 class SelectFn(Protocol):
     """Chooses `batch_size` (static) rows from a view."""
 

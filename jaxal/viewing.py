@@ -10,17 +10,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxal import checks
+from jaxal.chunks import look_at_chunk
 from jaxal.pacing import paced
 from jaxal.pools.inputs import num_rows
 from jaxal.pools.mapping import map_rows, map_some_rows, num_chunks, row_buffers, zeroed
 from jaxal.pools.mesh import find_mesh
-from jaxal.types import Inputs, Output, Pool, Posterior, Strategy, View
-
-PER_ROW = ("logits", "predictive", "samples", "features", "inputs")
-# Samples that are nearer than so many units in the last place are equal.
-_ULPS = 8
-_SIMPLEX = 1e-3  # off which probabilities in half precision sum to one
+from jaxal.types import PER_ROW, Inputs, Output, Pool, Posterior, Strategy, View
 
 
 class Looked(NamedTuple):
@@ -36,15 +31,6 @@ class Looked(NamedTuple):
     def is_sound(self) -> Array:
         """Whether rows may be bought by it, `[]` bool."""
         return (self.num_bad_rows == 0) & ~self.are_samples_equal
-
-
-class Flags(NamedTuple):
-    """What there is to object to a row."""
-
-    is_bad: Array  # [B] bool, an output is NaN or +inf
-    is_bad_sample: Array  # [B] bool, a sample's is
-    is_apart: Array  # [B] bool, samples differ, or there are none
-    is_simplex: Array  # [B] bool, logits are not negative and sum to one
 
 
 def make_look(
@@ -64,7 +50,7 @@ def make_look(
     Raises:
       ValueError: the strategy needs a field that no view has.
     """
-    _check_needs(strategy)
+    check_needs(strategy)
     cache: dict[Mesh | None, Look] = {}
 
     def look(key: Array, state: Any, pool: Pool, progress: Any = None) -> Looked:
@@ -96,7 +82,7 @@ def _compile(
         return pool.labels.shape[0] if posterior.is_joint else chunk_size
 
     def per_row(key: Array, state: Any) -> Callable[[Inputs], Any]:
-        return lambda rows: _look_at_chunk(posterior, strategy, key, state, rows)
+        return lambda rows: look_at_chunk(posterior, strategy, key, state, rows)
 
     def start(key: Array, state: Any, pool: Pool) -> Any:
         return row_buffers(per_row(key, state), pool.inputs, chunk_size=size(pool))
@@ -160,85 +146,6 @@ def _as_view(strategy: Strategy, outputs: Any, pool: Pool) -> Looked:
         are_equal,
         (flags.is_simplex | ~is_seen).all() & is_seen.any(),
     )
-
-
-def _look_at_chunk(
-    posterior: Posterior, strategy: Strategy, key: Array, state: Any, inputs: Inputs
-) -> tuple[dict[str, Array], Any, Flags]:
-    wanted = strategy.needs | strategy.streams
-    found: dict[str, Any] = {"inputs": inputs}
-    nobody = jnp.zeros(num_rows(inputs), bool)
-    flags = Flags(nobody, nobody, ~nobody, nobody)
-    if wanted & {"logits", "features"}:
-        output = posterior.network(state, inputs)
-        found["logits"], found["features"] = output.logits, output.features
-        checks.check_field("logits", output.logits, nobody.shape[0])
-        flags = flags._replace(
-            is_bad=_is_bad(output.logits).any(axis=-1),
-            is_simplex=_is_simplex(output.logits) & strategy.reads_classes,
-        )
-    if "predictive" in wanted:
-        found["predictive"] = posterior.predict(key, state, inputs).logits
-        flags = _flag(flags, _is_bad(found["predictive"]).any(axis=-1))
-    if "samples" in wanted:
-        samples = found["samples"] = posterior.sample(key, state, inputs).logits
-        checks.check_field("samples", samples, nobody.shape[0])
-        is_bad = _is_bad(samples).any(axis=(0, -1))
-        flags = _flag(flags, is_bad)._replace(
-            is_bad_sample=is_bad,
-            is_apart=_are_apart(samples),
-            is_simplex=_is_simplex(samples).all(axis=0) & strategy.reads_classes,
-        )
-    if "features" in wanted:
-        features = _features(found, strategy)
-        checks.check_field("features", features, nobody.shape[0])
-        flags = _flag(flags, ~jnp.isfinite(features).all(axis=-1))
-    whole = {n: found[n] for n in PER_ROW if n in strategy.needs and n != "inputs"}
-    if "samples" in whole:  # rows first, as every other field
-        whole["samples"] = jnp.moveaxis(whole["samples"], 1, 0)
-    return whole, _rowwise(strategy, found, nobody.shape[0]), flags
-
-
-def _flag(flags: Flags, is_bad: Array) -> Flags:
-    return flags._replace(is_bad=flags.is_bad | is_bad)
-
-
-def _are_apart(samples: Array) -> Array:
-    """Whether samples `[S, B, C]` of a row differ by more than rounding, `[B]`."""
-    low, high = samples.min(axis=0), samples.max(axis=0)
-    scale = jnp.maximum(jnp.abs(low), jnp.abs(high))
-    is_near = high - low <= _ULPS * jnp.finfo(samples.dtype).eps * scale
-    is_equal = jnp.where(jnp.isfinite(scale), is_near, low == high)
-    return ~is_equal.all(axis=-1)
-
-
-def _is_simplex(logits: Array) -> Array:
-    """Whether rows `[..., C]` are probabilities: no log-probabilities sum to one."""
-    wide = logits.astype(jnp.float32)
-    is_one = jnp.abs(wide.sum(axis=-1) - 1) < _SIMPLEX
-    return is_one & (wide >= 0).all(axis=-1) & jnp.bool_(logits.shape[-1] > 1)
-
-
-def _rowwise(strategy: Strategy, found: dict[str, Any], size: int) -> Any:
-    if strategy.rowwise is None:
-        return None
-    seen = {n: found[n] for n in PER_ROW if n in strategy.streams | strategy.needs}
-    nobody = jnp.zeros(size, bool)
-    return strategy.rowwise(View(~nobody, nobody, **seen))
-
-
-def _features(found: dict[str, Any], strategy: Strategy) -> Array:
-    if found["features"] is None:
-        raise ValueError(
-            f"Strategy {strategy.name!r} needs features, and the model returns none. "
-            "Return Output(logits, features), features being what the last layer sees."
-        )
-    return found["features"]
-
-
-def _is_bad(logits: Array) -> Array:
-    # -inf is a probability of zero, which is fine; +inf and NaN are not.
-    return jnp.isnan(logits) | (logits == jnp.inf)
 
 
 def refuse_unsound(looked: Looked) -> None:
@@ -368,7 +275,8 @@ _APART = (
 )
 
 
-def _check_needs(strategy: Strategy) -> None:
+def check_needs(strategy: Strategy) -> None:
+    """Raises ValueError where a strategy reads fields that no view has, or no rows."""
     known = {*PER_ROW, "labels"}
     unknown = (strategy.needs | strategy.streams) - known
     if unknown:

@@ -15,7 +15,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxal.planning.memory import size_of
 from jaxal.pools.mesh import pool_mesh
-from jaxal.posteriors.networks import mc_dropout
+from jaxal.posteriors.dropout import mc_dropout
 from jaxal.strategies import strategy
 from jaxal.types import Pool
 from jaxal.viewing import Looked, make_look

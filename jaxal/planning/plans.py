@@ -19,8 +19,7 @@ from jaxal.planning.rates import Rates, measure_rates
 from jaxal.registry import strategy as strategy_by_name
 from jaxal.selection.engine.by_distance import default_candidates
 from jaxal.selection.engine.distances import group_size
-from jaxal.types import Strategy, View
-from jaxal.viewing import PER_ROW
+from jaxal.types import PER_ROW, Strategy, View
 
 # Passes over the fewest there can be, measured on Gaussian and clustered rows of 8 and
 # 64 features: 1.1 to 1.5 for k-means++, 1.8 to 6.5 for k-center.

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.metrics import metrics_of
-from jaxal.pools.mapping import map_rows
-from jaxal.posteriors.networks import by_samples, deep_ensemble, mean_probabilities
+from jaxal.posteriors.networks import by_members, deep_ensemble
 from jaxal.training.learner import supervised
-from jaxal.training.tasks import FitInfo
+from jaxal.training.tasks import FitInfo, evaluator
 from jaxal.types import Learner, Model, Output, Pool, Posterior, Variables
 
 Member = Model | Callable[[Array], Array]
@@ -82,15 +81,7 @@ def committee(members: Sequence[Member]) -> Posterior:
         logits = jnp.stack([output.logits for output in outputs])
         return Output(logits, features[0] if features else None)
 
-    def sample(key: Array, variables: Any, inputs: Array) -> Output:
-        del key
-        return every(variables, inputs)
-
-    def network(variables: Any, inputs: Array) -> Output:
-        output = every(variables, inputs)
-        return Output(mean_probabilities(output.logits), output.features)
-
-    return by_samples(len(members), sample, network)
+    return by_members(len(members), every)
 
 
 def committee_learner(
@@ -127,52 +118,35 @@ def committee_learner(
     task = next((s.task for s in students if s.task is not None), None)
     capacities = [s.capacity for s in students if s.capacity is not None]
 
-    def each(fn: Callable[..., Any], key: Array, *trees: Any) -> tuple[Any, ...]:
-        """Applies `fn(learner, key, ...)` to those who learn, {} for the others."""
-        keys = jax.random.split(key, len(learners))
-        rows = zip(learners, keys, *trees, strict=True)
+    def each(fn: Callable[..., Any], *trees: Any) -> tuple[Any, ...]:
+        """Applies `fn(learner, ...)` to those who learn, {} for the others."""
+        rows = zip(learners, *trees, strict=True)
         return tuple(fn(*row) if row[0] is not None else {} for row in rows)
 
+    def keys(key: Array) -> Array:
+        return jax.random.split(key, len(learners))
+
     def init(key: Array, inputs: Array) -> tuple[Any, ...]:
-        return each(lambda learner, key: learner.init(key, inputs), key)
+        return each(lambda learner, k: learner.init(k, inputs), keys(key))
 
     def fit(key: Array, state: Any, pool: Pool) -> tuple[Any, FitInfo]:
-        found = each(lambda learner, k, own: learner.fit(k, own, pool), key, state)
+        found = each(lambda one, k, own: one.fit(k, own, pool), keys(key), state)
         return _summed(found, taught)
 
     def start(key: Array, state: Any, pool: Pool) -> CommitteeFit:
-        fits = each(lambda learner, k, own: learner.start(k, own, pool), key, state)
+        fits = each(lambda one, k, own: one.start(k, own, pool), keys(key), state)
         steps = jnp.stack([jnp.max(fits[i].num_steps) for i in taught])
         return CommitteeFit(fits, steps.max())
 
     def advance(state: CommitteeFit, pool: Pool, num_steps: Array | int) -> Any:
-        pairs = zip(learners, state.members, strict=True)
-        fits = tuple(
-            learner.advance(own, pool, num_steps)
-            if learner is not None and learner.advance is not None
-            else own
-            for learner, own in pairs
-        )
+        fits = each(lambda one, own: one.advance(own, pool, num_steps), state.members)
         return state._replace(members=fits)
 
     def finish(state: CommitteeFit, pool: Pool) -> tuple[Any, FitInfo]:
-        pairs = zip(learners, state.members, strict=True)
-        found = tuple(
-            learner.finish(own, pool)
-            if learner is not None and learner.finish is not None
-            else {}
-            for learner, own in pairs
-        )
+        found = each(lambda one, own: one.finish(own, pool), state.members)
         return _summed(found, taught)
 
-    def evaluate(state: Any, inputs: Array, labels: Array) -> Any:
-        logits = map_rows(
-            lambda rows: posterior.network(state, rows).logits,
-            inputs,
-            chunk_size=eval_chunk_size,
-        )
-        return metrics_of(task)(logits, labels)
-
+    evaluate = evaluator(posterior.network, metrics_of(task), eval_chunk_size)
     capacity = min(capacities) if capacities else None
     if any(student.start is None for student in students):
         return Learner(init, fit, evaluate, capacity=capacity, task=task)

@@ -1,4 +1,4 @@
-"""From a model to predictive samples: one network, dropout masks, or an ensemble."""
+"""From a model to predictive samples: one network, an ensemble, or draws of its own."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,12 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import checks
-from jaxal.pools.inputs import num_rows, one_row
+from jaxal.pools.inputs import num_rows
 from jaxal.types import Inputs, Model, Output, Posterior, Variables, same_variables
-
-# Calls whose arguments and results are those of the jaxpr inside, one by one.
-_CALLS = {"pjit", "jit", "closed_call", "checkpoint", "custom_jvp_call"}
-_CALLS |= {"custom_vjp_call", "remat2"}
 
 
 def mean_probabilities(logits: Array) -> Array:
@@ -80,6 +76,34 @@ def by_samples(
         return Output(combine(output.logits), output.features)
 
     return Posterior(num_samples, sample, predict, network, fit, members, is_joint)
+
+
+def by_members(
+    num_samples: int,
+    every: Callable[[Any, Array], Output],
+    *,
+    combine: Callable[[Array], Array] = mean_probabilities,
+    members: int | None = None,
+) -> Posterior:
+    """Returns the posterior of networks that are asked without chance.
+
+    Args:
+      num_samples: `S`.
+      every: from `(state, inputs[B])` to logits `[S, B, C]` of all networks, and
+        features of one.
+      combine: as for `by_samples`; it makes the `network` too.
+      members: as for `by_samples`.
+    """
+
+    def sample(key: Array, state: Any, inputs: Array) -> Output:
+        del key
+        return every(state, inputs)
+
+    def network(state: Any, inputs: Array) -> Output:
+        output = every(state, inputs)
+        return Output(combine(output.logits), output.features)
+
+    return by_samples(num_samples, sample, network, combine=combine, members=members)
 
 
 def output_of(
@@ -166,63 +190,6 @@ def deterministic(model: Model) -> Posterior:
     return Posterior(1, sample, predict, network)
 
 
-def mc_dropout(
-    model: Model,
-    num_samples: int = 20,
-    *,
-    combine: Callable[[Array], Array] = mean_probabilities,
-) -> Posterior:
-    r"""Returns Monte Carlo dropout: the network under `S` random masks.
-
-    $p(y \mid x) \approx \frac1S \sum_s p(y \mid x, \omega_s)$, where $\omega_s$ are the
-    weights under the s-th mask. **A mask is drawn once per sample and shared by every
-    row**, so that sample s is one function of the input: joint entropies of several
-    rows mean something, and neither chunks nor shards change a score. Parts of the
-    network before the first dropout are computed once, not `S` times.
-
-    Args:
-      model: a network with dropout that a key switches on.
-      num_samples: the number of masks `S`.
-      combine: from the masks' outputs `[S, B, C]` to the prediction `[B, C]`; for
-        regression `combine_gaussians`.
-
-    Returns:
-      A `Posterior`; it predicts the mean over masks, as papers report, and its
-      `network` is the one without dropout.
-
-    Raises:
-      ValueError: `num_samples` is not positive; or, when it is asked for samples, the
-        network's outputs do not depend on a key: all masks would agree.
-
-    Example:
-      >>> from jaxal import mc_dropout
-      >>> from jaxal.models import mlp
-      >>> mc_dropout(mlp(3, dropout=0.5), num_samples=8).num_samples
-      8
-
-    Reference:
-      Gal and Ghahramani, "Dropout as a Bayesian Approximation: Representing Model
-      Uncertainty in Deep Learning", ICML 2016. https://arxiv.org/abs/1506.02142
-    """
-    if num_samples < 1:
-        raise ValueError(f"num_samples is {num_samples}, expected at least 1 mask.")
-
-    def sample(key: Array, variables: Variables, inputs: Array) -> Output:
-        def on_row(key: Array, row: Inputs) -> Array:
-            alone = jax.tree.map(lambda leaf: leaf[None], row)
-            return output_of(model, variables, alone, key=key).logits[0]
-
-        if num_samples > 1 and not _reads_key(on_row, key, inputs):
-            raise ValueError(_NO_DROPOUT.format(num_samples))
-        # Rows are mapped inside a sample, all with its key: one mask for the pool.
-        one_mask = jax.vmap(on_row, in_axes=(None, 0))
-        keys = jax.random.split(key, num_samples)
-        return Output(jax.vmap(one_mask, in_axes=(0, None))(keys, inputs))
-
-    network = deterministic(model).network
-    return by_samples(num_samples, sample, network, combine=combine)
-
-
 def deep_ensemble(
     model: Model,
     members: int = 5,
@@ -307,26 +274,13 @@ def drawn_parameters(
     if num_samples < 1:
         raise ValueError(f"num_samples is {num_samples}, expected at least 1 draw.")
 
-    def every(variables: Variables) -> Callable[[Array], Output]:
+    def every(variables: Variables, inputs: Array) -> Output:
         _check_draws(variables, num_samples)
-        return lambda inputs: jax.vmap(lambda v: model.apply(v, inputs)[0])(variables)
+        found = jax.vmap(lambda v: model.apply(v, inputs)[0])(variables)
+        first = None if found.features is None else found.features[0]
+        return Output(found.logits, first)
 
-    def sample(key: Array, variables: Variables, inputs: Array) -> Output:
-        del key
-        outputs = every(variables)(inputs)
-        return Output(outputs.logits, _first(outputs.features))
-
-    def network(variables: Variables, inputs: Array) -> Output:
-        outputs = every(variables)(inputs)
-        return Output(combine(outputs.logits), _first(outputs.features))
-
-    return by_samples(
-        num_samples, sample, network, combine=combine, members=num_samples
-    )
-
-
-def _first(features: Array | None) -> Array | None:
-    return None if features is None else features[0]
+    return by_members(num_samples, every, combine=combine, members=num_samples)
 
 
 def _check_draws(variables: Variables, num_samples: int) -> None:
@@ -337,33 +291,3 @@ def _check_draws(variables: Variables, num_samples: int) -> None:
             f"{num_samples} networks in each. Train with as many members, or pass the "
             "number of draws there are."
         )
-
-
-_NO_DROPOUT = (
-    "The network's outputs do not depend on the key, so {} dropout masks would all "
-    "agree. Give it dropout that a key switches on, or ask deterministic(model), an "
-    "ensemble, or laplace(model) instead."
-)
-
-
-def _reads_key(fn: Callable[[Array, Array], Array], key: Array, inputs: Array) -> bool:
-    """Whether what `fn(key, row)` returns may depend on the key: from shapes alone."""
-    struct = jax.ShapeDtypeStruct((), key.dtype)
-    jaxpr = jax.make_jaxpr(fn)(struct, one_row(inputs)).jaxpr
-    return any(_reached(jaxpr, [True] + [False] * (len(jaxpr.invars) - 1)))
-
-
-def _reached(jaxpr: Any, is_marked: list[bool]) -> list[bool]:
-    """Which results may depend on the marked arguments; never less than do."""
-    pairs = zip(jaxpr.invars, is_marked, strict=True)
-    known = {id(var) for var, marked in pairs if marked}
-    for eqn in jaxpr.eqns:
-        hit = [id(var) in known for var in eqn.invars]
-        inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
-        if eqn.primitive.name in _CALLS and inner is not None:
-            found = _reached(getattr(inner, "jaxpr", inner), hit)
-        else:
-            found = [any(hit)] * len(eqn.outvars)
-        pairs = zip(eqn.outvars, found, strict=True)
-        known |= {id(var) for var, reached in pairs if reached}
-    return [id(var) in known for var in jaxpr.outvars]

@@ -11,8 +11,7 @@ from jaxal.testing.judging import check_kept, check_picks
 from jaxal.testing.laws import Where, no_error
 from jaxal.testing.pools import BATCH_SIZE, NUM_ROWS, HostilePool
 from jaxal.testing.ways import NUM_ROUNDS
-from jaxal.types import Selection, Strategy, View
-from jaxal.viewing import PER_ROW
+from jaxal.types import PER_ROW, Selection, Strategy, View
 
 NUM_KEYS = 8  # of the compiled rounds
 NUM_EAGER = 4  # of them that are tried one by one

@@ -11,8 +11,7 @@ from jax import Array
 
 from jaxal.pools.mapping import map_rows
 from jaxal.testing.pools import BATCH_SIZE, NUM_ROWS, HostilePool
-from jaxal.types import Selection, Strategy, View
-from jaxal.viewing import PER_ROW
+from jaxal.types import PER_ROW, Selection, Strategy, View
 
 CHUNK_SIZE = 16  # does not divide the rows, so that the last chunk overlaps
 NUM_ROUNDS = 3

@@ -9,7 +9,8 @@ from jaxal.models import mlp
 from jaxal.pools.mapping import map_rows
 from jaxal.pools.mesh import pool_mesh
 from jaxal.pools.pool import make_pool
-from jaxal.posteriors.networks import deep_ensemble, deterministic, mc_dropout
+from jaxal.posteriors.dropout import mc_dropout
+from jaxal.posteriors.networks import deep_ensemble, deterministic
 from tests.toys import DEVICE_COUNTS, linear
 
 KEY = jax.random.key(0)
