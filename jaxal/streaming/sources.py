@@ -1,13 +1,15 @@
 """Sources: pools that are read in chunks because they are larger than memory."""
 
 import itertools
-import math
 import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
+
+from jaxal.pools.inputs import num_rows
+from jaxal.streaming.pieces import copied, mapping_of, rechunked
 
 _REREADABLE = (
     "Pass what can be read again: a memory map (np.load(path, mmap_mode='r')), a data "
@@ -45,14 +47,14 @@ class Rows:
     def __init__(self, array: Any):
         self.array = array
         self.num_rows: int | None = int(array.shape[0])
-        self._mapping = _mapping_of(array)
+        self._mapping = mapping_of(array)
 
     def row(self) -> Any:
         return self.take(np.zeros(1, np.int64))[0]
 
     def chunks(self, size: int) -> Iterator[Any]:
         for start in range(0, self.array.shape[0], size):
-            yield self._released(_copied(self.array[start : start + size]))
+            yield self._released(copied(self.array[start : start + size]))
 
     def take(self, rows: np.ndarray) -> Any:
         if self._mapping is None:
@@ -197,7 +199,7 @@ class Joined:
         first = 0
         chunks = (part.chunks(size) for part in self._parts)
         for together in itertools.zip_longest(*chunks):
-            lengths = [0 if chunk is None else _length(chunk) for chunk in together]
+            lengths = [0 if chunk is None else num_rows(chunk) for chunk in together]
             if len(set(lengths)) > 1:
                 ends = sorted({first + length for length in lengths})
                 raise ValueError(
@@ -268,63 +270,8 @@ def check_rereadable(source: Source) -> None:
         )
 
 
-def rechunked(pieces: Iterable[Any], size: int) -> Iterator[Any]:
-    """Yields chunks of `size` rows from chunks of any size; the last may be shorter."""
-    waiting: list[Any] = []
-    held = 0
-    for piece in pieces:
-        piece = jax.tree.map(np.asarray, piece)
-        length, start = _length(piece), 0
-        while length - start >= size - held:
-            stop = start + size - held
-            waiting.append(_cut(piece, start, stop))
-            yield _joined(waiting)
-            waiting, held, start = [], 0, stop
-        if start < length:
-            waiting.append(_cut(piece, start, length))
-            held += length - start
-    if waiting:
-        yield _joined(waiting)
-
-
 def _first_row(pieces: Iterator[Any]) -> Any:
     for piece in pieces:
-        if _length(piece):
+        if num_rows(piece):
             return jax.tree.map(lambda leaf: np.asarray(leaf)[0], piece)
     raise ValueError(f"The source has no rows. {_REREADABLE}")
-
-
-def _length(piece: Any) -> int:
-    return len(jax.tree.leaves(piece)[0])
-
-
-def _cut(piece: Any, start: int, stop: int) -> Any:
-    return jax.tree.map(lambda leaf: leaf[start:stop], piece)
-
-
-def _joined(pieces: list[Any]) -> Any:
-    if len(pieces) == 1:
-        return pieces[0]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
-
-
-def _copied(array: Any) -> np.ndarray:
-    """Returns a copy in pages of its own, given back to the system when it goes.
-
-    What malloc hands out from a reading thread is kept for later, a chunk a pass.
-    """
-    shape, dtype = array.shape, np.dtype(array.dtype)
-    pages = mmap.mmap(-1, max(1, math.prod(shape) * dtype.itemsize))
-    copy: np.ndarray = np.ndarray(shape, dtype, buffer=pages)
-    copy[...] = array
-    return copy
-
-
-def _mapping_of(array: Any) -> mmap.mmap | None:
-    """Returns the file mapping behind an array, where its pages may be given back."""
-    while array is not None and not isinstance(array, mmap.mmap):
-        # A copy-on-write mapping holds changes that exist nowhere else.
-        if getattr(array, "mode", None) == "c":
-            return None
-        array = getattr(array, "base", None)
-    return array if hasattr(mmap, "MADV_DONTNEED") else None

@@ -10,7 +10,8 @@ from jax.tree_util import Partial
 
 from jaxal.embeddings import Embedding, as_embedding
 from jaxal.pools.mesh import Shard
-from jaxal.selection.engine.by_distance import Decision, Rule, compare, first_row
+from jaxal.selection.engine.block_rules import Decision, Rule, compare
+from jaxal.selection.engine.by_distance import first_row
 from jaxal.selection.engine.chance import row_lots
 from jaxal.selection.engine.distances import Centres, Space, refresh
 from jaxal.selection.engine.picks import Bound, random_rows

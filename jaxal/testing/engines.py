@@ -12,12 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxal.pools.mesh import POOL_AXIS, pool_mesh
 from jaxal.testing import ways
 from jaxal.testing.hostile import all_equal
-from jaxal.testing.judging import (
-    check_picks,
-    check_same,
-    check_same_memory,
-    difference,
-)
+from jaxal.testing.judging import check_picks, check_same, check_same_memory, difference
 from jaxal.testing.laws import BrokenLawError, no_error
 from jaxal.testing.pools import (
     BATCH_SIZE,

@@ -12,7 +12,7 @@ from jaxal.selection import (
     blocked_selection,
     k_means_plus_plus,
 )
-from jaxal.selection.engine.by_distance import Decision, Rule
+from jaxal.selection.engine.block_rules import Decision, Rule
 from tests.reference import selection as reference
 
 NUM_DRAWS = 12_000

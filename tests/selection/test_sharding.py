@@ -20,7 +20,7 @@ from jaxal.selection import (
     k_means_plus_plus,
     top_k,
 )
-from jaxal.selection.engine.by_distance import Rule
+from jaxal.selection.engine.block_rules import Rule
 from tests.cases_picks import mesh_of
 
 pytestmark = pytest.mark.sharded

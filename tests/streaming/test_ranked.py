@@ -20,8 +20,8 @@ from jaxal.streaming import (
     stream_scores,
     stream_top_k,
 )
+from jaxal.streaming.pieces import rechunked
 from jaxal.streaming.reading import Reader, prefetched
-from jaxal.streaming.sources import rechunked
 
 N, K = 1000, 30
 KEY = jax.random.key(5)

@@ -18,7 +18,7 @@ from jaxal.selection.engine.chance import row_gumbel
 from jaxal.selection.engine.distances import make_space
 from jaxal.selection.engine.door import Rows, selector
 from jaxal.selection.engine.picks import highest
-from jaxal.selection.spread.k_means import assign_rows
+from jaxal.selection.spread.assigning import assign_rows
 from jaxal.selection.spread.representatives import represent
 from jaxal.types import Selection
 

@@ -6,7 +6,6 @@ among them alone, with the distances between them, which picks the sequential
 algorithm would have made.
 """
 
-from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +16,7 @@ from jax.sharding import Mesh
 
 from jaxal.embeddings import Embedding
 from jaxal.pools.mesh import Shard, over_rows
+from jaxal.selection.engine.block_rules import Rule, compare
 from jaxal.selection.engine.chance import draw_rows, row_lots
 from jaxal.selection.engine.distances import (
     Centres,
@@ -24,12 +24,10 @@ from jaxal.selection.engine.distances import (
     make_space,
     map_chunks,
     refresh,
-    squared_distances,
     stored,
 )
 from jaxal.selection.engine.door import Rows, pool_rows, selector
 from jaxal.selection.engine.picks import (
-    Bound,
     Picks,
     add_picks,
     best_of,
@@ -44,46 +42,6 @@ _FIRSTS = ("drawn", "largest_norm")
 _LABELLED_BLOCK = 1024
 BLOCKED_CALL = "jaxal_blocked_selection"
 """Name in traced programs of the call that runs a rule: `planning` looks for it."""
-
-
-class Candidates(NamedTuple):
-    """Rows among which the next picks are decided."""
-
-    rows: Array  # [M] rows of the pool
-    values: Array  # [M] weighted squared distances as of the last refresh
-    weights: Array  # [M]
-    lots: Array  # [M] by which equal rows are told apart
-    distances: Array  # [M, M] squared, between candidates
-    bound: Bound  # of rows that are no candidates
-
-
-class Decision(NamedTuple):
-    """Which candidates are picked, in the order of picking."""
-
-    order: Array  # [M] positions, the picked ones first
-    scores: Array  # [M] value at the time of picking, in the same order
-    num: Array
-
-
-class Rule(NamedTuple):
-    """What one greedy algorithm does with a block, given numbers uniform in [0, 1).
-
-    `propose(uniform [3, M], lots [L], shard, values [L])` returns `M` rows of the pool
-    and a bound on those left out. `decide(uniform [M], candidates, budget)` picks at
-    most `budget` of them; picking none says that nothing is left to pick.
-    """
-
-    propose: Callable[[Array, Array, Shard, Array], tuple[Array, Bound]]
-    decide: Callable[[Array, Candidates, Array], Decision]
-    is_drawn: bool = False  # candidates are draws, so there may be more than rows
-
-    def candidates_of(self, num_candidates: int, num_rows: int) -> int:
-        """Returns how many candidates a block of a pool has.
-
-        Draws stay as many where the pool is small, for padding changes its size, and
-        how many numbers are drawn is what a key stands for.
-        """
-        return num_candidates if self.is_drawn else min(num_candidates, num_rows)
 
 
 class _State(NamedTuple):
@@ -295,27 +253,4 @@ def _advance(rule: Rule, key: Array, known: _Known, state: _State) -> _State:
         pending=Centres(block.take(decision.order), decision.num),
         passes=state.passes + 1,
         is_stuck=decision.num == 0,
-    )
-
-
-def compare(
-    rows: Array,
-    block: Embedding,
-    facts: Sequence[Any],
-    bound: Bound,
-) -> Candidates:
-    """Returns candidates with the distances between them, as seen from the origin.
-
-    The facts are their values, weights (or None) and lots.
-    """
-    values, weights, lots = facts
-    between = squared_distances(block, block.sqnorm(), block)
-    return Candidates(
-        rows=rows,
-        values=values,
-        weights=jnp.ones_like(values) if weights is None else weights,
-        lots=lots,
-        # The same row twice is the same place, whatever rounding says.
-        distances=jnp.where(rows[:, None] == rows[None], 0, between),
-        bound=bound,
     )

@@ -11,11 +11,7 @@ from jax import Array, lax
 from jaxal.embeddings import Concatenated, Dense, Embedding, Outer, Scaled
 from jaxal.embeddings.compositions import Masked
 from jaxal.pools.mesh import Shard
-from jaxal.selection.engine.distances import (
-    map_chunks,
-    squared_distances,
-    take_chunk,
-)
+from jaxal.selection.engine.distances import map_chunks, squared_distances, take_chunk
 from jaxal.selection.engine.kernels import Bandwidth, Kernel, KernelName
 
 _BLOCK = 512  # rows of a mask looked at together

@@ -2,13 +2,12 @@
 
 import math
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal import checks, linalg
+from jaxal import checks
 from jaxal.pools.mesh import Shard
 from jaxal.readings import by_selector, composed, features, logits, read
 from jaxal.registry import register
@@ -20,19 +19,9 @@ from jaxal.selection.joint.fisher import (
     fisher_embedding,
     fisher_sum,
     labelled_sum,
-    project,
-    quadratic,
-    written_out,
 )
+from jaxal.selection.joint.trace import Trace, start, trace_solve, update
 from jaxal.types import Selection, Strategy
-
-
-class _State(NamedTuple):
-    """The inverse `M^-1`, and for every row what judging it takes."""
-
-    inverse: Array  # M^-1 [E D, E D]
-    leverage: Array  # V_n^T M^-1 V_n [N, R, R]
-    influence: Array  # V_n^T M^-1 F M^-1 V_n [N, R, R]
 
 
 @selector
@@ -125,7 +114,7 @@ def _select(
     total = (is_labelled.sum() + batch_size).astype(jnp.float32)
     known = labelled_sum(fisher, is_labelled / total)
     rows = fisher._replace(outputs=fisher.outputs * jnp.sqrt(batch_size / total))
-    state = _start(rows, target, known, regularization)
+    state = start(rows, target, known, regularization)
     lots = row_lots(key, Shard(None, 1, is_available.size))
     state, picks = _add_rows(state, rows, target, is_available, lots, num_forward)
     own, num_removed = lots[picks.indices], num_forward - batch_size
@@ -135,36 +124,26 @@ def _select(
     return jax.tree.map(lambda column: column[order], picks)
 
 
-def _start(
-    rows: FisherEmbedding, target: Array, known: Array, regularization: Array
-) -> _State:
-    identity = jnp.eye(known.shape[0], dtype=known.dtype)
-    inverse = linalg.positive_inverse(known + regularization * identity)
-    between = jnp.matmul(target, inverse, precision="highest")
-    between = jnp.matmul(inverse, between, precision="highest")
-    return _State(inverse, quadratic(rows, inverse), quadratic(rows, between))
-
-
 def _add_rows(
-    state: _State,
+    state: Trace,
     rows: FisherEmbedding,
     target: Array,
     is_available: Array,
     lots: Array,
     num_forward: int,
-) -> tuple[_State, Selection]:
+) -> tuple[Trace, Selection]:
     num_rows, _, rank = rows.outputs.shape
     shard = Shard(None, 1, num_rows)
 
     def add(carry: tuple, _: None) -> tuple[tuple, Selection]:
         state, free = carry
-        gains = _trace_solve(
+        gains = trace_solve(
             jnp.eye(rank, dtype=state.leverage.dtype)[None] + state.leverage,
             state.influence,
         )
         gain, best = best_of(shard, rankable(gains, free), lots)
         outputs = rows.outputs[best] * free[best]
-        state = _update(state, rows, target, outputs, rows.features[best], -1)
+        state = update(state, rows, target, outputs, rows.features[best], -1)
         return (state, free.at[best].set(False)), Selection(best, gain, free[best])
 
     (state, _), picks = jax.lax.scan(add, (state, is_available), length=num_forward)
@@ -172,7 +151,7 @@ def _add_rows(
 
 
 def _remove_rows(
-    state: _State,
+    state: Trace,
     rows: FisherEmbedding,
     target: Array,
     picks: Selection,
@@ -189,74 +168,17 @@ def _remove_rows(
 
     def remove(_: Array, carry: tuple) -> tuple:
         state, kept = carry
-        losses = _trace_solve(identity - state.leverage, state.influence)
+        losses = trace_solve(identity - state.leverage, state.influence)
         losses = jnp.where(picks.is_valid, losses, -jnp.inf)
         useless = rankable(-losses, kept)
         _, worst = best_of(Shard(None, 1, kept.size), useless, lots)
         outputs = chosen.outputs[worst] * picks.is_valid[worst]
         features = chosen.features[worst]
-        state = _update(state, chosen, target, outputs, features, 1)
+        state = update(state, chosen, target, outputs, features, 1)
         return state, kept.at[worst].set(False)
 
     kept = jnp.ones_like(picks.is_valid)
     return jax.lax.fori_loop(0, count, remove, (state, kept))[1]
-
-
-def _update(
-    state: _State,
-    rows: FisherEmbedding,
-    target: Array,
-    outputs: Array,
-    features: Array,
-    sign: int,
-) -> _State:
-    """Adds (-1) or removes (1) a row: `M^-1` changes by `sign U U^T` of rank R."""
-    own = written_out(outputs, features)
-    moved = jnp.matmul(state.inverse, own, precision="highest")
-    inner = jnp.matmul(own.T, moved, precision="highest")
-    factor = linalg.cholesky(jnp.eye(inner.shape[0], dtype=inner.dtype) - sign * inner)
-    change = linalg.solve_lower(factor, moved.T).T
-    seen = jnp.matmul(target, change, precision="highest")
-    back = jnp.matmul(state.inverse, seen, precision="highest")
-    middle = jnp.matmul(change.T, seen, precision="highest")
-    both = project(rows, jnp.concatenate([change, back], axis=1))
-    left, right = jnp.split(both, 2, axis=2)
-    transposed = left.swapaxes(1, 2)
-    # (right + W middle / 2) W^T and its transpose together are all of the change.
-    right = sign * right + 0.5 * jnp.matmul(left, middle, precision="highest")
-    cross = jnp.matmul(right, transposed, precision="highest")
-    square = jnp.matmul(left, transposed, precision="highest")
-    rank_update = jnp.matmul(change, change.T, precision="highest")
-    return _State(
-        state.inverse + sign * rank_update,
-        state.leverage + sign * square,
-        state.influence + cross + cross.swapaxes(1, 2),
-    )
-
-
-def _trace_solve(matrix: Array, right: Array) -> Array:
-    """Returns `trace(matrix^-1 right)` for symmetric `[N, R, R]`, infinite if singular.
-
-    Elimination over all rows at once: R is small and N is not, which is the wrong
-    way round for a library call a row.
-    """
-    rank = matrix.shape[-1]
-
-    def eliminate(k: Array, carry: tuple) -> tuple:
-        matrix, right, total = carry
-        pivot = matrix[:, k, k]
-        is_safe = pivot > 1e-6
-        factors = matrix[:, :, k] / jnp.where(is_safe, pivot, 1)[:, None]
-        factors = jnp.where((jnp.arange(rank) > k)[None], factors, 0)
-        matrix = matrix - factors[:, :, None] * matrix[:, None, k, :]
-        right = right - factors[:, :, None] * right[:, None, k, :]
-        right = right - factors[:, None, :] * right[:, :, None, k]
-        share = jnp.where(is_safe, right[:, k, k] / jnp.where(is_safe, pivot, 1), inf)
-        return matrix, right, total + share
-
-    inf = jnp.inf
-    zeros = jnp.zeros(matrix.shape[0], matrix.dtype)
-    return jax.lax.fori_loop(0, rank, eliminate, (matrix, right, zeros))[2]
 
 
 register(

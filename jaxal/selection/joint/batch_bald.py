@@ -15,6 +15,12 @@ from jaxal.scores import bald
 from jaxal.selection.engine.chance import row_lots
 from jaxal.selection.engine.door import selector
 from jaxal.selection.engine.picks import best_of, least_equal, rankable
+from jaxal.selection.joint.configurations import (
+    Configurations,
+    drawn,
+    enumerated,
+    extended,
+)
 from jaxal.selection.ranked import top_k
 from jaxal.selection.subsets import in_pool
 from jaxal.types import Selection, Strategy, View, stateless
@@ -23,24 +29,13 @@ from jaxal.types import Selection, Strategy, View, stateless
 _CHUNK_ELEMENTS = 1 << 20
 
 
-class _Configurations(NamedTuple):
-    """Possible answers to the rows picked so far, `M` of them.
-
-    Keeping the posterior each answer leaves, not its joint probability, is what
-    makes single precision enough: K labels have a joint probability near C^-K.
-    """
-
-    weights: Array  # [M], sum to one
-    posterior: Array  # [M, S], each row the weight of every sample after the answer
-
-
 class _Predictions(NamedTuple):
     probs: Array  # [N, C, S]
     entropies: Array  # [N, S]
 
 
 class _State(NamedTuple):
-    configurations: _Configurations
+    configurations: Configurations
     bounds: Array  # [N] upper bounds on what each row would add
     is_available: Array  # [N] bool
     lots: Array  # [N] by which equal rows are told apart
@@ -143,7 +138,7 @@ def _select(
     num_samples, _, num_classes = sample_logits.shape
     pool = _predict(sample_logits)
     gains = _entropy_terms(pool.probs.mean(-1)).sum(-1) - pool.entropies.mean(-1)
-    before = _Configurations(
+    before = Configurations(
         jnp.ones((1,), jnp.float32), jnp.full((1, num_samples), 1 / num_samples)
     )
     lots = row_lots(key, Shard(None, 1, gains.size))
@@ -154,7 +149,7 @@ def _select(
     # The number of answers grows while they are enumerated: one program a step,
     # and log(M) / log(C) of them. Then shapes are fixed and one scan does the rest.
     while len(picks) < batch_size and num_classes ** len(picks) <= num_configurations:
-        answers = _enumerate(state.configurations, pool.probs[state.last])
+        answers = enumerated(state.configurations, pool.probs[state.last])
         state, pick = _pick(state._replace(configurations=answers), pool)
         picks.append(pick)
     selection = Selection(*(jnp.stack(column) for column in zip(*picks, strict=True)))
@@ -162,14 +157,14 @@ def _select(
         return selection
 
     def body(state: _State, key: Array) -> tuple[_State, Selection]:
-        answers = _extend(key, state.configurations, pool.probs[state.last])
+        answers = extended(key, state.configurations, pool.probs[state.last])
         return _pick(state._replace(configurations=answers), pool)
 
     key, draw_key = jax.random.split(key)
     per_sample = max(1, num_draws // num_samples)
-    drawn = _draw(draw_key, state.configurations, per_sample)
+    answers = drawn(draw_key, state.configurations, per_sample)
     keys = jax.random.split(key, batch_size - len(picks))
-    _, rest = jax.lax.scan(body, state._replace(configurations=drawn), keys)
+    _, rest = jax.lax.scan(body, state._replace(configurations=answers), keys)
     pairs = zip(selection, rest, strict=True)
     return Selection(*(jnp.concatenate(pair) for pair in pairs))
 
@@ -202,63 +197,6 @@ def _predict(sample_logits: Array) -> _Predictions:
 
 def _entropy_terms(probs: Array) -> Array:
     return -probs * jnp.log(jnp.maximum(probs, jnp.finfo(probs.dtype).tiny))
-
-
-def _enumerate(configurations: _Configurations, probs: Array) -> _Configurations:
-    """Every answer followed by every label of one row, `[C, S]`."""
-    joint = configurations.posterior[:, None, :] * probs[None, :, :]
-    joint = joint.reshape(-1, probs.shape[1])
-    weights = jnp.repeat(configurations.weights, probs.shape[0])
-    return _Configurations(weights * joint.sum(-1), _normalise(joint))
-
-
-def _normalise(posterior: Array) -> Array:
-    """Rows that sum to one; those of an answer that cannot come stay zero."""
-    total = posterior.sum(-1, keepdims=True)
-    return posterior / jnp.where(total > 0, total, 1)
-
-
-def _draw(
-    key: Array, configurations: _Configurations, per_sample: int
-) -> _Configurations:
-    """Replaces enumerated answers by draws from `p(answer | sample)`, sample-major."""
-    likelihood = (configurations.weights[:, None] * configurations.posterior).T
-    points = _stratified(key, likelihood.shape[0], per_sample)
-    posterior = configurations.posterior[_quantile(likelihood, points)]
-    posterior = posterior.reshape(-1, likelihood.shape[0])
-    size = posterior.shape[0]
-    return _Configurations(jnp.full((size,), 1 / size), posterior)
-
-
-def _extend(
-    key: Array, configurations: _Configurations, probs: Array
-) -> _Configurations:
-    """Each drawn answer goes on with a label from the sample it was drawn from."""
-    size, num_samples = configurations.posterior.shape
-    points = _stratified(key, num_samples, size // num_samples)
-    labels = _quantile(probs.T, points).reshape(-1)
-    posterior = _normalise(configurations.posterior * probs[labels])
-    return configurations._replace(posterior=posterior)
-
-
-def _stratified(key: Array, num_rows: int, size: int) -> Array:
-    """Uniform points, one in each of `size` strata, their order shuffled by row.
-
-    Without the shuffle an answer would keep its stratum from one label to the next.
-    """
-    shift_key, order_key = jax.random.split(key)
-    order = jnp.argsort(jax.random.uniform(order_key, (num_rows, size)), axis=-1)
-    return (order + jax.random.uniform(shift_key, (num_rows, 1))) / size
-
-
-def _quantile(weights: Array, points: Array) -> Array:
-    """Inverse of each row's distribution function, `[R, M]` at `[R, P]` points."""
-    cumulative = jnp.cumsum(weights, axis=-1)
-    total = cumulative[:, -1:]
-    # A point rounded up to the total would fall on an entry of weight zero.
-    points = jnp.minimum(points * total, jnp.nextafter(total, jnp.zeros_like(total)))
-    search = functools.partial(jnp.searchsorted, side="right")
-    return jax.vmap(search)(cumulative, points)
 
 
 def _pick(state: _State, pool: _Predictions) -> tuple[_State, Selection]:

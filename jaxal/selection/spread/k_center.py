@@ -8,13 +8,8 @@ from jaxal.embeddings import Embedding
 from jaxal.pools.mesh import Shard
 from jaxal.readings import composed
 from jaxal.registry import register
-from jaxal.selection.engine.by_distance import (
-    Candidates,
-    Decision,
-    First,
-    Rule,
-    blocked_selection,
-)
+from jaxal.selection.engine.block_rules import Candidates, Decision, Rule
+from jaxal.selection.engine.by_distance import First, blocked_selection
 from jaxal.selection.engine.door import selector, within
 from jaxal.selection.engine.picks import (
     Bound,

@@ -13,16 +13,14 @@ from jaxal.embeddings.compositions import written_out
 from jaxal.pools.mesh import REPLICATED, SPREAD, Shard, over_rows
 from jaxal.selection.engine.chance import draw_rows, row_lots
 from jaxal.selection.engine.distances import (
-    Chunk,
     Space,
-    fold_chunks,
-    group_size,
     make_space,
     squared_distances,
     stored,
 )
 from jaxal.selection.engine.door import selector, within
 from jaxal.selection.engine.picks import highest_by_lot
+from jaxal.selection.spread.assigning import Assigned, assign_rows, coordinates, to_live
 from jaxal.selection.spread.k_means_plus_plus import k_means_plus_plus
 
 
@@ -136,7 +134,7 @@ def _cluster(
         key, seeds, is_live = shared
         space = make_space(shard, rows.embedding, rows.is_used)
         first = shard.fetch(rows.embedding, seeds).relative_to(space.origin)
-        first = _coordinates(first)
+        first = coordinates(first)
         if options.minibatch_size is None:
             centroids, steps = _lloyd(key, shard, space, rows, first, is_live, options)
         else:
@@ -155,124 +153,6 @@ def _cluster(
     seeds = jnp.where(is_seed, seeds, seeds[0])
     specs = Clustering(REPLICATED, SPREAD, SPREAD, REPLICATED, REPLICATED)
     return over_rows(run, (key, seeds, is_live), rows, mesh=mesh, out_specs=specs)
-
-
-class Assigned(NamedTuple):
-    """Rows with their nearest centroids, and what the means of these need."""
-
-    assignment: Array  # [L]
-    distances: Array  # [L]
-    sums: Array  # [M, D] of weighted rows
-    mass: Array  # [M] of weights
-    inertia: Array
-
-
-def assign_rows(
-    shard: Shard,
-    space: Space,
-    weights: Array,
-    centroids: Array,
-    is_live: Array | None = None,
-) -> Assigned:
-    """Returns the nearest centroids, and what their means need, in one pass.
-
-    Centroids and sums are as seen from the origin of `space`.
-    """
-    num_clusters, num_rows = centroids.shape[0], shard.num_rows
-    group = min(group_size(), num_clusters)
-    # Clusters that may have no rows cost nothing: those that may come first.
-    num_live = num_clusters if is_live is None else jnp.sum(is_live, dtype=jnp.int32)
-    num_groups = -(-num_live // group)
-
-    def add(chunk: Chunk, found: Assigned) -> Assigned:
-        nearest, closest = _nearest(chunk, centroids, is_live, group, num_groups)
-        here = jnp.where(chunk.is_new, chunk.cut(weights), 0)
-        found = _add_members(chunk, nearest, here, found, group, num_groups)
-        return found._replace(
-            assignment=chunk.put(found.assignment, nearest),
-            distances=chunk.put(found.distances, closest),
-            inertia=found.inertia + jnp.sum(here * closest),
-        )
-
-    dtype = space.norms.dtype
-    nothing = Assigned(
-        assignment=jnp.zeros(num_rows, jnp.int32),
-        distances=jnp.zeros(num_rows, dtype),
-        sums=jnp.zeros_like(centroids),
-        mass=jnp.zeros(num_clusters, dtype),
-        inertia=jnp.zeros((), dtype),
-    )
-    found = fold_chunks(space, add, nothing)
-    sums, mass, inertia = shard.sum((found.sums, found.mass, found.inertia))
-    return found._replace(sums=sums, mass=mass, inertia=inertia)
-
-
-def _nearest(
-    chunk: Chunk,
-    centroids: Array,
-    is_live: Array | None,
-    group: int,
-    num_groups: Array | int,
-) -> tuple[Array, Array]:
-    """The nearest centroid of each row, the lower of equal ones, and its distance."""
-    num_clusters = centroids.shape[0]
-    alive = jnp.ones(num_clusters, bool) if is_live is None else is_live
-
-    def look(index: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:
-        # The last group overlaps the one before it: what it finds again is no nearer.
-        first = jnp.minimum(index * group, num_clusters - group)
-        some = lax.dynamic_slice_in_dim(centroids, first, group)
-        distances = squared_distances(chunk.rows, chunk.norms, Dense(some))
-        distances = _to_live(distances, lax.dynamic_slice(alive, (first,), (group,)))
-        found = jnp.min(distances, axis=-1)
-        where = first + jnp.argmin(distances, axis=-1).astype(jnp.int32)
-        is_nearer = found < best[1]
-        return jnp.where(is_nearer, where, best[0]), jnp.where(
-            is_nearer, found, best[1]
-        )
-
-    far = jnp.full_like(chunk.norms, jnp.inf)
-    nobody = jnp.zeros(far.shape, jnp.int32)
-    return lax.fori_loop(0, num_groups, look, (nobody, far))
-
-
-def _add_members(
-    chunk: Chunk,
-    nearest: Array,
-    here: Array,
-    found: Assigned,
-    group: int,
-    num_groups: Array | int,
-) -> Assigned:
-    """Sums and masses of clusters, with the rows of a chunk."""
-    rows, num_clusters = _coordinates(chunk.rows), found.mass.size
-    if jax.default_backend() == "cpu":  # one row after the other, in their order
-        sums = found.sums.at[nearest].add(here[:, None] * rows)
-        return found._replace(sums=sums, mass=found.mass.at[nearest].add(here))
-
-    def add(index: Array, total: tuple[Array, Array]) -> tuple[Array, Array]:
-        first = jnp.minimum(index * group, num_clusters - group)
-        # A product with one-hot rows: sums in a fixed order on a GPU. Of a group that
-        # overlaps the one before, those that were there are not added twice.
-        is_new = nearest >= index * group
-        members = jax.nn.one_hot(nearest - first, group, dtype=here.dtype)
-        members *= jnp.where(is_new, here, 0)[:, None]
-        more = jnp.matmul(members.T, rows, precision=lax.Precision.HIGHEST)
-        return _added(total[0], more, first), _added(total[1], members.sum(0), first)
-
-    sums, mass = lax.fori_loop(0, num_groups, add, (found.sums, found.mass))
-    return found._replace(sums=sums, mass=mass)
-
-
-def _added(total: Array, more: Array, first: Array) -> Array:
-    old = lax.dynamic_slice_in_dim(total, first, more.shape[0])
-    return lax.dynamic_update_slice_in_dim(total, old + more, first, 0)
-
-
-def _to_live(distances: Array, is_live: Array | None) -> Array:
-    return (
-        distances if is_live is None else jnp.where(is_live[None], distances, jnp.inf)
-    )
 
 
 def _lloyd(
@@ -324,7 +204,7 @@ def _farthest(
     # The first empty cluster gets the farthest row, the next one the next.
     turn = jnp.cumsum(found.mass <= 0) - 1
     block = shard.fetch(space.embedding, far[jnp.maximum(turn, 0)])
-    return _coordinates(block.relative_to(space.origin))
+    return coordinates(block.relative_to(space.origin))
 
 
 def _on_draws(
@@ -348,10 +228,10 @@ def _on_draws(
         drawn = draw_rows(uniform, shard, rows.weights)
         block = shard.fetch(embedding, drawn).relative_to(space.origin)
         distances = squared_distances(block, block.sqnorm(), Dense(centroids))
-        nearest = jnp.argmin(_to_live(distances, is_live), axis=-1)
+        nearest = jnp.argmin(to_live(distances, is_live), axis=-1)
         members = jax.nn.one_hot(nearest, num_clusters, dtype=centroids.dtype)
         sums = jnp.matmul(
-            members.T, _coordinates(block), precision=lax.Precision.HIGHEST
+            members.T, coordinates(block), precision=lax.Precision.HIGHEST
         )
         new = jnp.sum(members, axis=0)
         seen = seen + new
@@ -360,11 +240,6 @@ def _on_draws(
 
     start = (space.embedding, centroids, jnp.zeros(num_clusters, centroids.dtype))
     return lax.fori_loop(0, num_steps, step, start)[1]
-
-
-def _coordinates(embedding: Embedding) -> Array:
-    assert isinstance(embedding, Dense)  # `_checked` has seen to it
-    return embedding.x
 
 
 def _checked(

@@ -6,13 +6,8 @@ from jax.sharding import Mesh
 
 from jaxal.embeddings import Embedding
 from jaxal.pools.mesh import Shard
-from jaxal.selection.engine.by_distance import (
-    Candidates,
-    Decision,
-    First,
-    Rule,
-    blocked_selection,
-)
+from jaxal.selection.engine.block_rules import Candidates, Decision, Rule
+from jaxal.selection.engine.by_distance import First, blocked_selection
 from jaxal.selection.engine.chance import draw_rows
 from jaxal.selection.engine.door import selector, within
 from jaxal.selection.engine.picks import Bound

@@ -1,0 +1,90 @@
+"""The trace that BAIT lowers, kept up to date as rows are added and removed."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxal import linalg
+from jaxal.selection.joint.fisher import (
+    FisherEmbedding,
+    project,
+    quadratic,
+    written_out,
+)
+
+
+class Trace(NamedTuple):
+    """The inverse `M^-1`, and for every row what judging it takes."""
+
+    inverse: Array  # M^-1 [E D, E D]
+    leverage: Array  # V_n^T M^-1 V_n [N, R, R]
+    influence: Array  # V_n^T M^-1 F M^-1 V_n [N, R, R]
+
+
+def start(
+    rows: FisherEmbedding, target: Array, known: Array, regularization: Array
+) -> Trace:
+    identity = jnp.eye(known.shape[0], dtype=known.dtype)
+    inverse = linalg.positive_inverse(known + regularization * identity)
+    between = jnp.matmul(target, inverse, precision="highest")
+    between = jnp.matmul(inverse, between, precision="highest")
+    return Trace(inverse, quadratic(rows, inverse), quadratic(rows, between))
+
+
+def update(
+    state: Trace,
+    rows: FisherEmbedding,
+    target: Array,
+    outputs: Array,
+    features: Array,
+    sign: int,
+) -> Trace:
+    """Adds (-1) or removes (1) a row: `M^-1` changes by `sign U U^T` of rank R."""
+    own = written_out(outputs, features)
+    moved = jnp.matmul(state.inverse, own, precision="highest")
+    inner = jnp.matmul(own.T, moved, precision="highest")
+    factor = linalg.cholesky(jnp.eye(inner.shape[0], dtype=inner.dtype) - sign * inner)
+    change = linalg.solve_lower(factor, moved.T).T
+    seen = jnp.matmul(target, change, precision="highest")
+    back = jnp.matmul(state.inverse, seen, precision="highest")
+    middle = jnp.matmul(change.T, seen, precision="highest")
+    both = project(rows, jnp.concatenate([change, back], axis=1))
+    left, right = jnp.split(both, 2, axis=2)
+    transposed = left.swapaxes(1, 2)
+    # (right + W middle / 2) W^T and its transpose together are all of the change.
+    right = sign * right + 0.5 * jnp.matmul(left, middle, precision="highest")
+    cross = jnp.matmul(right, transposed, precision="highest")
+    square = jnp.matmul(left, transposed, precision="highest")
+    rank_update = jnp.matmul(change, change.T, precision="highest")
+    return Trace(
+        state.inverse + sign * rank_update,
+        state.leverage + sign * square,
+        state.influence + cross + cross.swapaxes(1, 2),
+    )
+
+
+def trace_solve(matrix: Array, right: Array) -> Array:
+    """Returns `trace(matrix^-1 right)` for symmetric `[N, R, R]`, infinite if singular.
+
+    Elimination over all rows at once: R is small and N is not, which is the wrong
+    way round for a library call a row.
+    """
+    rank = matrix.shape[-1]
+
+    def eliminate(k: Array, carry: tuple) -> tuple:
+        matrix, right, total = carry
+        pivot = matrix[:, k, k]
+        is_safe = pivot > 1e-6
+        factors = matrix[:, :, k] / jnp.where(is_safe, pivot, 1)[:, None]
+        factors = jnp.where((jnp.arange(rank) > k)[None], factors, 0)
+        matrix = matrix - factors[:, :, None] * matrix[:, None, k, :]
+        right = right - factors[:, :, None] * right[:, None, k, :]
+        right = right - factors[:, None, :] * right[:, :, None, k]
+        share = jnp.where(is_safe, right[:, k, k] / jnp.where(is_safe, pivot, 1), inf)
+        return matrix, right, total + share
+
+    inf = jnp.inf
+    zeros = jnp.zeros(matrix.shape[0], matrix.dtype)
+    return jax.lax.fori_loop(0, rank, eliminate, (matrix, right, zeros))[2]
