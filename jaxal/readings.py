@@ -39,7 +39,8 @@ class Reading(NamedTuple):
     reads_classes: bool = False  # whether outputs are read as logits of classes
 
 
-def _needs(readings: tuple[Reading, ...]) -> frozenset[str]:
+def needs_of(readings: Iterable[Reading]) -> frozenset[str]:
+    """Returns the fields of a view that readings need together."""
     return frozenset[str]().union(*(reading.needs for reading in readings))
 
 
@@ -66,7 +67,7 @@ def read(fn: Callable[..., Any], *readings: Reading) -> Reading:
         return fn(*(reading.of(key, view) for reading in readings))
 
     is_drawn = any(r.is_drawn for r in readings)
-    return Reading(_needs(readings), of, is_drawn, reads_classes(fn, readings))
+    return Reading(needs_of(readings), of, is_drawn, reads_classes(fn, readings))
 
 
 def drawn(fn: Callable[..., Any], *readings: Reading) -> Reading:
@@ -85,7 +86,7 @@ def drawn(fn: Callable[..., Any], *readings: Reading) -> Reading:
             theirs, mine = jax.random.split(key)
         return fn(mine, *(reading.of(theirs, view) for reading in readings))
 
-    return Reading(_needs(readings), of, True, reads_classes(fn, readings))
+    return Reading(needs_of(readings), of, True, reads_classes(fn, readings))
 
 
 def field(view: View, name: str) -> Array:
@@ -129,7 +130,6 @@ def masked(view: View) -> View:
       [[nan], [0.0]]
     """
     is_used = view.is_available | view.is_labelled
-
     axes = {"logits": 0, "predictive": 0, "features": 0, "samples": 1, "rows": 0}
     kept: dict[str, Any] = {
         name: jax.tree.map(partial(zeroed, is_used, axis=axis), getattr(view, name))
@@ -142,9 +142,8 @@ def _whole(name: str) -> Reading:
     return Reading(frozenset({name}), lambda key, view: field(view, name))
 
 
-logits, labels, samples = _whole("logits"), _whole("labels"), _whole("samples")
-features, inputs = _whole("features"), _whole("inputs")
-predictive = _whole("predictive")
+logits, labels, samples = map(_whole, ("logits", "labels", "samples"))
+features, inputs, predictive = map(_whole, ("features", "inputs", "predictive"))
 is_labelled = Reading(frozenset(), lambda key, view: view.is_labelled)
 is_used = Reading(frozenset(), lambda key, view: view.is_available | view.is_labelled)
 unit_features = read(unit_rows, features)
@@ -152,16 +151,9 @@ gradients = read(jax.jit(gradient_embedding), logits, features)
 gradients_with_bias = read(
     jax.jit(partial(gradient_embedding, bias=True)), logits, features
 )
-NAMED = {
-    "logits": logits,
-    "predictive": predictive,
-    "samples": samples,
-    "features": features,
-    "unit_features": unit_features,
-    "inputs": inputs,
-    "gradients": gradients,
-    "gradients_with_bias": gradients_with_bias,
-}
+NAMED = {"logits": logits, "predictive": predictive, "samples": samples}
+NAMED |= {"features": features, "unit_features": unit_features, "inputs": inputs}
+NAMED |= {"gradients": gradients, "gradients_with_bias": gradients_with_bias}
 """Readings that settings and command lines can name."""
 
 
@@ -239,7 +231,7 @@ def by_selector(
         )
 
     of_classes = reads_classes(selector, everything)
-    return stateless(_needs(everything), select, reads_classes=of_classes)
+    return stateless(needs_of(everything), select, reads_classes=of_classes)
 
 
 def composed(
@@ -274,7 +266,8 @@ def composed(
         return by_selector(selector, *given, **settings, **fixed)
 
     left_out = {"batch_size", "mesh", "num_candidates", *fixed}
-    extra = [] if of is None else [_setting("of", of)]
+    one = inspect.Parameter("of", inspect.Parameter.KEYWORD_ONLY, default=of)
+    extra = [] if of is None else [one.replace(annotation=str)]
     return derived(make, selector, left_out, extra)
 
 
@@ -301,13 +294,7 @@ def derived(
         and p.name not in left_out
         and not (p.default is None and Array in get_args(p.annotation))
     ]
-    made = inspect.Signature([*extra, *parameters])
-    make.__signature__ = made  # type: ignore[attr-defined]
+    make.__signature__ = inspect.Signature([*extra, *parameters])  # type: ignore[attr-defined]
     make.__name__, make.__doc__ = method.__name__, method.__doc__
     make.__module__ = method.__module__
     return make
-
-
-def _setting(name: str, default: Any) -> inspect.Parameter:
-    kind = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(name, kind, default=default, annotation=type(default))

@@ -170,6 +170,5 @@ def _times(mine: np.ndarray, other: np.ndarray, level: float) -> int:
     difference = difference[np.isfinite(difference).all(1)]
     if len(difference) < 2:
         return 0
-    error = difference.std(0, ddof=1) / np.sqrt(len(difference))
     bound = stats.t.isf(level / 2, len(difference) - 1)
-    return int((difference.mean(0) > bound * error).sum())
+    return int((difference.mean(0) > bound * stats.sem(difference)).sum())

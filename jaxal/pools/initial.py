@@ -159,13 +159,11 @@ def class_balanced_rows(
     checks.check_key(key)
     checks.check_batch_size(num_rows, is_available.shape[0])
     key_rows, key_classes = jax.random.split(key)
-    shuffled = jnp.argsort(
-        jnp.where(is_available, jax.random.uniform(key_rows, labels.shape), 2.0)
-    )
+    shuffled = random_rows(key_rows, is_available, num_rows=labels.shape[0])
     # The i-th row of its class gets turn i; within a turn classes come in random order.
     is_class = jax.nn.one_hot(labels[shuffled], num_classes, dtype=jnp.int32)
     turn = ((jnp.cumsum(is_class, axis=0) - 1) * is_class).sum(axis=-1)
     place = jax.random.permutation(key_classes, num_classes)[labels[shuffled]]
     last = jnp.iinfo(jnp.int32).max
     order = jnp.where(is_available[shuffled], turn * num_classes + place, last)
-    return shuffled[jnp.argsort(order)][:num_rows].astype(jnp.int32)
+    return shuffled[jnp.argsort(order)][:num_rows]

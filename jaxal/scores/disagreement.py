@@ -1,20 +1,18 @@
 """How much posterior samples disagree: `[S, ..., C]` logits to one number a row."""
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal.checks import of_classes
 from jaxal.modes import any_promotion
 from jaxal.scores import samples
 from jaxal.scores.classes import (
     accumulated,
-    check_sample_logits,
     entropy_of_probabilities,
+    of_samples,
 )
 
 
-@of_classes
+@of_samples
 def bald(sample_logits: Array) -> Array:
     """Mutual information between the label and the model's parameters, in nats.
 
@@ -42,11 +40,13 @@ def bald(sample_logits: Array) -> Array:
       Houlsby, Huszar, Ghahramani and Lengyel, "Bayesian Active Learning for
       Classification and Preference Learning", 2011. https://arxiv.org/abs/1112.5745
     """
-    check_sample_logits(sample_logits)
-    return _bald(sample_logits)
+    mean, expected = samples.consensus(accumulated(sample_logits))
+    # Mutual information is never negative; rounding is.
+    score = jnp.maximum(entropy_of_probabilities(mean) - expected, 0)
+    return score[..., 0].astype(sample_logits.dtype)
 
 
-@of_classes
+@of_samples
 def consensus_kl(sample_logits: Array) -> Array:
     """Mean divergence of the committee's members from their consensus, in nats.
 
@@ -74,11 +74,10 @@ def consensus_kl(sample_logits: Array) -> Array:
       Classification", ICML 1998.
       https://www.cs.cmu.edu/~knigam/papers/emactive-icml98.pdf
     """
-    check_sample_logits(sample_logits)
-    return _bald(sample_logits)
+    return bald(sample_logits)
 
 
-@of_classes
+@of_samples
 def expected_entropy(sample_logits: Array) -> Array:
     """Mean entropy of the samples, in nats: the part of the doubt more data won't cure.
 
@@ -104,11 +103,11 @@ def expected_entropy(sample_logits: Array) -> Array:
       Depeweg, Hernandez-Lobato, Doshi-Velez and Udluft, "Decomposition of Uncertainty
       in Bayesian Deep Learning", ICML 2018. https://arxiv.org/abs/1710.07283
     """
-    check_sample_logits(sample_logits)
-    return _expected_entropy(sample_logits)
+    _, expected = samples.consensus(accumulated(sample_logits))
+    return expected[..., 0].astype(sample_logits.dtype)
 
 
-@of_classes
+@of_samples
 def consensus_entropy(sample_logits: Array) -> Array:
     """Entropy of the mean prediction, in nats: all of the doubt.
 
@@ -134,11 +133,11 @@ def consensus_entropy(sample_logits: Array) -> Array:
       Gal, Islam and Ghahramani, "Deep Bayesian Active Learning with Image Data", ICML
       2017. https://arxiv.org/abs/1703.02910
     """
-    check_sample_logits(sample_logits)
-    return _consensus_entropy(sample_logits)
+    mean, _ = samples.consensus(accumulated(sample_logits))
+    return entropy_of_probabilities(mean)[..., 0].astype(sample_logits.dtype)
 
 
-@of_classes
+@of_samples
 def mean_std(sample_logits: Array) -> Array:
     """Standard deviation of a class's probability over the samples, mean over classes.
 
@@ -165,12 +164,12 @@ def mean_std(sample_logits: Array) -> Array:
       Modeling of Uncertainty in Urban Remote Sensing Images Using Deep Convolutional
       Neural Networks", CVPR Workshops 2016. https://doi.org/10.1109/CVPRW.2016.90
     """
-    check_sample_logits(sample_logits)
-    return _mean_std(sample_logits)
+    deviation = samples.mean_deviation(accumulated(sample_logits))
+    return deviation.astype(sample_logits.dtype)
 
 
-@of_classes
 @any_promotion
+@of_samples
 def log_mean_prob(sample_logits: Array) -> Array:
     """Log-probability of each class under the mean prediction.
 
@@ -200,36 +199,4 @@ def log_mean_prob(sample_logits: Array) -> Array:
       Uncertainty Estimation using Deep Ensembles", NeurIPS 2017.
       https://arxiv.org/abs/1612.01474
     """
-    check_sample_logits(sample_logits)
-    return _log_mean_prob(sample_logits)
-
-
-@jax.jit
-def _bald(sample_logits: Array) -> Array:
-    mean, expected = samples.consensus(accumulated(sample_logits))
-    # Mutual information is never negative; rounding is.
-    score = jnp.maximum(entropy_of_probabilities(mean) - expected, 0)
-    return score[..., 0].astype(sample_logits.dtype)
-
-
-@jax.jit
-def _expected_entropy(sample_logits: Array) -> Array:
-    _, expected = samples.consensus(accumulated(sample_logits))
-    return expected[..., 0].astype(sample_logits.dtype)
-
-
-@jax.jit
-def _consensus_entropy(sample_logits: Array) -> Array:
-    mean, _ = samples.consensus(accumulated(sample_logits))
-    return entropy_of_probabilities(mean)[..., 0].astype(sample_logits.dtype)
-
-
-@jax.jit
-def _mean_std(sample_logits: Array) -> Array:
-    deviation = samples.mean_deviation(accumulated(sample_logits))
-    return deviation.astype(sample_logits.dtype)
-
-
-@jax.jit
-def _log_mean_prob(sample_logits: Array) -> Array:
     return samples.log_mean(accumulated(sample_logits)).astype(sample_logits.dtype)

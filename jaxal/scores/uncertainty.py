@@ -1,20 +1,18 @@
 """How unsure one network is of each row: `[..., C]` logits to one number a row."""
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal.checks import of_classes
 from jaxal.scores.classes import (
     accumulated,
-    check_logits,
     entropy_of,
     exponentials,
+    of_logits,
     two_largest,
 )
 
 
-@of_classes
+@of_logits
 def entropy(logits: Array) -> Array:
     """Entropy of the predicted class, in nats.
 
@@ -43,11 +41,11 @@ def entropy(logits: Array) -> Array:
       Shannon, "A Mathematical Theory of Communication", 1948.
       https://doi.org/10.1002/j.1538-7305.1948.tb01338.x
     """
-    check_logits(logits)
-    return _entropy(logits)
+    x = accumulated(logits)
+    return entropy_of(exponentials(x))[..., 0].astype(logits.dtype)
 
 
-@of_classes
+@of_logits
 def margin(logits: Array) -> Array:
     """How close the two likeliest classes are: 1 - (p_1 - p_2).
 
@@ -75,11 +73,13 @@ def margin(logits: Array) -> Array:
       Scheffer, Decomain and Wrobel, "Active Hidden Markov Models for Information
       Extraction", 2001. https://doi.org/10.1007/3-540-44816-0_31
     """
-    check_logits(logits)
-    return _margin(logits)
+    x = accumulated(logits)
+    first, second = two_largest(x)
+    gap = (1 - jnp.exp(second - first)) / exponentials(x).total
+    return (1 - gap)[..., 0].astype(logits.dtype)
 
 
-@of_classes
+@of_logits
 def least_confidence(logits: Array) -> Array:
     """How unlikely the likeliest class is: 1 - p_1.
 
@@ -106,28 +106,5 @@ def least_confidence(logits: Array) -> Array:
       Lewis and Gale, "A Sequential Algorithm for Training Text Classifiers", SIGIR
       1994. https://arxiv.org/abs/cmp-lg/9407020
     """
-    check_logits(logits)
-    return _least_confidence(logits)
-
-
-# Compiled even when called eagerly: op by op, the columns would be hundreds of calls.
-
-
-@jax.jit
-def _entropy(logits: Array) -> Array:
-    x = accumulated(logits)
-    return entropy_of(exponentials(x))[..., 0].astype(logits.dtype)
-
-
-@jax.jit
-def _margin(logits: Array) -> Array:
-    x = accumulated(logits)
-    first, second = two_largest(x)
-    gap = (1 - jnp.exp(second - first)) / exponentials(x).total
-    return (1 - gap)[..., 0].astype(logits.dtype)
-
-
-@jax.jit
-def _least_confidence(logits: Array) -> Array:
     terms = exponentials(accumulated(logits))
     return (1 - 1 / terms.total)[..., 0].astype(logits.dtype)

@@ -1,19 +1,17 @@
 """How much posterior samples disagree about the winner, whatever their confidence."""
 
-import jax
 from jax import Array
 
-from jaxal.checks import of_classes
 from jaxal.scores import samples
 from jaxal.scores.classes import (
     accumulated,
-    check_sample_logits,
     entropy_of_probabilities,
     largest,
+    of_samples,
 )
 
 
-@of_classes
+@of_samples
 def vote_entropy(sample_logits: Array) -> Array:
     """Entropy of the samples' votes, in nats.
 
@@ -41,11 +39,13 @@ def vote_entropy(sample_logits: Array) -> Array:
       Dagan and Engelson, "Committee-Based Sampling For Training Probabilistic
       Classifiers", ICML 1995. https://doi.org/10.1016/B978-1-55860-377-6.50027-X
     """
-    check_sample_logits(sample_logits)
-    return _vote_entropy(sample_logits)
+    counts = samples.vote_counts(accumulated(sample_logits))
+    shares = [count / sample_logits.shape[0] for count in counts]
+    found = entropy_of_probabilities(shares)[..., 0].astype(sample_logits.dtype)
+    return samples.unless_nan(found, sample_logits, (0, -1))
 
 
-@of_classes
+@of_samples
 def variation_ratio(sample_logits: Array) -> Array:
     """Share of the samples that do not vote for the most popular class.
 
@@ -73,20 +73,6 @@ def variation_ratio(sample_logits: Array) -> Array:
       Gal, Islam and Ghahramani, "Deep Bayesian Active Learning with Image Data", ICML
       2017 (after Freeman, 1965). https://arxiv.org/abs/1703.02910
     """
-    check_sample_logits(sample_logits)
-    return _variation_ratio(sample_logits)
-
-
-@jax.jit
-def _vote_entropy(sample_logits: Array) -> Array:
-    counts = samples.vote_counts(accumulated(sample_logits))
-    shares = [count / sample_logits.shape[0] for count in counts]
-    found = entropy_of_probabilities(shares)[..., 0].astype(sample_logits.dtype)
-    return samples.unless_nan(found, sample_logits, (0, -1))
-
-
-@jax.jit
-def _variation_ratio(sample_logits: Array) -> Array:
     counts = samples.vote_counts(accumulated(sample_logits))
     minority = sample_logits.shape[0] - largest(counts)[..., 0]
     found = (minority / sample_logits.shape[0]).astype(sample_logits.dtype)

@@ -14,6 +14,7 @@ from jaxal.readings import (
     derived,
     features,
     logits,
+    needs_of,
     predictive,
     reading,
     reads_classes,
@@ -68,9 +69,8 @@ def by_score(
             key, worth, view.is_available, batch_size=batch_size, **settings
         )
 
-    streams = frozenset[str]().union(*(one.needs for one in readings))
     of_classes = reads_classes(score, readings)
-    return stateless((), select, streams, rowwise, utility, of_classes)
+    return stateless((), select, needs_of(readings), rowwise, utility, of_classes)
 
 
 def scored(score: Callable[..., Array], *of: Reading) -> Callable[..., Strategy]:
@@ -112,83 +112,28 @@ def random() -> Strategy:
     return stateless((), select, utility=utility)
 
 
-register(
-    "least_confidence",
-    scored(scores.least_confidence),
-    is_deterministic=True,
-    family="uncertainty",
-    cost="O(N C)",
-    budget="many labels",
-)
-register(
-    "margin",
-    scored(scores.margin),
-    is_deterministic=True,
-    family="uncertainty",
-    cost="O(N C)",
-    budget="many labels",
-)
-register(
-    "entropy",
-    scored(scores.entropy),
-    is_deterministic=True,
-    family="uncertainty",
-    cost="O(N C)",
-    budget="many labels",
-)
-register(
-    "bald",
-    scored(scores.bald, samples),
-    is_deterministic=True,
-    family="disagreement",
-    cost="O(S N C)",
-    budget="many labels",
-)
-register(
-    "mean_std",
-    scored(scores.mean_std, samples),
-    is_deterministic=True,
-    family="disagreement",
-    cost="O(S N C)",
-    budget="many labels",
-)
-register(
-    "variation_ratio",
-    scored(scores.variation_ratio, samples),
-    family="disagreement",
-    cost="O(S N C)",
-    budget="many labels",
-)
-register(
-    "vote_entropy",
-    scored(scores.vote_entropy, samples),
-    family="committee",
-    cost="O(S N C)",
-    budget="many labels",
-)
-register(
-    "consensus_entropy",
-    scored(scores.consensus_entropy, samples),
-    is_deterministic=True,
-    family="committee",
-    cost="O(S N C)",
-    budget="many labels",
-)
-register(
-    "consensus_kl",
-    scored(scores.consensus_kl, samples),
-    is_deterministic=True,
-    family="committee",
-    cost="O(S N C)",
-    budget="many labels",
-)
-register(
-    "expected_gradient_length",
-    scored(scores.expected_gradient_length, logits, features),
-    is_deterministic=True,
+def _ranked(score: Callable[..., Array], *of: Reading, **facts: Any) -> None:
+    """Registers a score under its own name."""
+    usual = {"is_deterministic": True, "budget": "many labels"}
+    register(score.__name__, scored(score, *of), **{**usual, **facts})
+
+
+_ranked(scores.least_confidence, family="uncertainty", cost="O(N C)")
+_ranked(scores.margin, family="uncertainty", cost="O(N C)")
+_ranked(scores.entropy, family="uncertainty", cost="O(N C)")
+_ranked(scores.bald, samples, family="disagreement", cost="O(S N C)")
+_ranked(scores.mean_std, samples, family="disagreement", cost="O(S N C)")
+_votes = {"cost": "O(S N C)", "is_deterministic": False}  # which tie
+_ranked(scores.variation_ratio, samples, family="disagreement", **_votes)
+_ranked(scores.vote_entropy, samples, family="committee", **_votes)
+_ranked(scores.consensus_entropy, samples, family="committee", cost="O(S N C)")
+_ranked(scores.consensus_kl, samples, family="committee", cost="O(S N C)")
+_ranked(
+    scores.expected_gradient_length,
+    logits,
+    features,
     family="gradients",
     cost="O(N (C + D))",
-    budget="many labels",
 )
 
 

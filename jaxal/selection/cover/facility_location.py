@@ -13,21 +13,15 @@ from jaxal.pools.mesh import Shard, over_rows
 from jaxal.readings import composed
 from jaxal.registry import register
 from jaxal.selection.cover.max_herding import NUM_TARGETS
-from jaxal.selection.cover.sets import Sets, Some, check_sets, seen_sets
+from jaxal.selection.cover.sets import Sets, Some, check_sets, over_set, seen_sets
 from jaxal.selection.engine.by_targets import (
     Targets,
     choose_targets,
     greedy_coverage,
     reached,
 )
-from jaxal.selection.engine.distances import map_chunks
 from jaxal.selection.engine.door import Rows, pool_rows, selector
-from jaxal.selection.engine.kernels import (
-    Kernel,
-    KernelName,
-    check_kernel,
-    kernel_rows,
-)
+from jaxal.selection.engine.kernels import Kernel, KernelName, check_kernel, kernel_rows
 from jaxal.types import Selection
 
 
@@ -195,12 +189,7 @@ def _pool_targets(
 
 def _similarity(kernel: Kernel, rows: Embedding, some: Some) -> Array:
     """Returns the similarity of each row to the nearest of a set, `[N]`, or 0."""
-
-    def nearest(chunk: Embedding) -> Array:
-        found = jnp.where(some.is_there[None], kernel(chunk, some.rows), 0)
-        return jnp.maximum(jnp.max(found, axis=-1), 0)
-
-    return map_chunks(rows, nearest)
+    return jnp.maximum(over_set(jnp.max, kernel, rows, some), 0)
 
 
 register(

@@ -16,6 +16,7 @@ from jaxal.selection.cover.sets import (
     Sets,
     Some,
     check_sets,
+    over_set,
     refuse_both,
     seen_sets,
 )
@@ -24,12 +25,7 @@ from jaxal.selection.engine.chance import row_lots
 from jaxal.selection.engine.distances import map_chunks
 from jaxal.selection.engine.door import Rows, pool_rows, selector
 from jaxal.selection.engine.kernel_sums import kernel_sums
-from jaxal.selection.engine.kernels import (
-    Kernel,
-    KernelName,
-    check_kernel,
-    kernel_rows,
-)
+from jaxal.selection.engine.kernels import Kernel, KernelName, check_kernel, kernel_rows
 from jaxal.selection.engine.picks import first_valid, highest_by_lot, num_to_pick
 from jaxal.types import Selection
 
@@ -142,7 +138,7 @@ def _select(
         kernel = Kernel(numbers.bandwidth, options.kernel)
         cost = 2 * numbers.trade_off
         if sets.query is not None:
-            gains = cost * _likeness(kernel, seen, sets.query)
+            gains = cost * over_set(jnp.sum, kernel, seen, sets.query)
             return _highest(key, shard, gains, rows.is_available, options.batch_size)
         gains = _first_gains(shard, kernel, seen, rows, sets.private, numbers)
         rule = Rule(values=lambda gains: gains, update=partial(_update, cost))
@@ -181,18 +177,8 @@ def _first_gains(
     if rows.is_labelled is not None:
         gains = gains - cost * kernel_sums(shard, kernel, seen, rows.is_labelled)
     if private is not None:
-        gains = gains - cost * numbers.nu * _likeness(kernel, seen, private)
+        gains = gains - cost * numbers.nu * over_set(jnp.sum, kernel, seen, private)
     return gains
-
-
-def _likeness(kernel: Kernel, rows: Embedding, some: Some) -> Array:
-    """Returns the sum of each row's similarities to a set, `[N]`."""
-
-    def total(chunk: Embedding) -> Array:
-        found = jnp.where(some.is_there[None], kernel(chunk, some.rows), 0)
-        return jnp.sum(found, axis=-1)
-
-    return map_chunks(rows, total)
 
 
 register(

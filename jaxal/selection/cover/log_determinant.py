@@ -14,13 +14,7 @@ from jaxal.embeddings.compositions import written_out
 from jaxal.pools.mesh import Shard, over_rows
 from jaxal.readings import by_selector, projected
 from jaxal.registry import register
-from jaxal.selection.cover.sets import (
-    Sets,
-    Some,
-    check_sets,
-    refuse_both,
-    seen_sets,
-)
+from jaxal.selection.cover.sets import Sets, Some, check_sets, refuse_both, seen_sets
 from jaxal.selection.engine.by_determinants import (
     Given,
     greedy_determinant,
@@ -28,12 +22,7 @@ from jaxal.selection.engine.by_determinants import (
     moved,
 )
 from jaxal.selection.engine.door import Rows, pool_rows, selector
-from jaxal.selection.engine.kernels import (
-    Kernel,
-    KernelName,
-    check_kernel,
-    kernel_rows,
-)
+from jaxal.selection.engine.kernels import Kernel, KernelName, check_kernel, kernel_rows
 from jaxal.types import Selection, Strategy
 
 _WHY = "labelled rows are known by coordinates"

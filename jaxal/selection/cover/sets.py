@@ -1,12 +1,15 @@
 """The sets a submodular function may be told about: what is wanted, what is known."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from jax import Array
 
 from jaxal.embeddings import Embedding, as_embedding
 from jaxal.embeddings.compositions import Masked, unmasked
-from jaxal.selection.engine.kernels import KernelName, kernel_rows
+from jaxal.selection.engine.distances import map_chunks
+from jaxal.selection.engine.kernels import Kernel, KernelName, kernel_rows
 
 
 class Some(NamedTuple):
@@ -55,6 +58,18 @@ def seen_sets(sets: Sets, name: KernelName, is_normalized: bool) -> Sets:
         return Some(kernel_rows(some.rows, name, is_normalized), some.is_there)
 
     return Sets(seen(sets.query), seen(sets.private))
+
+
+def over_set(
+    combine: Callable[..., Array], kernel: Kernel, rows: Embedding, some: Some
+) -> Array:
+    """Returns the sum, or the maximum, of each row's similarities to a set, `[N]`."""
+
+    def of_chunk(chunk: Embedding) -> Array:
+        found = jnp.where(some.is_there[None], kernel(chunk, some.rows), 0)
+        return combine(found, axis=-1)
+
+    return map_chunks(rows, of_chunk)
 
 
 def _some(

@@ -12,6 +12,7 @@ from jaxal.checks import of_classes
 from jaxal.embeddings import Dense
 from jaxal.embeddings.base import working_dtype
 from jaxal.embeddings.compositions import written_out
+from jaxal.pools.mapping import map_rows
 from jaxal.pools.mesh import SPREAD, Shard, over_rows
 from jaxal.readings import composed, logits
 from jaxal.registry import register
@@ -125,19 +126,13 @@ def dropout_changes(
 
     def count(shard: Shard, shared: tuple, rows: _Rows) -> Array:
         key, head = shared
+
+        def changes(chunk: tuple[_Rows, Array]) -> Array:
+            return _changes(key, head, *chunk, num_dropouts, rate)
+
+        numbers = shard.first_row + jnp.arange(shard.num_rows)
         size = chunk_size(shard.num_rows)
-
-        def step(index: Array, found: Array) -> Array:
-            start = jnp.minimum(index * size, shard.num_rows - size)
-            chunk = jax.tree.map(
-                lambda leaf: lax.dynamic_slice_in_dim(leaf, start, size), rows
-            )
-            numbers = shard.first_row + start + jnp.arange(size)
-            changed = _changes(key, head, chunk, numbers, num_dropouts, rate)
-            return lax.dynamic_update_slice_in_dim(found, changed, start, 0)
-
-        start = jnp.zeros(shard.num_rows, jnp.int32)
-        return lax.fori_loop(0, -(-shard.num_rows // size), step, start)
+        return map_rows(changes, (rows, numbers), chunk_size=size)
 
     return over_rows(count, (key, head), rows, mesh=mesh, out_specs=SPREAD)
 
