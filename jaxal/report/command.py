@@ -83,7 +83,7 @@ def report(options: ReportOptions, again: Again | None = None) -> list[Path]:
     failed = []
     for group in groups:
         try:
-            summary = _summary(group, options)
+            summary = summarise(group, options)
             compared.append((group, summary))
             print(as_markdown(summary, group.measure))
             writing.write(written, group, summary, options, len(groups))
@@ -100,21 +100,6 @@ def report(options: ReportOptions, again: Again | None = None) -> list[Path]:
     if failed:
         raise RunError("\n".join(failed))
     return [written.folder / name for name in written.names]
-
-
-def _summary(group: Group, options: ReportOptions) -> Record:
-    return summarise(
-        group,
-        baseline=options.baseline,
-        target=options.target,
-        budgets=options.budgets,
-        effect=options.effect,
-        interval=options.interval,
-        middle=options.middle,
-        log=options.log,
-        axis=options.axis,
-        prices=options.prices,
-    )
 
 
 def _write_shared(

@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxal.comparisons import holm, seeds_needed, wilcoxon_p
 from jaxal.report.gathering import Group
+from jaxal.report.options import ReportOptions
 from jaxal.runs.store import Record
 from jaxal.standings import pairwise_tests, standing
 from jaxal.statistics import area_under_curve, paired_difference
@@ -50,9 +51,7 @@ def against(
     mine: np.ndarray,
     base: np.ndarray | None,
     labels: np.ndarray,
-    effect: float | None,
-    target: float | None = None,
-    log: bool = False,
+    options: ReportOptions,
 ) -> Record:
     """Returns differences, savings and a record of wins over trials that both have.
 
@@ -61,9 +60,7 @@ def against(
       mine: `[n, R]` from `aligned`.
       base: `[n, R]`, None where there is nothing to compare with.
       labels: `[R]`.
-      effect: difference that enough seeds would see; by default the one found.
-      target: of the metric; by default what the baseline ends at.
-      log: whether doublings of the labels count alike.
+      options: which effect and target, and whether areas are of doublings.
     """
     none: Record = {"paired": None, "savings": None, "record": None}
     if base is None:
@@ -72,12 +69,12 @@ def against(
     if not is_pair.any():
         return none
     mine, base, sign = mine[is_pair], base[is_pair], group.measure.sign
-    whole = [sign * np.array(areas(labels, curves, log=log)) for curves in (mine, base)]
+    whole = [sign * np.array(areas(labels, c, log=options.log)) for c in (mine, base)]
     tests = {
-        "area": _paired(whole[0], whole[1], effect),
-        "last": _paired(sign * mine[:, -1], sign * base[:, -1], effect),
+        "area": _paired(whole[0], whole[1], options.effect),
+        "last": _paired(sign * mine[:, -1], sign * base[:, -1], options.effect),
     }
-    goal = None if target is None else sign * target
+    goal = None if options.target is None else sign * options.target
     saved = savings_interval(labels, mine, base, target=goal)
     if len(mine) < FEWEST_DRAWN:
         saved = saved._replace(low=math.nan, high=math.nan)

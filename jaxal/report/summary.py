@@ -9,6 +9,7 @@ from jaxal.comparisons import bootstrap_interval
 from jaxal.report import measures
 from jaxal.report.axes import Prices, spent
 from jaxal.report.gathering import Group, common_labels, values_at
+from jaxal.report.options import ReportOptions
 from jaxal.report.pairing import FEWEST_DRAWN, against, aligned, areas, correct, pairs
 from jaxal.report.reading import Run
 from jaxal.runs.store import Record, RunError
@@ -19,35 +20,16 @@ from jaxal.targets import target_interval
 INTERVALS = {"student": mean_interval, "bootstrap": bootstrap_interval}
 PHASES = ("train", "evaluate", "score", "select", "label")
 RANDOM = "random"
+USUAL = ReportOptions()
 
 
-def summarise(
-    group: Group,
-    *,
-    baseline: str | None = None,
-    target: float | None = None,
-    budgets: Sequence[int] = (),
-    effect: float | None = None,
-    interval: str = "student",
-    middle: str = "mean",
-    log: bool = False,
-    axis: str = "labels",
-    prices: Prices = Prices(),  # noqa: B008 it is a constant
-) -> Record:
+def summarise(group: Group, options: ReportOptions = USUAL) -> Record:
     """Returns the numbers of a comparison; nothing in it is rounded.
 
     Args:
       group: comparable runs.
-      baseline: the side others are paired with, by seed; by default random.
-      target: of the metric, to reach; by default what the baseline's mean reaches at
-        the largest common budget, or the worst side's where there is no baseline.
-      budgets: label counts to show; by default the first, middle and last common one.
-      effect: difference that enough seeds would see; by default the one found.
-      interval: one of `INTERVALS`, of means.
-      middle: "mean" or "median", for tables and figures; there is always both.
-      log: whether doublings of the labels count alike, in areas.
-      axis: what figures are drawn over.
-      prices: of a label and of an hour, for the money to the target.
+      options: what is asked of them; of a target that is not said, the baseline's mean
+        at the largest common budget, or the worst side's where there is no baseline.
 
     Returns:
       `labels`, `target` and a record for each side.
@@ -56,26 +38,18 @@ def summarise(
       RunError: a budget at which not every run was measured, or a target beyond what
         the metric can be.
     """
-    labels, measure = common_labels(group), group.measure
-    shown = _budgets(labels, budgets)
+    labels, measure, prices = common_labels(group), group.measure, options.prices
+    shown = _budgets(labels, options.budgets)
     up = aligned(group, labels)
-    name = RANDOM if baseline is None else baseline
+    name = RANDOM if options.baseline is None else options.baseline
     base = up.get(name)
-    goal = _goal(group, labels, name, target)
+    goal = _goal(group, labels, name, options.target)
     sides = {
         side: {
-            **_levels(group, runs, labels, shown, INTERVALS[interval]),
+            **_levels(group, runs, labels, shown, INTERVALS[options.interval]),
             **_spending(runs, labels, goal, measure.sign, prices),
             "seconds": _seconds(runs),
-            **against(
-                group,
-                up[side],
-                None if side == name else base,
-                labels,
-                effect,
-                target,
-                log,
-            ),
+            **against(group, up[side], None if side == name else base, labels, options),
         }
         for side, runs in group.curves.items()
     }
@@ -85,10 +59,10 @@ def summarise(
         "settings": group.shared,
         "metric": measure.name,
         "compare": group.compare,
-        "interval": interval,
-        "middle": middle,
-        "log": log,
-        "axis": axis,
+        "interval": options.interval,
+        "middle": options.middle,
+        "log": options.log,
+        "axis": options.axis,
         "labels": labels,
         "budgets": shown,
         "target": goal,
@@ -96,7 +70,7 @@ def summarise(
         "ceiling": _ceiling(group),
         "prices": prices._asdict() if prices.are_given else None,
         "strategies": sides,
-        "pairs": pairs(up, labels, log),
+        "pairs": pairs(up, labels, options.log),
         "standing": _standing(up),
         "notes": group.notes,
     }

@@ -12,6 +12,7 @@ from jaxal.report.axes import Prices, positions
 from jaxal.report.figures import curves
 from jaxal.report.gathering import CEILING, gather
 from jaxal.report.measures import Measure
+from jaxal.report.options import ReportOptions
 from jaxal.report.results import as_csv, as_latex, as_markdown
 from jaxal.report.summary import summarise
 from jaxal.runs import store
@@ -45,8 +46,9 @@ def folder(tmp_path):
 def test_where_lower_is_better_all_is_as_if_it_were_higher(folder):
     (up,), (down,) = gather([folder]), gather([folder], metric="nll")
     for target in (None, 0.65):
-        high = summarise(up, target=target)
-        low = summarise(down, target=None if target is None else 1 - target)
+        other = None if target is None else 1 - target
+        high = summarise(up, ReportOptions(target=target))
+        low = summarise(down, ReportOptions(target=other))
         assert low["target"] == pytest.approx(1 - high["target"])
         for name in CURVES:
             a, b = high["strategies"][name], low["strategies"][name]
@@ -156,7 +158,7 @@ def test_any_setting_may_be_compared(sizes):
     for group in groups:
         assert list(group.curves) == ["5", "10", "40"]  # by size, not by letter
         assert [run.seed for run in group.curves["5"]] == [0, 1]
-        found = summarise(group, baseline="10")
+        found = summarise(group, ReportOptions(baseline="10"))
         assert found["baseline"] == "10" and found["strategies"]["10"]["paired"] is None
         last = found["strategies"]["40"]["paired"]["last"]
         assert last["mean"] == pytest.approx(0.3) and last["num_pairs"] == 2
@@ -213,7 +215,8 @@ def test_axes_are_sums_over_rounds(folder):
 
 def test_money_to_the_target_is_of_labels_and_hours(folder):
     (group,) = gather([folder])
-    found = summarise(group, prices=Prices(2.0, 3600.0))["strategies"]["badge"]
+    asked = ReportOptions(price=2.0, price_hour=3600.0)
+    found = summarise(group, asked)["strategies"]["badge"]
     # The mean curve is at the target with 20 labels, after two rounds of 2.875 s.
     assert found["labels_to_target"]["mean"] == pytest.approx(20)
     assert found["money_to_target"]["mean"] == pytest.approx(40 + 2 * 2.875)
@@ -221,18 +224,19 @@ def test_money_to_the_target_is_of_labels_and_hours(folder):
 
 def test_intervals_and_middles_are_those_asked_for(folder):
     (group,) = gather([folder])
-    by_boot = summarise(group, interval="bootstrap")["strategies"]["badge"]
+    asked = ReportOptions(interval="bootstrap")
+    by_boot = summarise(group, asked)["strategies"]["badge"]
     at = by_boot["values"][20]
     assert (at["low"], at["high"]) == pytest.approx((0.6, 0.8))  # of two, the ends
     assert at["se"] == pytest.approx(0.1) and at["median"] == pytest.approx(0.7)
     assert (at["low_68"], at["high_95"]) == pytest.approx((0.632, 0.795))
-    text = as_markdown(summarise(group, middle="median"), group.measure)
+    text = as_markdown(summarise(group, ReportOptions(middle="median")), group.measure)
     assert "| 70.0 [63.2, 76.8] |" in text and "median of seeds" in text
 
 
 def test_areas_over_doublings(folder):
     (group,) = gather([folder])
-    found = summarise(group, log=True)
+    found = summarise(group, ReportOptions(log=True))
     # random: 0.2, 0.4, 0.6 at 10, 20, 40 and 0.2 higher: 0.4 and 0.6 over doublings.
     area = found["strategies"]["random"]["area_log"]
     assert area["mean"] == pytest.approx(0.5)
@@ -283,7 +287,7 @@ def test_a_report_takes_away_what_the_last_one_left_and_nothing_else(folder):
 def test_a_target_in_percent_is_asked_back(folder):
     (group,) = gather([folder])
     with pytest.raises(RunError, match="write 70 % as 0.7"):
-        summarise(group, target=70)
+        summarise(group, ReportOptions(target=70))
 
 
 def test_tables_as_files(folder):

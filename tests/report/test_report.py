@@ -99,7 +99,7 @@ def test_numbers_against_hand_computed_ones(folder):
 
 def test_a_target_beyond_reach_is_not_reached(folder):
     (group,) = gather([folder])
-    summary = summarise(group, target=0.95)
+    summary = summarise(group, ReportOptions(target=0.95))
     assert summary["strategies"]["badge"]["labels_to_target"]["mean"] == math.inf
     text = as_markdown(summary, gather([folder])[0].measure)
     assert "not reached" in text

@@ -28,6 +28,7 @@ MARKERS = "osD^vPX*"
 LINES = ("-", "--", ":", "-.")
 GREY = "#666666"
 _WIDTH = 55  # of a title
+_TITLE: Record = {"fontsize": 11, "fontweight": "bold"}
 
 
 def content(figure: Any, kind: str) -> bytes:
@@ -83,8 +84,14 @@ def styles(group: Group, baseline: str | None) -> dict[str, Record]:
 
 def titled(figure: Any, axes: Any, title: str, note: str) -> None:
     """Writes a title above, and a note below a figure."""
-    axes.set_title(wrapped(title, _WIDTH), loc="left", fontsize=11, fontweight="bold")
+    axes.set_title(wrapped(title, _WIDTH), loc="left", **_TITLE)
     noted(figure, note)
+
+
+def headed(figure: Any, title: str) -> None:
+    """Writes a title above all panels of a figure."""
+    said = wrapped(title, int(10 * figure.get_figwidth()))
+    figure.suptitle(said, x=0.01, ha="left", **_TITLE)
 
 
 def height(title: str) -> float:

@@ -92,9 +92,7 @@ def panels(group: Group, summary: Record) -> Any:
         said = group.measure.title if base is None else f"{unit}{what}, less {base}'s"
         note = f"{said[0].upper()}{said[1:]}, over {TITLES[summary['axis']]}."
         canvas.noted(figure, f"{note} {_note(group, summary, True)}")
-        title = canvas.wrapped(group.title, int(10 * figure.get_figwidth()))
-        bold = {"fontsize": 11, "fontweight": "bold"}
-        figure.suptitle(title, x=0.01, ha="left", **bold)
+        canvas.headed(figure, group.title)
     return figure
 
 
@@ -220,6 +218,6 @@ def _note(group: Group, summary: Record, has_bands: bool) -> str:
     elif max(counts) >= FEWEST and summary["middle"] == "median":
         note = f"Medians; bands: the middle 68 and 95 % of seeds. {note}"
     elif max(counts) >= FEWEST:
-        kind = "t" if summary["interval"] == "student" else "bootstrap "
-        note = f"Bands: 95 % {kind}-intervals over seeds. {note}".replace(" -", " ")
+        kind = "t-" if summary["interval"] == "student" else "bootstrap "
+        note = f"Bands: 95 % {kind}intervals over seeds. {note}"
     return note

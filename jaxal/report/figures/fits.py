@@ -37,9 +37,7 @@ def fits(group: Group, summary: Record) -> Any:
         grid[0, 0].set_ylabel(group.measure.title.removeprefix("test "))
         outside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
         grid[0, -1].legend(frameon=False, fontsize=9, **outside)
-        bold = {"fontsize": 11, "fontweight": "bold"}
-        title = canvas.wrapped(group.title, int(10 * figure.get_figwidth()))
-        figure.suptitle(title, x=0.01, ha="left", **bold)
+        canvas.headed(figure, group.title)
         source = canvas.without_folder(group.shared["source"])
         canvas.noted(figure, f"A line a seed; dots: weights that were kept. {source}")
     return figure

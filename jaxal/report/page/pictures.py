@@ -8,7 +8,6 @@ import numpy as np
 from jaxal.report.page.rows import Rows
 
 LARGEST = 64  # pixels of a side
-SMALLEST = 16
 MOST = 1500  # pictures of a page
 
 
