@@ -1,6 +1,9 @@
 """Runs read again for a report: their rows, and what their last models say of them."""
 
+import contextlib
 import csv
+import io
+import json
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +23,8 @@ from jaxal.report.options import ReportOptions
 from jaxal.report.page.rows import PARTS, Rows, bought
 from jaxal.report.reading import Run
 from jaxal.rounds import LoopState
-from jaxal.runs import checkpoint, compiles, store
-from jaxal.runs.resuming import facts, saved_part
+from jaxal.runs import compiles, ledger, store
+from jaxal.runs.resuming import last_state
 from jaxal.runs.store import Record, RunError, RunFiles
 from jaxal.scores import bald, expected_entropy
 from jaxal.settings import S, changed, settings_of
@@ -32,7 +35,7 @@ MOST = 1 << 23  # logits of a pool that samples of are held in memory
 STUDY = "study.json"
 
 
-class Model(NamedTuple):
+class Last(NamedTuple):
     """A loop in a state, and what its rows are called."""
 
     loop: ActiveLearner
@@ -98,7 +101,7 @@ class Reader:
         return self.studies[name]
 
 
-def _scores(model: Model) -> dict[str, dict[str, float]]:
+def _scores(model: Last) -> dict[str, dict[str, float]]:
     loop, key, state, ids = model
     if len(ids) * (loop.classes(state) or 1) > MOST:
         raise RunError(f"{len(ids)} rows of {loop.classes(state)} classes are too many")
@@ -115,7 +118,7 @@ def _scores(model: Model) -> dict[str, dict[str, float]]:
     return {n: dict(zip(names, of[kept].tolist(), strict=True)) for n, of in parts}
 
 
-def _restored(run: Run, loops: Loops) -> Model:
+def _restored(run: Run, loops: Loops) -> Last:
     """The last model of a run of the command line."""
     recipe = _recipe(run)
     made, _, _ = prepare(recipe, run.seed, loops)
@@ -125,19 +128,12 @@ def _restored(run: Run, loops: Loops) -> Model:
         )
     state = made.loop.init(made.key_weights, made.pool, None)
     files = RunFiles(run.folder)
-    found = checkpoint.load_latest(
-        files.checkpoint,
-        saved_part(state),
-        lambda number: facts(made, run.rounds[: number + 1]),
-        lambda said: None,
-        before=len(run.rounds),
-    )
+    entries = ledger.read(made, files, made.loop.classes(state))
+    found = last_state(made, files, run.rounds, entries, state, lambda said: None)
     if found is None:
         raise RunError("it has no checkpoint")
-    index, saved = found
-    pool = made.pool._replace(labels=saved.labels, is_labelled=saved.is_labelled)
-    state = LoopState(pool, saved.learner, saved.round, state.memory)
-    return Model(made.loop, jax.random.fold_in(made.key_rounds, index), state, made.ids)
+    index, state = found
+    return Last(made.loop, jax.random.fold_in(made.key_rounds, index), state, made.ids)
 
 
 def _recipe(run: Run) -> Recipe:
@@ -152,7 +148,7 @@ def _recipe(run: Run) -> Recipe:
     return changed(Recipe(), said | {"data_dir": _folder(run)})
 
 
-def _solved(run: Run, study: Study) -> Model:
+def _solved(run: Run, study: Study) -> Last:
     """The head of a study, solved once more on all that a run bought."""
     ids, lines = study.ids, [line for line in bought(run) if line.row < len(study.ids)]
     if any(ids[line.row] != line.id for line in lines):
@@ -162,7 +158,7 @@ def _solved(run: Run, study: Study) -> Model:
     key = jax.random.key(run.seed)
     state = study.loop.init(key, reveal(study.pool, rows, labels))
     state, _ = study.loop.phases.train(key, state)
-    return Model(study.loop, key, state, ids)
+    return Last(study.loop, key, state, ids)
 
 
 def _read_study(run: Run, told: Record) -> Study:
@@ -230,17 +226,28 @@ def _named(name: str) -> Rows:
         return _embeddings(path)
     if path.suffix not in (".txt", ".csv", ".jsonl"):
         return _loaded(name, None)
+    text = path.read_text("utf-8-sig")  # with the mark that spreadsheets begin with
     if path.suffix == ".txt":
-        lines = path.read_text().splitlines()
+        lines = text.splitlines()
         return Rows([*map(str, range(len(lines)))], None, lines)
-    if path.suffix == ".csv":
-        with path.open(newline="") as file:
-            records = list(csv.DictReader(file))
-    else:
-        records = store.read_lines(path)
+    is_csv = path.suffix == ".csv"
+    records = [*csv.DictReader(io.StringIO(text))] if is_csv else _records(path, text)
     if any("text" not in record for record in records):
         raise RunError(
             f"--data {path}: expected a text, and at best an id, in each row"
         )
     ids = [str(record.get("id", i)) for i, record in enumerate(records)]
     return Rows(ids, None, [str(record["text"]) for record in records])
+
+
+def _records(path: Path, text: str) -> list[Record]:
+    """Records of a person's file, whose last line need not end."""
+    found = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        record: Any = None
+        with contextlib.suppress(ValueError):
+            record = json.loads(line.strip() or "{}")
+        if not isinstance(record, dict):
+            raise RunError(f"--data {path}, line {number}: expected a JSON object")
+        found += [record] if line.strip() else []
+    return found

@@ -12,6 +12,7 @@ from jaxal.pools.changes import reveal
 from jaxal.pools.pool import is_answer, unanswered
 from jaxal.runs import ledger, store
 from jaxal.runs.experiment import Experiment, People, Question, Reply
+from jaxal.runs.history import happened, history_of
 from jaxal.runs.refusals import worn_out
 from jaxal.runs.store import Record, RunError, RunFiles, WaitingError
 from jaxal.types import Pool, Selection
@@ -33,11 +34,11 @@ def buy_initial(
     """
     if not experiment.initial_rows.size:
         entries = ledger.read(experiment, files, num_classes)
-        return ledger.happened(experiment.pool, (e for e in entries if e.round == 0))
+        return happened(experiment.pool, (e for e in entries if e.round == 0))
     asked = as_selection(experiment.initial_rows.astype(np.int32))
     asked, labels, events = buy(experiment, files, warn, num_classes, 0, asked)
     pool = reveal(experiment.pool, asked.indices, labels, asked.is_valid)
-    return ledger.happened(pool, events)
+    return happened(pool, events)
 
 
 class Bought(NamedTuple):
@@ -148,7 +149,7 @@ def _changes(
     rows = {str(name): row for row, name in enumerate(experiment.ids)}
     last = {rows[reply.id]: reply for reply in replies if reply.id in rows}
     newest = entries[-1].round if entries else 0
-    history = ledger.history_of(experiment.pool, entries, newest)
+    history = history_of(experiment.pool, entries, newest)
     found: list[tuple[int, None, Any, Record]] = []
     for row, reply in last.items():
         before = history.labels[row]

@@ -18,7 +18,7 @@ from jaxal.rounds import ActiveLearner
 from jaxal.runs import runner, store
 from jaxal.runs.displays import Display, Lines
 from jaxal.runs.experiment import Experiment, People, answering, stream, validating
-from jaxal.runs.ledger import rows_there
+from jaxal.runs.history import rows_there
 from jaxal.runs.refusals import USUAL, Refusals
 from jaxal.runs.store import Record, RunError, RunFiles
 from jaxal.stopping import Rule, name_of
@@ -140,22 +140,9 @@ def prepared(
     stop: Rule | None = None,
     begun: Callable[[int], int] | None = None,
 ) -> Experiment:
-    """Returns what `run` runs.
+    """Returns what `run` runs, which says what is passed.
 
     Args:
-      loop: as for `run`, and all that follow.
-      pool: the rows.
-      oracle: who answers.
-      rounds: how often to train.
-      initial: rows to label first.
-      seed: of everything.
-      ids: `[N]` what rows are called.
-      names: of the classes.
-      validation: inputs and labels.
-      dataset: what to call the data.
-      settings: what else decides the result.
-      refusals: when a row that nobody answers is asked again.
-      stop: what may end it early.
       begun: from the rows there are now to how many there were at first.
 
     Raises:

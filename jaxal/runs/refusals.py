@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxal.pools.pool import is_answer
-from jaxal.runs.ledger import Entry
+from jaxal.runs.history import Entry
 from jaxal.types import Pool
 
 

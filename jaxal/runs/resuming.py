@@ -1,6 +1,7 @@
 """Where a run begins, or goes on: what is on disk, and whether it is this run's."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +13,8 @@ from jaxal.runs import checkpoint, ledger, provenance, store
 from jaxal.runs.buying import buy, buy_initial
 from jaxal.runs.displays import Display
 from jaxal.runs.experiment import Experiment
+from jaxal.runs.history import Entry, happened
 from jaxal.runs.store import Record, RunError, RunFiles
-from jaxal.types import Pool
 
 
 class Saved(NamedTuple):
@@ -85,13 +86,7 @@ def resume(
     entries = ledger.read(experiment, files, num_classes)
     pool = buy_initial(experiment, files, display.message, num_classes)
     state = state._replace(pool=pool)
-    found = checkpoint.load_latest(
-        files.checkpoint,
-        saved_part(state),
-        lambda number: facts(experiment, records[: number + 1]),
-        display.message,
-        before=len(records),
-    )
+    found = last_state(experiment, files, records, entries, state, display.message)
     complete = 0 if found is None else found[0] + 1
     if records[complete:]:
         display.message(
@@ -100,12 +95,46 @@ def resume(
         )
         store.rewrite_lines(files.rounds, records[:complete])
     if found is not None:
-        history = ledger.history_of(experiment.pool, entries, complete)
-        state = _restored(found[1], history.masked(experiment.pool))
+        state = found[1]
         ledger.check_state(files, entries, experiment.pool, state, found[0])
         display.message(f"Continuing {files.folder} after round {found[0]}.")
     _collect_what_was_asked(experiment, files, display, complete, num_classes)
     return state, records[:complete]
+
+
+def last_state(
+    experiment: Experiment,
+    files: RunFiles,
+    records: list[Record],
+    entries: list[Entry],
+    state: LoopState,
+    warn: Callable[[str], None],
+) -> tuple[int, LoopState] | None:
+    """Returns the last round that is whole on disk, and the state after it.
+
+    Args:
+      experiment: what is run.
+      files: of the run.
+      records: of its rounds.
+      entries: of its ledger.
+      state: of the same shapes.
+      warn: is told about checkpoints that are damaged.
+    """
+    found = checkpoint.load_latest(
+        files.checkpoint,
+        saved_part(state),
+        lambda number: facts(experiment, records[: number + 1]),
+        warn,
+        before=len(records),
+    )
+    if found is None:
+        return None
+    index, saved = found
+    came_and_went = ("extended", "withdrawn")
+    events = [e for e in entries if e.round <= index + 1 and e.event in came_and_went]
+    pool = happened(experiment.pool, events)
+    pool = pool._replace(labels=saved.labels, is_labelled=saved.is_labelled)
+    return index, LoopState(pool, saved.learner, saved.round, saved.memory)
 
 
 def facts(experiment: Experiment, records: list[Record]) -> Record:
@@ -157,8 +186,3 @@ def _collect_what_was_asked(
     if asked.get("round") == index + 1 and rows:
         selection = as_selection(np.array(rows, np.int32))
         buy(experiment, files, display.message, num_classes, index + 1, selection)
-
-
-def _restored(saved: Saved, pool: Pool) -> LoopState:
-    pool = pool._replace(labels=saved.labels, is_labelled=saved.is_labelled)
-    return LoopState(pool, saved.learner, saved.round, saved.memory)

@@ -15,6 +15,7 @@ from jaxal.runs import checkpoint, compiles, ledger, store
 from jaxal.runs.buying import Bought, buy
 from jaxal.runs.displays import Display
 from jaxal.runs.experiment import Experiment
+from jaxal.runs.history import happened
 from jaxal.runs.recording import Shown, are_nan, round_record, stopped_by
 from jaxal.runs.refusals import without_resting
 from jaxal.runs.resuming import claim, facts, note_environment, resume, saved_part
@@ -110,7 +111,7 @@ def _round(
                 experiment, files, display, index, state, selection
             )
             state = loop.tell(state, selection, labels)
-            state = state._replace(pool=ledger.happened(state.pool, events))
+            state = state._replace(pool=happened(state.pool, events))
         bought = int((selection.is_valid & is_answer(labels)).sum())
         is_last = not bool(selection.is_valid.any())  # the pool is dry
     record = round_record(

@@ -151,10 +151,8 @@ def read_lines(path: Path) -> list[Record]:
     if not path.exists():
         return []
     whole = path.read_bytes()
-    return [
-        _decode(path, number, line)
-        for number, line in enumerate(whole[: _whole(whole)].splitlines(), start=1)
-    ]
+    lines = whole[: _whole(whole)].splitlines()
+    return [_decode(path, number, line) for number, line in enumerate(lines, start=1)]
 
 
 def repair_lines(path: Path) -> list[Record]:

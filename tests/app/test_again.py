@@ -1,6 +1,7 @@
 """What runs of the command line and of studies were about is read again."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -48,6 +49,20 @@ def test_a_run_of_the_command_line(run):
     where = dict(zip(rows.ids, np.abs(rows.inputs[:, 0]), strict=True))
     order = sorted(found["total"], key=found["total"].__getitem__)
     assert where[order[-1]] < where[order[0]]  # sure far from the boundary
+
+
+def test_rows_that_were_withdrawn_are_no_longer_for_sale(run, tmp_path):
+    gone = run._replace(folder=tmp_path / "gone")
+    shutil.copytree(run.folder, gone.folder)
+    files = RunFiles(gone.folder)
+    lines = store.read_lines(files.queries)
+    row = next(i for i in range(32) if all(line["row"] != i for line in lines))
+    name = again.Reader(ReportOptions()).rows(run).ids[row]
+    said = {"row": row, "id": name, "label": -1, "event": "withdrawn"}
+    store.append_lines(files.queries, [{**lines[-1], **said}])
+    reader = again.Reader(ReportOptions())
+    before, after = (set(reader.uncertainty(r)["total"]) for r in (run, gone))
+    assert before - after == {name}
 
 
 def test_data_that_are_gone_or_other_are_said(run, tmp_path):
@@ -113,6 +128,22 @@ def test_texts_that_are_named(name, run, tmp_path):
     (tmp_path / name).write_text(TEXTS[name])
     rows = again.Reader(ReportOptions(data=str(tmp_path / name))).rows(run)
     assert (rows.ids, rows.texts) == (["0", "1"], ["one", "two"])
+
+
+def test_a_file_of_texts_may_begin_with_a_mark_and_end_in_its_last_line(run, tmp_path):
+    for name, text in TEXTS.items():
+        (tmp_path / name).write_text("\ufeff" + text.rstrip("\n"), encoding="utf-8")
+        rows = again.Reader(ReportOptions(data=str(tmp_path / name))).rows(run)
+        assert (rows.ids, rows.texts) == (["0", "1"], ["one", "two"])
+
+
+def test_a_file_of_texts_that_is_none_is_said(run, tmp_path):
+    reader = again.Reader(ReportOptions(data=str(tmp_path / "a.jsonl")))
+    with pytest.raises(FileNotFoundError):
+        reader.rows(run)
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n[]\n')
+    with pytest.raises(RunError, match="line 2: expected a JSON object"):
+        reader.rows(run)
 
 
 def test_texts_need_a_text(run, tmp_path):
