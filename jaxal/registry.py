@@ -37,6 +37,7 @@ class Entry(NamedTuple):
     is_deterministic: bool = False  # the key changes nothing where no two rows tie
     most_classes: int = 1000  # fewer where the time grows with a power of theirs
     small: Mapping[str, Any] = NO_SETTINGS  # settings that suit a pool of forty rows
+    exempt: Mapping[str, str] = NO_SETTINGS  # laws that it does not keep, and why
     is_combinator: bool = False  # made of other strategies, which have to be named
     family: str = ""  # what kind of method it is, in a few words
     budget: str = "any budget"  # or "few labels", "many labels": what it is made for
@@ -78,6 +79,7 @@ def register(
     is_deterministic: bool = False,
     most_classes: int = 1000,
     small: Mapping[str, Any] = NO_SETTINGS,
+    exempt: Mapping[str, str] = NO_SETTINGS,
     is_combinator: bool = False,
     family: str = "",
     budget: str = "any budget",
@@ -92,6 +94,7 @@ def register(
       is_deterministic: whether the key changes nothing where no two rows tie.
       most_classes: classes up to which it is tried by the laws.
       small: settings that suit a pool of forty rows, as the laws use.
+      exempt: laws that it breaks by what it is, each with the reason.
       is_combinator: whether it is made of other strategies, which have to be named, as
         in `strategy("class_balanced(badge)")`.
       family: what kind of method it is, for tables, as the next two.
@@ -120,6 +123,7 @@ def register(
         "is_deterministic": is_deterministic,
         "most_classes": most_classes,
         "small": MappingProxyType(dict(small)),
+        "exempt": MappingProxyType(dict(exempt)),
         "is_combinator": is_combinator,
         "family": family,
         "budget": budget,

@@ -44,6 +44,15 @@ def layer(seed, kind="full"):
     return features, weights, bias, features.astype(np.float64) @ weights.T + bias
 
 
+def test_equal_rows_say_nothing_of_a_layer():
+    features, _, _, logits = (np.asarray(x, np.float32) for x in layer(0))
+    same = [np.tile(x[:1], (NUM_ROWS, 1)) for x in (logits, features + 7)]
+    head = linear_head(*same)
+    assert not np.any(head.weights)
+    found = without_mean(head.logits(same[1]))
+    np.testing.assert_allclose(found, without_mean(same[0]), atol=1e-5)
+
+
 KINDS = ("full", "rank_deficient", "dead_units", "far_from_origin", "units_differ")
 
 

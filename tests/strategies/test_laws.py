@@ -19,13 +19,6 @@ def quick_compilation():
     jax.config.update(OPTION, before)
 
 
-# Laws that a strategy is not asked about, and why.
-LEAVE_OUT = {
-    "drop_query": ("devices",),  # where all rows are equal, rounding decides
-    "vessal": ("ties",),  # a stream: of equal rows the place in it decides
-}
-
-
 # 64 bits compile everything anew: with these here, with all where time is no matter.
 IN_64_BITS = ("badge", "entropy")
 
@@ -56,15 +49,13 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_laws_hold(name):
-    leave_out = LEAVE_OUT.get(name, ())
-    if name not in IN_64_BITS:
-        leave_out += ("x64",)
+    leave_out = () if name in IN_64_BITS else ("x64",)
     report = check_strategy(name, seeds=(0,), leave_out=leave_out)
     assert report.strategy == name
     assert {*report.checked, *report.skipped} == set(LAWS)
     assert ("key" in report.checked) == entry(name).is_deterministic
-    has_devices = jax.device_count() > 1 and "devices" not in leave_out
-    assert ("devices" in report.checked) == has_devices
+    assert ("devices" in report.checked) == (jax.device_count() > 1)
+    assert ("ties" in report.checked) == ("ties" not in entry(name).exempt)
 
 
 COMBINED = (

@@ -13,6 +13,8 @@ from jaxal.embeddings import Dense, Outer, gradient_embedding
 from jaxal.pools.mesh import Shard, find_mesh, over_rows
 from jaxal.selection.engine.distances import Chunk, fold_chunks, make_space
 
+_ROUNDINGS = 8  # of a mean, that its distance to equal rows may be
+
 
 class LinearHead(NamedTuple):
     """A linear last layer; its logits are right up to a constant for each row."""
@@ -99,7 +101,7 @@ def _fit(rows: _Rows, mesh: Mesh | None) -> LinearHead:
         sums, count = shard.sum((sums, jnp.sum(is_used)))
         centre = sums / jnp.maximum(count, 1)
         factor = _triangle(shard, rows, is_used, centre)
-        weights, bias = _solve(factor, centre.size + 1)
+        weights, bias = _solve(factor, centre)
         return LinearHead(weights, bias, centre)
 
     return over_rows(fit, None, rows, mesh=mesh)
@@ -127,13 +129,18 @@ def _reduced(blocks: list[Array]) -> Array:
     return linalg.triangle(jnp.concatenate(blocks))
 
 
-def _solve(factor: Array, num_inputs: int) -> tuple[Array, Array]:
+def _solve(factor: Array, centre: Array) -> tuple[Array, Array]:
     """Returns `[C, D]` weights and `[C]` bias, the shortest of those that fit best."""
+    num_inputs = centre.size + 1
     inputs = factor[:num_inputs, :num_inputs]
     # Columns of one length: which of them is in small units says nothing of rank. Not
     # of those that hardly vary, though: their weights would be fitted to rounding.
     length = jnp.linalg.norm(inputs, axis=0)
     eps, most = float(jnp.finfo(length.dtype).eps), jnp.max(length[:-1])
+    # What looks like a spread may be the rounding of the mean: the last is of ones.
+    least = _ROUNDINGS * eps * jnp.append(length[-1] * jnp.abs(centre), 0)
+    inputs = jnp.where((length > least)[None], inputs, 0)
+    length = jnp.where(length > least, length, 0)
     scale = jnp.maximum(length, eps**0.5 * most)
     scale = jnp.where(scale > 0, scale, 1)
     right = factor[:num_inputs, num_inputs:]

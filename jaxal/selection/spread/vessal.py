@@ -224,6 +224,7 @@ def _product(left: Array, right: Array) -> Array:
 register(
     "vessal",
     composed(vessal, "gradients", is_labelled=None),
+    exempt={"ties": "it is a stream: of equal rows the place in it decides"},
     family="gradients, one pass",
     cost="O((N + K) P^2), P = min(C D, 1024)",
     budget="many labels",
