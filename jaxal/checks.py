@@ -217,7 +217,7 @@ def check_countable(num_rows: int) -> None:
         )
 
 
-def check_positive(**numbers: int) -> None:
+def check_positive(**numbers: float) -> None:
     """Raises ValueError unless every number is at least 1."""
     for name, number in numbers.items():
         if number < 1:

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxal import linalg
+
 _CHUNK = 1024
 
 
@@ -87,4 +89,4 @@ def kronecker_sum(
 
 def _gram(features: Array, weights: Array) -> Array:
     weighted = features * weights[:, None]
-    return jnp.matmul(weighted.T, features, precision="highest")
+    return linalg.product(weighted.T, features)

@@ -1,4 +1,4 @@
-"""Factorisations of one matrix at a time, under `vmap` too.
+"""Products in full, and factorisations of one matrix at a time, under `vmap` too.
 
 On a CPU with few cores jaxlib shares a batch of matrices out among the threads that run
 the program, and waits for them in one of those threads: with two such batches under
@@ -10,6 +10,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.custom_batching import sequential_vmap
+
+
+def product(left: Array, right: Array) -> Array:
+    """Returns `left @ right` in full: TF32 and bfloat16 would reorder close rows."""
+    return jnp.matmul(left, right, precision="highest")
+
+
+def rounding_of(mean: Array) -> Array:
+    """Returns how far equal rows may lie from their mean, `[D]`, by rounding alone."""
+    return 8 * jnp.finfo(mean.dtype).eps * jnp.abs(mean)
 
 
 @sequential_vmap

@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
-from jaxal import checks
+from jaxal import checks, linalg
 from jaxal.pools.mapping import zeroed
 
 
@@ -91,10 +91,7 @@ class Dense(Embedding):
         return jnp.sum(jnp.square(_wide(self.x)), axis=-1)
 
     def inner(self, other: Self) -> Array:
-        # HIGHEST: TF32 or bfloat16 products would reorder close distances.
-        return jnp.matmul(
-            _wide(self.x), _wide(other.x).T, precision=lax.Precision.HIGHEST
-        )
+        return linalg.product(_wide(self.x), _wide(other.x).T)
 
     def project(self, key: Array, num_dims: int) -> Array:
         x = _wide(self.x)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from jax import Array
 
+from jaxal.checks import check_positive
 from jaxal.pools.inputs import one_row
 from jaxal.posteriors.networks import (
     by_samples,
@@ -63,8 +64,7 @@ def mc_dropout(
       Gal and Ghahramani, "Dropout as a Bayesian Approximation: Representing Model
       Uncertainty in Deep Learning", ICML 2016. https://arxiv.org/abs/1506.02142
     """
-    if num_samples < 1:
-        raise ValueError(f"num_samples is {num_samples}, expected at least 1 mask.")
+    check_positive(num_samples=num_samples)
 
     def sample(key: Array, variables: Variables, inputs: Array) -> Output:
         def on_row(key: Array, row: Inputs) -> Array:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import linalg
+from jaxal.checks import check_positive
 from jaxal.pools.inputs import num_rows
 from jaxal.posteriors.networks import by_samples, mean_probabilities
 from jaxal.types import Output, Posterior
@@ -56,8 +57,7 @@ def drawn_functions(
       >>> posterior.predict(key, {}, inputs).logits.shape
       (5, 2)
     """
-    if num_samples < 1:
-        raise ValueError(f"num_samples is {num_samples}, expected at least 1 draw.")
+    check_positive(num_samples=num_samples)
 
     def sample(key: Array, state: Any, inputs: Array) -> Output:
         draws = fn(key, state, inputs)
@@ -153,7 +153,7 @@ def gaussian_functions(
 def _symmetric_root(covariance: Array) -> Array:
     values, vectors = linalg.eigh(covariance)
     scaled = vectors * jnp.sqrt(jnp.maximum(values, 0))[None]
-    return jnp.matmul(scaled, vectors.T, precision="highest")
+    return linalg.product(scaled, vectors.T)
 
 
 def _mean(draws: Array) -> Array:

@@ -3,7 +3,6 @@
 Being relative to the fitted layer, they need that layer's logits, not its weights.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -12,7 +11,6 @@ from jax import Array
 
 from jaxal import linalg
 
-_product = functools.partial(jnp.matmul, precision="highest")
 _PRECISIONS = 1e-4, 1e6  # between which evidence may put the prior
 
 
@@ -69,9 +67,9 @@ def kronecker_sums(logits: Array, features: Array, weights: Array) -> KroneckerS
     # Masked rows are zeros, and p sums to one or to nothing.
     return KroneckerSums(
         (probs * weights).sum(0),
-        _product(probs.T, probs * weights),
-        _product(features.T, features * weights),
-        _product(centred.T, features * weights),
+        linalg.product(probs.T, probs * weights),
+        linalg.product(features.T, features * weights),
+        linalg.product(centred.T, features * weights),
         weights.sum(),
     )
 
@@ -118,7 +116,7 @@ def evidence_precision(sums: KroneckerSums, num_steps: int = 100) -> Array:
     """
     _, v, curvature, squares = _eigen(sums)
     is_seen = squares > squares.max() * squares.size * jnp.finfo(squares.dtype).eps
-    layer = _product(sums.cross, v) / jnp.where(is_seen, squares, 1)[None]
+    layer = linalg.product(sums.cross, v) / jnp.where(is_seen, squares, 1)[None]
     size = jnp.where(is_seen[None], layer**2, 0).sum()
 
     def step(_: Array, t: Array) -> Array:
@@ -146,8 +144,8 @@ def draw_kronecker(
     u, v, root = posterior
     noise = jax.random.normal(key, (num_samples, *root.shape), root.dtype)
     # The symmetric root: eigenvectors of equal eigenvalues are up to rounding.
-    scaled = _product(_product(u.T, noise), v) / root[None]
-    return _product(_product(u, scaled), v.T)
+    scaled = linalg.product(linalg.product(u.T, noise), v) / root[None]
+    return linalg.product(linalg.product(u, scaled), v.T)
 
 
 def laplace_logits(draws: Array, logits: Array, features: Array) -> Array:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxal.checks import check_positive
 from jaxal.curvature import softmax_curvature
 from jaxal.pools.inputs import take_rows
 from jaxal.posteriors.laplace import (
@@ -214,8 +215,7 @@ def _check_settings(
         raise ValueError(
             f"structure is {structure!r}, expected one of {get_args(Structure)}."
         )
-    if num_samples < 1:
-        raise ValueError(f"num_samples is {num_samples}, expected at least 1 draw.")
+    check_positive(num_samples=num_samples)
     if isinstance(prior_precision, str):
         is_right = prior_precision == "evidence"
     else:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import checks
+from jaxal.checks import check_positive
 from jaxal.pools.inputs import num_rows
 from jaxal.types import Inputs, Model, Output, Posterior, Variables, same_variables
 
@@ -271,8 +272,7 @@ def drawn_parameters(
       >>> posterior.sample(jax.random.key(1), draws, inputs).logits.shape
       (7, 4, 2)
     """
-    if num_samples < 1:
-        raise ValueError(f"num_samples is {num_samples}, expected at least 1 draw.")
+    check_positive(num_samples=num_samples)
 
     def every(variables: Variables, inputs: Array) -> Output:
         _check_draws(variables, num_samples)

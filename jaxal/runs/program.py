@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxal.checks import check_positive
 from jaxal.pools.initial import initial_rows
 from jaxal.pools.inputs import num_rows
 from jaxal.pools.names import LabelNames
@@ -148,8 +149,7 @@ def prepared(
     Raises:
       ValueError: as `run` does.
     """
-    if rounds < 1:
-        raise ValueError(f"rounds is {rounds}, expected at least 1.")
+    check_positive(rounds=rounds)
     called, size = _ids(pool, ids), rows_there(pool)
     rows_begun = size if begun is None else begun(size)
     whole, pool = pool, _before(pool, rows_begun)

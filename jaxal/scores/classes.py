@@ -9,7 +9,7 @@ list of blocks and get both.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from jaxal.checks import (
     of_classes,
 )
 
-Formula = Callable[..., Array]
+Formula = TypeVar("Formula", bound=Callable[..., Array])
 
 # On the CPU, a hundred columns compile in half a second and run several times faster
 # than the axis as a whole. A GPU reads columns of long rows badly.
@@ -85,7 +85,7 @@ def _score(check: Callable[..., None]) -> Callable[[Formula], Formula]:
             check(*args, **kwargs)
             return compiled(*args, **kwargs)
 
-        return score
+        return cast(Formula, score)
 
     return made
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal import checks
+from jaxal import checks, linalg
 from jaxal.modes import any_promotion
 
 
@@ -72,6 +72,6 @@ def _information_density(
     norms = jnp.linalg.norm(features, axis=-1, keepdims=True)
     directions = features / jnp.where(norms > 0, norms, 1)
     weights = is_valid / jnp.maximum(is_valid.sum(), 1).astype(jnp.float32)
-    mean = jnp.matmul(weights, directions, precision="highest")
-    cosines = jnp.matmul(directions, mean, precision="highest")
+    mean = linalg.product(weights, directions)
+    cosines = linalg.product(directions, mean)
     return scores * jnp.clip((1 + cosines) / 2, 0, 1) ** exponent

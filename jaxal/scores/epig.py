@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal import checks
+from jaxal import checks, linalg
 from jaxal.modes import any_promotion
 
 # Numbers of one block of joint probabilities: 4 MiB stays in cache.
@@ -120,7 +120,7 @@ def _add_targets(
     targets, weights = block
     num_samples, width, _ = targets.shape
     others = _probs(targets).reshape(num_samples, -1)
-    joint = jnp.matmul(own.T, others, precision="highest") / num_samples
+    joint = linalg.product(own.T, others) / num_samples
     terms = _plogp(joint).reshape(-1, width, num_classes).sum(-1) @ weights
     own_terms = _plogp(own.mean(0)).reshape(-1, num_classes).sum(-1)
     other_terms = _plogp(others.mean(0)).reshape(-1, num_classes).sum(-1)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import checks, linalg
+from jaxal.checks import check_positive
 from jaxal.curvature import softmax_curvature
 from jaxal.modes import any_promotion
 
@@ -87,8 +88,7 @@ def expected_error_reduction(
     _check(logits, features, labels, is_labelled)
     if loss not in LOSSES:
         raise ValueError(f"loss is {loss!r}, expected one of {LOSSES}.")
-    if num_steps < 1:
-        raise ValueError(f"num_steps is {num_steps}, expected at least 1.")
+    check_positive(num_steps=num_steps)
     everything = jnp.arange(logits.shape[0])
     candidates = everything if candidates is None else jnp.asarray(candidates)
     targets = everything if targets is None else jnp.asarray(targets)
@@ -131,13 +131,13 @@ def _reduction(
 
     def gradient(layer: Array, row: Array, label: Array) -> Array:
         """Of the loss of labelled rows and the candidate, `[C, D]`."""
-        found = jax.nn.softmax(logits + _product(features, layer.T))
+        found = jax.nn.softmax(logits + linalg.product(features, layer.T))
         errors = found * is_labelled[:, None] - truth
         errors = errors.at[row].add(found[row] - identity[label])
-        return _product(errors.T, features) + prior_precision * layer
+        return linalg.product(errors.T, features) + prior_precision * layer
 
     # The first gradient differs between answers by one row only.
-    rest = _product((probs * is_labelled[:, None] - truth).T, features)
+    rest = linalg.product((probs * is_labelled[:, None] - truth).T, features)
     shared = jnp.einsum("cdef,ef->cd", inverse, rest, precision="highest")
 
     def reduce(row: Array) -> Array:
@@ -148,7 +148,7 @@ def _reduction(
         def risk_after(label: Array, layer: Array) -> Array:
             for _ in range(num_steps - 1):
                 layer -= precondition.apply(gradient(layer, row, label))
-            after = logits[targets] + _product(features[targets], layer.T)
+            after = logits[targets] + linalg.product(features[targets], layer.T)
             return _risk(after, weights, loss)
 
         risks = jax.vmap(risk_after)(jnp.arange(num_classes), -first)
@@ -184,7 +184,7 @@ def _preconditioner(
     inner = jnp.einsum("cde,d->ce", moved, feature, precision="highest")
     identity = jnp.eye(inner.shape[0], dtype=inner.dtype)
     # (I + W S)^-1 W holds for singular curvature W too, as one-hot rows have.
-    middle = linalg.solve(identity + _product(curvature, inner), curvature)
+    middle = linalg.solve(identity + linalg.product(curvature, inner), curvature)
 
     def apply(gradient: Array) -> Array:
         plain = jnp.einsum("cdef,ef->cd", inverse, gradient, precision="highest")
@@ -192,8 +192,8 @@ def _preconditioner(
 
     def step(plain: Array, errors: Array) -> Array:
         # H^-1 (errors (x) h) is `moved` times errors: no product with H^-1 a label.
-        seen = _product(plain, feature)[None] + _product(errors, inner.T)
-        weights = errors - _product(seen, middle.T)
+        seen = linalg.product(plain, feature)[None] + linalg.product(errors, inner.T)
+        weights = errors - linalg.product(seen, middle.T)
         change = jnp.einsum("cde,ye->ycd", moved, weights, precision="highest")
         return plain[None] + change
 
@@ -208,10 +208,6 @@ def _risk(logits: Array, weights: Array, loss: str) -> Array:
     smallest = jnp.finfo(probs.dtype).tiny
     entropies = -(probs * jnp.log(jnp.maximum(probs, smallest))).sum(-1)
     return (entropies * weights).sum()
-
-
-def _product(left: Array, right: Array) -> Array:
-    return jnp.matmul(left, right, precision="highest")
 
 
 def _check(logits: Array, features: Array, labels: Array, is_labelled: Array) -> None:

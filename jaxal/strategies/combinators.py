@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxal.checks import check_positive
 from jaxal.modes import any_promotion
 from jaxal.readings import field
 from jaxal.registry import register
@@ -221,8 +222,7 @@ def class_balanced(strategy: Strategy, factor: int = 10) -> Strategy:
       >>> balanced.select(jax.random.key(0), view, 2).indices.tolist()
       [4, 5]
     """
-    if factor < 1:
-        raise ValueError(f"factor is {factor}, expected at least 1.")
+    check_positive(factor=factor)
 
     def step(
         key: Array, view: View, memory: tuple, batch_size: int

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
+from jaxal import linalg
 from jaxal.embeddings import Dense, as_embedding
 from jaxal.embeddings.base import unit_rows
 from jaxal.embeddings.compositions import written_out
@@ -173,7 +174,7 @@ def _loss(points: Array, pull: Array, options: _Options) -> Array:
     attraction = jnp.sum(points * pull) / options.temperature
     if points.shape[0] == 1:  # nothing to repel
         return -attraction
-    products = jnp.matmul(points, points.T, precision=lax.Precision.HIGHEST)
+    products = linalg.product(points, points.T)
     is_self = jnp.eye(points.shape[0], dtype=bool)
     closeness = jnp.where(is_self, -jnp.inf, products / options.temperature)
     repulsion = jnp.mean(jax.nn.logsumexp(closeness, axis=-1))

@@ -109,9 +109,7 @@ def _values(tolerance: Array, is_log: bool) -> Callable[[tuple], Array]:
 def _residual(shard: Shard, factor: Factor, chosen: Array, columns: Array) -> Array:
     """Returns kernel columns [M, L] less what is explained already."""
     known = pick_columns(shard, factor.columns, chosen)
-    return columns - jnp.matmul(
-        known.T, factor.columns, precision=lax.Precision.HIGHEST
-    )
+    return columns - linalg.product(known.T, factor.columns)
 
 
 def _add(
@@ -125,9 +123,7 @@ def _add(
     # Columns not yet written are zero; those before `since` are in already.
     is_late = first + jnp.arange(size) >= before + pick.since
     known = pick_columns(shard, late, pick.row[None])[:, 0]
-    explained = jnp.matmul(
-        jnp.where(is_late, known, 0), late, precision=lax.Precision.HIGHEST
-    )
+    explained = linalg.product(jnp.where(is_late, known, 0), late)
     variance = shard.fetch(factor.variance, pick.row[None])[0]
     # A pick without variance explains nothing.
     scale = jnp.where(variance > 0, 1 / jnp.sqrt(jnp.maximum(variance, 1e-30)), 0)
@@ -186,7 +182,7 @@ def left_over(
 def moved(rows: Dense, matrix: Array) -> Dense:
     """Returns rows times a matrix."""
     x = rows.x.astype(matrix.dtype)
-    return Dense(jnp.matmul(x, matrix, precision=lax.Precision.HIGHEST))
+    return Dense(linalg.product(x, matrix))
 
 
 def _num_kept() -> int:

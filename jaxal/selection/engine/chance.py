@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxal import linalg
 from jaxal.pools.mesh import Shard
 
 ROW_BLOCK = 256
@@ -144,6 +145,6 @@ def _invert(uniform: Array, weights: Array) -> Array:
     # A product adds up every prefix in the same order, so the CDF never decreases and
     # stays put where a weight is zero: such a row cannot be drawn.
     is_before = jnp.triu(jnp.ones((size, size), weights.dtype))
-    cdf = jnp.matmul(weights, is_before, precision=lax.Precision.HIGHEST)
+    cdf = linalg.product(weights, is_before)
     is_passed = cdf <= uniform[:, None] * cdf[:, -1:]
     return jnp.minimum(jnp.sum(is_passed, axis=-1, dtype=jnp.int32), size - 1)

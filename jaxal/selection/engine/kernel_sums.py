@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxal import linalg
 from jaxal.embeddings import Concatenated, Dense, Embedding, Outer, Scaled
 from jaxal.embeddings.compositions import Masked
 from jaxal.pools.mesh import Shard
@@ -97,9 +98,7 @@ def row_gram(rows: Dense, mask: Array) -> Array:
 def _weighted(x: Array, weights: Array) -> Array:
     """Returns `sum_n weights[n] (x) x[n]` in the dtype sums are taken in."""
     dtype = jnp.promote_types(x.dtype, jnp.float32)
-    return jnp.matmul(
-        weights.T.astype(dtype), x.astype(dtype), precision=lax.Precision.HIGHEST
-    )
+    return linalg.product(weights.T.astype(dtype), x.astype(dtype))
 
 
 def over_ranked(

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.sharding import Mesh
 
+from jaxal import linalg
 from jaxal.checks import of_classes
 from jaxal.embeddings import Dense, Outer, as_embedding, gradient_embedding
 from jaxal.embeddings.base import Embedding, unit_rows
@@ -162,7 +163,7 @@ def _anchors(shard: Shard, head: LinearHead, rows: _Rows) -> tuple[Array, Array]
     features = jnp.where(
         rows.is_labelled[:, None], rows.features - head.centre[None], 0
     )
-    sums = jnp.matmul(members.T, features, precision=lax.Precision.HIGHEST)
+    sums = linalg.product(members.T, features)
     sums, mass = shard.sum((sums, jnp.sum(members, axis=0)))
     return sums / jnp.maximum(mass, 1)[:, None], mass > 0
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import checks
+from jaxal.checks import check_positive
 from jaxal.pools.mesh import Shard
 from jaxal.readings import by_selector, composed, features, logits, read
 from jaxal.registry import register
@@ -91,8 +92,7 @@ def bait(
         )
     checks.check_rank("fisher.outputs", fisher.outputs, 3, "[N, E, R]", cure)
     checks.check_rank("fisher.features", fisher.features, 2, "[N, D]", cure)
-    if oversample < 1:
-        raise ValueError(f"oversample is {oversample}, expected at least 1.")
+    check_positive(oversample=oversample)
     num_forward = min(is_available.size, math.ceil(oversample * batch_size))
     args = (key, fisher, is_available, is_labelled, regularization)
     return _select(*args, batch_size, num_forward)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxal import linalg
 from jaxal.checks import check_positive, of_classes
 from jaxal.pools.mesh import Shard
 from jaxal.readings import field
@@ -114,14 +115,7 @@ def batch_bald(
       Kirsch et al., BatchBALD: Efficient and Diverse Batch Acquisition for Deep
       Bayesian Active Learning, NeurIPS 2019. https://arxiv.org/abs/1906.08158
     """
-    for name, size in (
-        ("num_configurations", num_configurations),
-        ("num_draws", num_draws),
-    ):
-        if size < 1:
-            raise ValueError(
-                f"{name} is {size}, expected at least 1. Keep the default."
-            )
+    check_positive(num_configurations=num_configurations, num_draws=num_draws)
     sizes = (batch_size, num_configurations, num_draws)
     return _select(key, sample_logits, is_available, *sizes)
 
@@ -222,7 +216,7 @@ def _pick(state: _State, pool: _Predictions) -> tuple[_State, Selection]:
         # The slice moves back at the end of the pool, and some rows come twice.
         rows = jax.lax.dynamic_slice(order, (start,), (chunk,))
         probs = pool.probs[rows].reshape(-1, num_samples)
-        given = jnp.matmul(probs, configurations.posterior.T, precision="highest")
+        given = linalg.product(probs, configurations.posterior.T)
         terms = _entropy_terms(given) @ configurations.weights
         known = pool.entropies[rows] @ mean_posterior
         found = terms.reshape(chunk, -1).sum(-1) - known

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal import checks
+from jaxal import checks, linalg
 from jaxal.curvature import kronecker_sum
 
 APPROXIMATIONS = ("full", "top", "binary")
@@ -103,7 +103,7 @@ def fisher_sum(fisher: FisherEmbedding, weights: Array) -> Array:
     def block(pair: tuple[Array, Array]) -> Array:
         products = (scaled[:, pair[0]] * fisher.outputs[:, pair[1]]).sum(-1)
         weighted = fisher.features * products[:, None]
-        return jnp.matmul(weighted.T, fisher.features, precision="highest")
+        return linalg.product(weighted.T, fisher.features)
 
     # One product of [D, N] by [N, D] a pair of outputs: symmetry saves half of them.
     blocks = jax.lax.map(block, (first, second))
@@ -117,7 +117,7 @@ def labelled_sum(fisher: FisherEmbedding, weights: Array) -> Array:
     """Returns what `fisher_sum` does, at the cost of the rows of weight not zero."""
 
     def information(outputs: Array) -> Array:
-        return jnp.matmul(outputs, outputs.swapaxes(1, 2), precision="highest")
+        return linalg.product(outputs, outputs.swapaxes(1, 2))
 
     return kronecker_sum(information, fisher.outputs, fisher.features, weights)
 
@@ -131,7 +131,7 @@ def quadratic(fisher: FisherEmbedding, matrix: Array) -> Array:
 
     def product(pair: tuple[Array, Array]) -> Array:
         block = blocks[pair[0], :, pair[1], :]
-        left = jnp.matmul(fisher.features, block, precision="highest")
+        left = linalg.product(fisher.features, block)
         return (left * fisher.features).sum(-1)
 
     pairs = jax.lax.map(product, (first, second)).T
@@ -145,9 +145,7 @@ def project(fisher: FisherEmbedding, columns: Array) -> Array:
     _, size, _ = fisher.outputs.shape
     width = fisher.features.shape[1]
     by_feature = columns.reshape(size, width, -1).transpose(1, 0, 2)
-    seen = jnp.matmul(
-        fisher.features, by_feature.reshape(width, -1), precision="highest"
-    )
+    seen = linalg.product(fisher.features, by_feature.reshape(width, -1))
     seen = seen.reshape(-1, size, columns.shape[1])
     return jnp.einsum("ner,neq->nrq", fisher.outputs, seen, precision="highest")
 

@@ -5,15 +5,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.sharding import Mesh
 
 from jaxal import checks, linalg
 from jaxal.embeddings import Dense, Outer, gradient_embedding
 from jaxal.pools.mesh import Shard, find_mesh, over_rows
 from jaxal.selection.engine.distances import Chunk, fold_chunks, make_space
-
-_ROUNDINGS = 8  # of a mean, that its distance to equal rows may be
 
 
 class LinearHead(NamedTuple):
@@ -137,8 +135,7 @@ def _solve(factor: Array, centre: Array) -> tuple[Array, Array]:
     # of those that hardly vary, though: their weights would be fitted to rounding.
     length = jnp.linalg.norm(inputs, axis=0)
     eps, most = float(jnp.finfo(length.dtype).eps), jnp.max(length[:-1])
-    # What looks like a spread may be the rounding of the mean: the last is of ones.
-    least = _ROUNDINGS * eps * jnp.append(length[-1] * jnp.abs(centre), 0)
+    least = jnp.append(length[-1] * linalg.rounding_of(centre), 0)  # the last: of ones
     inputs = jnp.where((length > least)[None], inputs, 0)
     length = jnp.where(length > least, length, 0)
     scale = jnp.maximum(length, eps**0.5 * most)
@@ -156,6 +153,6 @@ def project_out(head: LinearHead, residual: Array) -> tuple[Array, Array]:
     The first is how logits change along the gradient `W^T r`, the second its length;
     neither needs a product as wide as the features.
     """
-    gram = jnp.matmul(head.weights, head.weights.T, precision=lax.Precision.HIGHEST)
-    change = jnp.matmul(residual, gram, precision=lax.Precision.HIGHEST)
+    gram = linalg.product(head.weights, head.weights.T)
+    change = linalg.product(residual, gram)
     return change, jnp.sqrt(jnp.maximum(jnp.sum(residual * change, axis=-1), 0))

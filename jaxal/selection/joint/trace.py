@@ -28,8 +28,8 @@ def start(
 ) -> Trace:
     identity = jnp.eye(known.shape[0], dtype=known.dtype)
     inverse = linalg.positive_inverse(known + regularization * identity)
-    between = jnp.matmul(target, inverse, precision="highest")
-    between = jnp.matmul(inverse, between, precision="highest")
+    between = linalg.product(target, inverse)
+    between = linalg.product(inverse, between)
     return Trace(inverse, quadratic(rows, inverse), quadratic(rows, between))
 
 
@@ -43,21 +43,21 @@ def update(
 ) -> Trace:
     """Adds (-1) or removes (1) a row: `M^-1` changes by `sign U U^T` of rank R."""
     own = written_out(outputs, features)
-    moved = jnp.matmul(state.inverse, own, precision="highest")
-    inner = jnp.matmul(own.T, moved, precision="highest")
+    moved = linalg.product(state.inverse, own)
+    inner = linalg.product(own.T, moved)
     factor = linalg.cholesky(jnp.eye(inner.shape[0], dtype=inner.dtype) - sign * inner)
     change = linalg.solve_lower(factor, moved.T).T
-    seen = jnp.matmul(target, change, precision="highest")
-    back = jnp.matmul(state.inverse, seen, precision="highest")
-    middle = jnp.matmul(change.T, seen, precision="highest")
+    seen = linalg.product(target, change)
+    back = linalg.product(state.inverse, seen)
+    middle = linalg.product(change.T, seen)
     both = project(rows, jnp.concatenate([change, back], axis=1))
     left, right = jnp.split(both, 2, axis=2)
     transposed = left.swapaxes(1, 2)
     # (right + W middle / 2) W^T and its transpose together are all of the change.
-    right = sign * right + 0.5 * jnp.matmul(left, middle, precision="highest")
-    cross = jnp.matmul(right, transposed, precision="highest")
-    square = jnp.matmul(left, transposed, precision="highest")
-    rank_update = jnp.matmul(change, change.T, precision="highest")
+    right = sign * right + 0.5 * linalg.product(left, middle)
+    cross = linalg.product(right, transposed)
+    square = linalg.product(left, transposed)
+    rank_update = linalg.product(change, change.T)
     return Trace(
         state.inverse + sign * rank_update,
         state.leverage + sign * square,

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxal import linalg
 from jaxal.embeddings import Dense, Embedding
 from jaxal.pools.mesh import Shard
 from jaxal.selection.engine.distances import (
@@ -117,7 +118,7 @@ def _add_members(
         is_new = nearest >= index * group
         members = jax.nn.one_hot(nearest - first, group, dtype=here.dtype)
         members *= jnp.where(is_new, here, 0)[:, None]
-        more = jnp.matmul(members.T, rows, precision=lax.Precision.HIGHEST)
+        more = linalg.product(members.T, rows)
         return _added(total[0], more, first), _added(total[1], members.sum(0), first)
 
     sums, mass = lax.fori_loop(0, num_groups, add, (found.sums, found.mass))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
+from jaxal import linalg
 from jaxal.embeddings import Dense, Embedding, as_embedding
 from jaxal.embeddings.compositions import written_out
 from jaxal.pools.mesh import REPLICATED, SPREAD, Shard, over_rows
@@ -230,9 +231,7 @@ def _on_draws(
         distances = squared_distances(block, block.sqnorm(), Dense(centroids))
         nearest = jnp.argmin(to_live(distances, is_live), axis=-1)
         members = jax.nn.one_hot(nearest, num_clusters, dtype=centroids.dtype)
-        sums = jnp.matmul(
-            members.T, coordinates(block), precision=lax.Precision.HIGHEST
-        )
+        sums = linalg.product(members.T, coordinates(block))
         new = jnp.sum(members, axis=0)
         seen = seen + new
         shift = sums - new[:, None] * centroids

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxal import linalg
+
 
 class Merges(NamedTuple):
     """The dendrogram, as the edges of a tree: the first `num` are of meaning."""
@@ -125,7 +127,7 @@ def _merge(
     keep, drop = jnp.minimum(last, before), jnp.maximum(last, before)
     share = size[keep] / (size[keep] + size[drop])
     both = jnp.stack([_between(state, keep), _between(state, drop)])
-    row = jnp.matmul(jnp.stack([share, 1 - share]), both, precision="highest")
+    row = linalg.product(jnp.stack([share, 1 - share]), both)
     index = jnp.arange(num_rows)
     row = jnp.where((index == keep) | (index == drop), jnp.inf, row)
     place = jnp.where(is_merge, merges.num, num_rows)

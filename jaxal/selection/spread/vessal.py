@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
+from jaxal import linalg
 from jaxal.embeddings import Dense, Embedding, Outer
 from jaxal.embeddings.base import working_dtype
 from jaxal.embeddings.compositions import Masked
@@ -174,7 +175,7 @@ def _coordinates(key: Array, rows: Embedding, num_dims: int) -> Array:
 def _walk(chunk: _Chunk, state: _State, total: Array, batch_size: int) -> _State:
     """Goes through a chunk: from one row taken to the next, all at once."""
     rows = jnp.where(chunk.is_available[:, None], chunk.rows, 0)
-    gains = jnp.maximum(jnp.sum(_product(rows, state.inverse) * rows, axis=-1), 0)
+    gains = jnp.maximum(jnp.sum(linalg.product(rows, state.inverse) * rows, axis=-1), 0)
     counts = state.num_seen + jnp.cumsum(chunk.is_available, dtype=jnp.int32)
 
     def next_taken(state: _State, gains: Array, position: Array) -> Array:
@@ -194,7 +195,7 @@ def _walk(chunk: _Chunk, state: _State, total: Array, batch_size: int) -> _State
     start = (state, gains, next_taken(state, gains, jnp.int32(0)))
     state, gains, _ = lax.while_loop(lambda c: c[2] < gains.size, take, start)
     return state._replace(
-        seen=state.seen + _product(rows.T, rows),
+        seen=state.seen + linalg.product(rows.T, rows),
         trace=state.trace + jnp.sum(gains),
         num_seen=counts[-1],
     )
@@ -204,10 +205,10 @@ def _take(
     chunk: _Chunk, rows: Array, state: _State, gains: Array, place: Array
 ) -> tuple[_State, Array]:
     """Takes one row of the chunk: the inverse, and all that depends on it, change."""
-    moved = _product(state.inverse, rows[place])
+    moved = linalg.product(state.inverse, rows[place])
     scale = 1 / (1 + gains[place])
-    lost = jnp.sum(_product(state.seen, moved) * moved) * scale
-    overlaps = jnp.square(_product(rows, moved)) * scale
+    lost = jnp.sum(linalg.product(state.seen, moved) * moved) * scale
+    overlaps = jnp.square(linalg.product(rows, moved)) * scale
     taken = state._replace(
         inverse=state.inverse - scale * moved[:, None] * moved[None],
         trace=jnp.maximum(state.trace - lost, 0),
@@ -215,10 +216,6 @@ def _take(
         gains=state.gains.at[chunk.numbers[place]].set(gains[place]),
     )
     return taken, jnp.maximum(gains - overlaps, 0)
-
-
-def _product(left: Array, right: Array) -> Array:
-    return jnp.matmul(left, right, precision=lax.Precision.HIGHEST)
 
 
 register(

@@ -53,7 +53,7 @@ def leave_one_out_loss(problem: SoftmaxProblem, coefficients: Array) -> Array:
     weights, targets = problem.weights[:, None], problem.targets
 
     def of_penalty(penalty: Array, coefficients: Array) -> Array:
-        logits = jnp.matmul(problem.design, coefficients, precision="highest")
+        logits = linalg.product(problem.design, coefficients)
         probs = jax.nn.softmax(logits)
         curvature = weights * jnp.maximum(probs * (1 - probs), _LEAST_CURVATURE)
         own = jnp.maximum(_own_shares(problem.design, curvature, penalty), _LEAST_SHARE)
@@ -70,14 +70,14 @@ def _own_shares(design: Array, curvature: Array, penalty: Array) -> Array:
     if design.shape[0] > design.shape[1]:
         of_class = partial(_by_columns, design, penalty)
     else:
-        gram = jnp.matmul(design / penalty[None], design.T, precision="highest")
+        gram = linalg.product(design / penalty[None], design.T)
         of_class = partial(_by_rows, gram)
     return jax.vmap(of_class, in_axes=1, out_axes=1)(curvature)
 
 
 def _by_columns(design: Array, penalty: Array, curvature: Array) -> Array:
     rows = design * jnp.sqrt(curvature)[:, None]
-    gram = jnp.matmul(rows.T, rows, precision="highest")
+    gram = linalg.product(rows.T, rows)
     # `z^T A^-1 z` is a sum of squares in the factor of A.
     factor = linalg.cholesky(gram + jnp.diag(penalty))
     return 1 - (linalg.solve_lower(factor, rows.T) ** 2).sum(0)

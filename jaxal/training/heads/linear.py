@@ -86,7 +86,7 @@ class Basis(NamedTuple):
         """Returns coefficients `[E, C]` of a kernel `[D, C]` and a bias `[C]`."""
         kernel = params["kernel"]
         if self.rows is not None:
-            logits = jnp.matmul(self.rows, kernel, precision="highest")
+            logits = linalg.product(self.rows, kernel)
             kernel = linalg.solve_lower(self.design[:, :-1], logits)
         return jnp.concatenate([kernel, params["bias"][None]])
 
@@ -95,7 +95,7 @@ class Basis(NamedTuple):
         kernel, bias = coefficients[:-1], coefficients[-1]
         if self.rows is not None:
             kernel = linalg.solve_lower_transposed(self.design[:, :-1], kernel)
-            kernel = jnp.matmul(self.rows.T, kernel, precision="highest")
+            kernel = linalg.product(self.rows.T, kernel)
         return {"kernel": kernel, "bias": bias}
 
 
@@ -224,7 +224,7 @@ def in_basis(rows: Array) -> Basis:
     that orthogonalise them one after the other."""
     columns = rows
     if rows.shape[0] < rows.shape[1]:
-        gram = jnp.matmul(rows, rows.T, precision="highest")
+        gram = linalg.product(rows, rows.T)
         own = jnp.diagonal(gram)
         # Rows may be there twice, or not at all.
         spare = jnp.where(own > 0, _SPARE * jnp.finfo(own.dtype).eps * own, 1)

@@ -155,12 +155,12 @@ def _solve(
     design = jnp.where(is_used[:, None], design, 0)  # the ones too
     of_weights = jnp.broadcast_to(penalty, (design.shape[1] - 1,))
     diagonal = jnp.append(of_weights, jnp.asarray(_OF_BIAS, design.dtype))
-    gram = jnp.matmul(design.T, design, precision="highest")
+    gram = linalg.product(design.T, design)
     factor = linalg.cholesky(gram + jnp.diag(diagonal))
     half = linalg.solve_lower(factor, design.T)  # [E, L]
-    right = jnp.matmul(half, targets[:, None], precision="highest")
+    right = linalg.product(half, targets[:, None])
     coefficients = linalg.solve_lower_transposed(factor, right)
-    fitted = jnp.matmul(design, coefficients, precision="highest")[:, 0]
+    fitted = linalg.product(design, coefficients)[:, 0]
     own = jnp.maximum(1 - (half**2).sum(0), _LEAST_SHARE)
     return coefficients, jnp.where(is_used, (targets - fitted) / own, 0)
 
@@ -177,7 +177,7 @@ def _posterior(model: Model, capacity: int | None, num_samples: int) -> Posterio
         rows, is_used = labelled_numbers(pool, capacity)
         features = model.apply(variables, pool.inputs[rows])[0].features
         design = jnp.where(is_used[:, None], extended(features), 0)  # type: ignore[arg-type]
-        gram = jnp.matmul(design.T, design, precision="highest")
+        gram = linalg.product(design.T, design)
         diagonal = jnp.ones_like(gram[0]).at[-1].set(_OF_BIAS)
         return RidgeState(variables, linalg.cholesky(gram + jnp.diag(diagonal)))
 
@@ -187,7 +187,7 @@ def _posterior(model: Model, capacity: int | None, num_samples: int) -> Posterio
         shape = (state.factor.shape[0], num_samples)
         draws = jax.random.normal(key, shape, state.factor.dtype)
         moves = noise * linalg.solve_lower_transposed(state.factor, draws)  # [E, S]
-        moved = jnp.matmul(extended(output.features), moves, precision="highest")  # type: ignore[arg-type]
+        moved = linalg.product(extended(output.features), moves)  # type: ignore[arg-type]
         means = output.logits[None, :, 0] + moved.T
         spread = jnp.broadcast_to(output.logits[None, :, 1], means.shape)
         return Output(jnp.stack([means, spread], axis=-1), output.features)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.custom_batching import sequential_vmap
 
+from jaxal import linalg
 from jaxal.pools.inputs import take_rows
 from jaxal.types import Pool
 
@@ -66,9 +67,8 @@ def column_factors(moments: Moments, by_column: Array | bool) -> Array:
       by_column: which of the two, may be traced.
     """
     deviation = moments.deviation
-    # Against the mean's rounding: what looks like a spread may be none.
-    tiny = jnp.finfo(deviation.dtype).eps * 8
-    is_spread = deviation > tiny * (jnp.abs(moments.mean) + deviation.max())
+    largest = jnp.abs(moments.mean) + deviation.max()
+    is_spread = deviation > linalg.rounding_of(largest)
     own = jnp.where(is_spread, 1 / jnp.where(is_spread, deviation, 1), 0)
     width = jnp.sqrt(jnp.maximum(is_spread.sum(), 1).astype(deviation.dtype))
     total = jnp.sqrt((deviation**2).sum())

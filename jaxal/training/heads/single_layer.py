@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxal import linalg
 from jaxal.pools.inputs import take_rows
 from jaxal.training.heads.chosen_softmax import fit_rows
 from jaxal.training.heads.linear import LabelledDesign, candidates
@@ -86,7 +87,7 @@ def solve_layer(
     options = candidates("choose", None)
     solved, scale, _, info = fit_rows(options, _NOTHING, moments, rows)
     kernel = scale["factor"][:, None] * solved["kernel"]
-    shifted = jnp.matmul(scale["shift"], kernel, precision="highest")
+    shifted = linalg.product(scale["shift"], kernel)
     found = {"kernel": kernel, "bias": solved["bias"] - shifted}
 
     def put(leaf: Array) -> Array:

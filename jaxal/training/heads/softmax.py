@@ -107,7 +107,7 @@ def solve_softmax(
     groups, width = problem.penalty.shape
     at = jnp.zeros((groups, problem.targets.shape[1], width), factor.dtype)
     if start is not None:
-        at = _times(_turned(start), factor)
+        at = linalg.product(_turned(start), factor)
     logits = _moved(solver, at)
     probs, gradient = _gradient(solver, at, logits)
     first = jnp.zeros([], jnp.int32)
@@ -119,13 +119,9 @@ def solve_softmax(
 
 def mean_loss(problem: SoftmaxProblem, coefficients: Array) -> Array:
     """Returns the mean cross-entropy of the first model, NaN without rows."""
-    logits = _times(problem.design, coefficients[0])
+    logits = linalg.product(problem.design, coefficients[0])
     losses = -(problem.targets * jax.nn.log_softmax(logits)).sum(-1)
     return (problem.weights * losses).sum() / problem.weights.sum()
-
-
-def _times(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision="highest")
 
 
 def _turned(a: Array) -> Array:
@@ -143,7 +139,7 @@ def _norm(a: Array) -> Array:
 def _factor(problem: SoftmaxProblem, curvature: float) -> Array:
     """`[G, D, D]` lower, of what the Hessian is about."""
     design = problem.design * jnp.sqrt(problem.weights)[:, None]
-    gram = curvature * _times(design.T, design)
+    gram = curvature * linalg.product(design.T, design)
     return jax.vmap(lambda p: linalg.cholesky(gram + jnp.diag(p)))(problem.penalty)
 
 
@@ -181,17 +177,19 @@ def _moved(solver: _Solver, at: Array) -> Array:
     """Logits `[K, G, C, B]`, zeros for chunks without rows."""
     columns = solver.rows.columns
     if solver.num_chunks is None:
-        return _times(at[None], columns)
+        return linalg.product(at[None], columns)
     none = jnp.zeros((*columns.shape[:2], at.shape[1], columns.shape[3]), at.dtype)
-    return jax.lax.fori_loop(
-        0, solver.num_chunks, lambda i, x: x.at[i].set(_times(at, columns[i])), none
-    )
+
+    def move(i: Array, logits: Array) -> Array:
+        return logits.at[i].set(linalg.product(at, columns[i]))
+
+    return jax.lax.fori_loop(0, solver.num_chunks, move, none)
 
 
 def _gradient(solver: _Solver, at: Array, logits: Array) -> tuple[Array, Array]:
     def part(rows: _Rows, logits: Array, probs: Array) -> Array:
         errors = probs - rows.targets - solver.curvature * logits
-        return _times(rows.weights * errors, rows.design)
+        return linalg.product(rows.weights * errors, rows.design)
 
     probs = jax.nn.softmax(logits, axis=-2)
     return probs, at + _summed(solver, part, logits, probs)
