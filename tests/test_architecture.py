@@ -25,7 +25,7 @@ ALLOWED = {
     "settings": {"checks"},
     "words": {"checks", "settings"},
     "linalg": set(),
-    "curvature": set(),
+    "curvature": {"linalg"},
     "statistics": set(),
     "stopping": {"expressions"},
     "comparisons": {"statistics"},
