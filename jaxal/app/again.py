@@ -24,6 +24,7 @@ from jaxal.report.page.rows import PARTS, Rows, bought
 from jaxal.report.reading import Run
 from jaxal.rounds import LoopState
 from jaxal.runs import compiles, ledger, store
+from jaxal.runs.provenance import PROGRAM
 from jaxal.runs.resuming import last_state
 from jaxal.runs.store import Record, RunError, RunFiles
 from jaxal.scores import bald, expected_entropy
@@ -72,7 +73,7 @@ class Reader:
         study = _study(run)
         if study.get("features"):
             return _embeddings(Path(study["features"]))
-        if run.settings["preset"] == "program":
+        if run.settings["preset"] == PROGRAM:
             raise RunError("these are runs of a program; --data names their rows")
         size = run.settings.get("image_size")
         return _loaded(_dataset(run), _folder(run), size)
@@ -90,7 +91,7 @@ class Reader:
         study = _study(run)
         if study.get("features"):
             return _scores(_solved(run, self._study(run, study)))
-        if run.settings["preset"] == "program":
+        if run.settings["preset"] == PROGRAM:
             raise RunError("the model of a program is not known here")
         return _scores(_restored(run, self.loops))
 

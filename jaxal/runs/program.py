@@ -20,6 +20,7 @@ from jaxal.runs import runner, store
 from jaxal.runs.displays import Display, Lines
 from jaxal.runs.experiment import Experiment, People, answering, stream, validating
 from jaxal.runs.history import rows_there
+from jaxal.runs.provenance import PROGRAM
 from jaxal.runs.refusals import USUAL, Refusals
 from jaxal.runs.store import Record, RunError, RunFiles
 from jaxal.stopping import Rule, name_of
@@ -160,7 +161,7 @@ def prepared(
         settings={
             "dataset": dataset,
             "source": "a program",
-            "preset": "program",
+            "preset": PROGRAM,
             "strategy": loop.strategy,
             "seed": seed,
             "pool": _fingerprint(pool, called, 0, rows_begun),

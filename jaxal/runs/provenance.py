@@ -10,6 +10,7 @@ import jax
 from jaxal.runs.store import Record
 
 FORMAT = 1
+PROGRAM = "program"  # in the place of a preset, where a run is no command's
 ADDED: Record = {
     "schedule": "cosine",
     "budget": None,
@@ -45,11 +46,15 @@ def environment() -> Record:
 def complete(settings: Record) -> Record:
     """Returns the settings of a run with those that did not exist when it began.
 
+    A program says what it knows, and nothing is added to that.
+
     Example:
       >>> from jaxal.runs.provenance import complete
       >>> complete({"seed": 0})["schedule"]
       'cosine'
     """
+    if settings.get("preset") == PROGRAM:
+        return settings
     return {**ADDED, **settings}
 
 
