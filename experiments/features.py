@@ -14,7 +14,8 @@ Budget: Opposite Strategies Suit High and Low Budgets", ICML 2022,
 https://arxiv.org/abs/2202.02794), margin and BADGE later (Ash et al., ICLR 2020,
 https://arxiv.org/abs/1906.03671), BAIT (https://arxiv.org/abs/2106.09675) and UHerding
 (https://arxiv.org/abs/2412.20644) throughout. Tables, with seeds and times, are in
-docs/studies.md. Killed, a study goes on with the same command.
+docs/studies.md and, of digits and mnist, in benchmarks/results/features.md. Killed, a
+study goes on with the same command.
 """
 
 import sys
