@@ -23,6 +23,7 @@ from jaxal.runs.store import Record, RunError
 from jaxal.training import recipes
 from jaxal.training.heads.logistic import logistic_head
 from jaxal.training.learner import supervised
+from jaxal.training.tuning import tuned
 from jaxal.training.watching import Watch, watch
 from jaxal.types import Learner, Model, Oracle, Pool, Posterior, Strategy, View
 from jaxal.viewing import asks_posterior, reads_samples
@@ -204,23 +205,41 @@ def _watch(recipe: Recipe, loaded: Dataset) -> Watch | None:
 def _learner(
     recipe: Recipe, network: Model, members: int | None, loaded: Dataset
 ) -> Learner:
-    rate = choices.SCHEDULES[recipe.schedule](recipe.learning_rate)
-    optimizer = recipes.OPTIMIZERS[recipe.optimizer]
-    return supervised(
-        network,
-        optimizer(rate, weight_decay=recipe.weight_decay),
-        epochs=recipe.epochs,
-        batch_size=recipe.train_batch,
-        min_steps=recipe.min_steps,
-        capacity=label_plan(recipe)[-1],
-        augment=recipe.augment,
-        label_smoothing=recipe.label_smoothing,
-        refit=choices.REFITS[recipe.refit],
-        averaging=choices.AVERAGINGS[recipe.averaging],
-        members=members,
-        bootstrap=recipe.posterior == "bootstrap",
-        watch=_watch(recipe, loaded),
-    )
+    def make(learning_rate: float, weight_decay: float) -> Learner:
+        rate = choices.SCHEDULES[recipe.schedule](learning_rate)
+        optimizer = recipes.OPTIMIZERS[recipe.optimizer]
+        return supervised(
+            network,
+            optimizer(rate, weight_decay=weight_decay),
+            epochs=recipe.epochs,
+            batch_size=recipe.train_batch,
+            min_steps=recipe.min_steps,
+            capacity=label_plan(recipe)[-1],
+            augment=recipe.augment,
+            label_smoothing=recipe.label_smoothing,
+            refit=choices.REFITS[recipe.refit],
+            averaging=choices.AVERAGINGS[recipe.averaging],
+            members=members,
+            bootstrap=recipe.posterior == "bootstrap",
+            watch=_watch(recipe, loaded),
+        )
+
+    rates = {
+        "learning_rate": recipe.learning_rate,
+        "weight_decay": recipe.weight_decay,
+    }
+    if not recipe.tune:
+        return make(**rates)
+    held_out = loaded.validation
+    if held_out is None or members is not None:
+        raise RunError(
+            f"--tune {recipe.tune[0]} searches settings of one network by a validation "
+            "split. Keep rows for it with --num-validation, and train no ensemble."
+        )
+    around = {"learning_rate": (0.3, 1.0, 3.0), "weight_decay": (0.1, 1.0, 10.0)}
+    grid = {name: [rates[name] * factor for factor in around[name]] for name in rates}
+    rows = jax.tree.map(jnp.asarray, held_out[:2])
+    return tuned(make, grid, rows, by=recipe.best_by or "nll", at=recipe.tune)
 
 
 def _oracle(recipe: Recipe, labels: np.ndarray, num_classes: int) -> tuple[Oracle, str]:

@@ -128,6 +128,10 @@ class Training(Settings):
     weight_decay: float = setting(low=0, follows="the network's")
     """Weight decay, off biases and normalisation; by default 5e-4 for SGD, and for
     AdamW 1 with hidden layers and .01 without."""
+    tune: tuple[int, ...] = setting(low=1, follows="never")
+    """Label counts at which learning rate and weight decay are searched, three values
+    of each about those given, by --best-by or the nll of the validation split; the
+    first round always does."""
     label_smoothing: float = setting(low=0, below=1, usual=0.0)
     """Share of the target spread over all classes."""
     augment: str = setting(choices=AUGMENTATIONS, follows="what suits the data")

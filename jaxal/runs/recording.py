@@ -104,15 +104,16 @@ def _held_out(shown: Shown) -> Record:
 
 
 def _of_fit(fit: Any) -> Record:
-    """The loss, and what was seen along the fit where something was watched."""
-    history = getattr(fit, "history", None)
+    """The loss, what a search chose, and what was seen where something was watched."""
+    history, chosen = (getattr(fit, name, None) for name in ("history", "tuned"))
+    said = {"loss": fit.loss} | ({} if chosen is None else {"tuned": chosen})
     if history is None:
-        return {"loss": fit.loss}
+        return said
     is_taken = ~np.isnan(np.asarray(history["step"]))
     lines = {name: np.asarray(line)[is_taken] for name, line in history.items()}
     steps = [int(step) for step in lines.pop("step")]
     return {
-        "loss": fit.loss,
+        **said,
         "best_step": fit.best_step,
         "along": {"step": steps, **lines},
     }

@@ -258,9 +258,12 @@ def _clipping(norm: float | None) -> list[Any]:
     return [] if norm is None else [optax.clip_by_global_norm(norm)]
 
 
-def as_schedule(schedule: Schedule | float) -> Schedule:
+def as_schedule(schedule: Any) -> Schedule:
     """Returns a schedule as it is, and a number as the peak of a cosine."""
-    return schedule if callable(schedule) else cosine(float(schedule))
+    if callable(schedule):
+        return schedule
+    is_traced = isinstance(schedule, jax.Array)  # a search tries several
+    return cosine(schedule if is_traced else float(schedule))
 
 
 def is_matrix(params: Any) -> Any:

@@ -26,6 +26,7 @@ class FitInfo(NamedTuple):
     naive_loss: Array | float = float("nan")  # [] of guessing without looking at inputs
     history: Any = None  # what `watch` saw, by name; [num_looks] each
     best_step: Any = None  # [] int32 steps after which it was best, 0 if none was kept
+    tuned: Any = None  # settings that a search chose, by name
 
 
 class Task(NamedTuple):

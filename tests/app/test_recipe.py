@@ -226,4 +226,5 @@ def test_a_run_begun_before_the_recipe_goes_on():
     before = {**settings, "strategy_options": []}  # which every run used to say
     assert not differences(complete(before), complete(settings))
     # A program said all that there was to say.
-    assert complete({"preset": "program", "seed": 3}) == {"preset": "program", "seed": 3}
+    said = {"preset": "program", "seed": 3}
+    assert complete(said) == said
