@@ -16,7 +16,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jaxal import checks
-from jaxal.embeddings import Embedding
+from jaxal.embeddings import Embedding, as_embedding
 from jaxal.pools.mesh import Shard
 from jaxal.selection.engine.block_rules import Rule
 from jaxal.selection.engine.by_distance import First, check_first, default_candidates
@@ -62,30 +62,24 @@ def stream_selection(
     rule: Rule,
     key: Array,
     source: Any,
-    masks: tuple,
-    embed: Callable[[Any], Array | Embedding],
-    first: First,
-    sizes: tuple[int, int | None],
-    reading: tuple[int | None, Progress | None],
+    is_available: Array | np.ndarray | None = None,
+    is_labelled: Array | np.ndarray | None = None,
+    *,
+    batch_size: int,
+    weights: Array | np.ndarray | None = None,
+    first: First = "drawn",
+    num_candidates: int | None = None,
+    embed: Callable[[Any], Array | Embedding] = as_embedding,
+    chunk_size: int | None = None,
+    progress: Progress | None = None,
 ) -> Streamed:
-    """Runs a rule over a source; see `stream_k_center` for what is passed.
-
-    Args:
-      rule: what is done with a block of candidates.
-      key: a typed key, consumed.
-      source: what can be read several times.
-      masks: what is available, what is labelled, and weights, `[N]` or None.
-      embed: from a chunk to its rows.
-      first: the first centre where none is labelled.
-      sizes: of the batch and of a block of candidates.
-      reading: rows of a chunk, and who is told of progress.
-    """
-    batch_size, num_candidates = sizes
+    """Runs a rule over a source; see `stream_k_center` for the arguments."""
     checks.check_key(key)
     check_first(first)
     checked = as_source(source)
     check_rereadable(checked)
-    reader = Reader(checked, *reading)
+    reader = Reader(checked, chunk_size, progress)
+    masks = (is_available, is_labelled, weights)
     reader.num_rows = _count_rows(reader, masks)
     checks.check_batch_size(batch_size, reader.num_rows)
     pool = _checked_pool(key, reader, embed, *masks)

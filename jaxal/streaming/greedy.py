@@ -74,9 +74,20 @@ def stream_k_center(
       Active learning for convolutional neural networks: a core-set approach,
       https://arxiv.org/abs/1708.00489
     """
-    given = source, (is_available, is_labelled, weights), embed, first
-    sizes, reading = (batch_size, num_candidates), (chunk_size, progress)
-    return stream_selection(K_CENTER, key, *given, sizes, reading)
+    return stream_selection(
+        K_CENTER,
+        key,
+        source,
+        is_available,
+        is_labelled,
+        batch_size=batch_size,
+        weights=weights,
+        first=first,
+        num_candidates=num_candidates,
+        embed=embed,
+        chunk_size=chunk_size,
+        progress=progress,
+    )
 
 
 def stream_k_means_plus_plus(
@@ -134,8 +145,17 @@ def stream_k_means_plus_plus(
       k-means++: the advantages of careful seeding,
       https://theory.stanford.edu/~sergei/papers/kMeansPP-soda.pdf
     """
-    rows, reading = (is_available, is_labelled, weights), (chunk_size, progress)
-    sizes = batch_size, num_candidates
     return stream_selection(
-        K_MEANS_PLUS_PLUS, key, source, rows, embed, first, sizes, reading
+        K_MEANS_PLUS_PLUS,
+        key,
+        source,
+        is_available,
+        is_labelled,
+        batch_size=batch_size,
+        weights=weights,
+        first=first,
+        num_candidates=num_candidates,
+        embed=embed,
+        chunk_size=chunk_size,
+        progress=progress,
     )
