@@ -31,7 +31,7 @@ def test_what_is_given_beats_the_preset_and_nothing_is_left_open(preset, kind):
     expected = PRESETS[preset][kind] | given
     assert expected.items() <= vars(recipe).items() | {("test_size", 512)}
     may_be_none = {"budget", "test_size", "name", "data_dir"}
-    may_be_none |= {"image_size", "initial_rows", "stop", "best_by", "patience"}
+    may_be_none |= {"image_size", "initial_rows", "stop", "best_by", "patience", "tune"}
     assert {n for n, v in vars(recipe).items() if v is None} <= may_be_none
 
 
