@@ -1,6 +1,6 @@
 """How good a classifier is, from its logits and the truth of a test set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +11,17 @@ from jaxal import checks
 
 LOWER_IS_BETTER = frozenset({"nll", "brier", "ece", "loss", "rmse", "mae", "error"})
 """Metrics of which less is better; of all others more is."""
+
+
+def by_name(metrics: Any) -> Mapping[str, Any]:
+    """Returns metrics by name, of a task of one's own too: a tuple's, a dict's, none.
+
+    Example:
+      >>> from jaxal.metrics import by_name
+      >>> by_name({"mae": 0.5}), by_name(None)
+      ({'mae': 0.5}, {})
+    """
+    return getattr(metrics, "_asdict", lambda: metrics or {})()
 
 
 class Metrics(NamedTuple):

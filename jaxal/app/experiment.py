@@ -205,6 +205,8 @@ def _watch(recipe: Recipe, loaded: Dataset) -> Watch | None:
 def _learner(
     recipe: Recipe, network: Model, members: int | None, loaded: Dataset
 ) -> Learner:
+    watched = _watch(recipe, loaded)
+
     def make(learning_rate: float, weight_decay: float) -> Learner:
         rate = choices.SCHEDULES[recipe.schedule](learning_rate)
         optimizer = recipes.OPTIMIZERS[recipe.optimizer]
@@ -221,7 +223,7 @@ def _learner(
             averaging=choices.AVERAGINGS[recipe.averaging],
             members=members,
             bootstrap=recipe.posterior == "bootstrap",
-            watch=_watch(recipe, loaded),
+            watch=watched,
         )
 
     rates = {

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxal import stopping
+from jaxal.metrics import by_name
 from jaxal.runs import store
 from jaxal.runs.experiment import Experiment
 from jaxal.runs.store import Record
@@ -79,7 +80,7 @@ def round_record(
     record = {
         "round": index,
         "labels": shown.labels,
-        **_named(shown.metrics),
+        **by_name(shown.metrics),
         **_held_out(shown),
         "measured": experiment.loop.measured,
         **_of_fit(shown.fit),
@@ -100,7 +101,7 @@ def are_nan(metrics: Any) -> bool:
 
 
 def _held_out(shown: Shown) -> Record:
-    return {} if shown.held_out is None else {"validation": _named(shown.held_out)}
+    return {} if shown.held_out is None else {"validation": by_name(shown.held_out)}
 
 
 def _of_fit(fit: Any) -> Record:
@@ -117,8 +118,3 @@ def _of_fit(fit: Any) -> Record:
         "best_step": fit.best_step,
         "along": {"step": steps, **lines},
     }
-
-
-def _named(metrics: Any) -> Record:
-    """Metrics by name, of a task of one's own too."""
-    return getattr(metrics, "_asdict", lambda: metrics or {})()

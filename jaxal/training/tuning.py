@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.checks import nearest
-from jaxal.metrics import LOWER_IS_BETTER
+from jaxal.metrics import LOWER_IS_BETTER, by_name
 from jaxal.training.heads.rows import has_grown
 from jaxal.types import Inputs, Learner, Pool, Variables
 
@@ -110,7 +110,6 @@ def tuned(
         kept = {"choice": choice, "num_labelled": since}
         return {**state, TUNING: kept}, info._replace(tuned=chosen)
 
-    # The rows of a search are measured on a state without what it keeps: so is a test.
     return Learner(init, fit, evaluate, capacity=first.capacity, task=first.task)
 
 
@@ -123,7 +122,7 @@ def _is_due(at: Sequence[int] | None, before: Array, now: Array) -> Array:
 
 
 def _metric(metrics: Any, name: str) -> Array:
-    named = metrics if isinstance(metrics, Mapping) else metrics._asdict()
+    named = by_name(metrics)
     if name not in named:
         raise ValueError(f"by is {name!r}, expected a metric.{nearest(name, named)}")
     return jnp.asarray(named[name])

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal.checks import nearest
-from jaxal.metrics import LOWER_IS_BETTER
+from jaxal.metrics import LOWER_IS_BETTER, by_name
 from jaxal.pools.mapping import either
 from jaxal.types import Inputs, Variables
 
@@ -170,7 +170,6 @@ def _look(plan: Watch, judge: Judge, variables: Variables) -> dict[str, Array]:
     """Returns the metrics of all sets that are one number each."""
     found = dict[str, Array]()
     for name, (inputs, labels) in plan.sets.items():
-        metrics = judge(variables, inputs, jnp.asarray(labels))
-        named = metrics if isinstance(metrics, Mapping) else metrics._asdict()
+        named = by_name(judge(variables, inputs, jnp.asarray(labels)))
         found |= {f"{name}/{key}": v for key, v in named.items() if jnp.ndim(v) == 0}
     return found

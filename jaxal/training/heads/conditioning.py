@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import linalg
+from jaxal.posteriors.functions import gaussian_functions
 from jaxal.training.heads.kernels import (
     Kernel,
     covariance,
@@ -29,7 +30,7 @@ from jaxal.training.heads.rows import (
 from jaxal.training.rows import labelled_numbers
 from jaxal.training.targets import Units
 from jaxal.training.tasks import FitInfo
-from jaxal.types import Model, Output, Pool, Variables
+from jaxal.types import Model, Output, Pool, Posterior, Variables
 
 NUM_STEPS = 150
 LEAST_VARIANCE = 1e-6  # of the function's prior
@@ -88,15 +89,29 @@ def means_and_variances(
     return mean, jnp.maximum(left, LEAST_VARIANCE * prior)
 
 
-def joint_moments(
+def _joint_moments(
     kernel: Kernel, variables: Variables, inputs: Array
 ) -> tuple[Array, Array]:
     """Returns means `[N, C]` and covariances `[C, N, N]`, in the targets' units."""
     rows, units = scaled(variables["scale"], inputs), variables["units"]
     mean, seen = _conditioned(kernel, variables, rows)
     prior = covariance(kernel, variables["params"], rows, rows)
-    left = prior[None] - jnp.matmul(seen.swapaxes(1, 2), seen, precision="highest")
+    left = prior[None] - linalg.product(seen.swapaxes(1, 2), seen)
     return units.mean + units.deviation * mean.T, units.deviation**2 * left
+
+
+def process_posterior(kernel: Kernel, model: Model, num_samples: int) -> Posterior:
+    """Returns joint draws of a process; what the model says is their closed form."""
+
+    def network(variables: Variables, inputs: Array) -> Output:
+        return model.apply(variables, inputs)[0]
+
+    def predict(key: Array, variables: Variables, inputs: Array) -> Output:
+        del key
+        return network(variables, inputs)
+
+    joint = gaussian_functions(partial(_joint_moments, kernel), num_samples)
+    return joint._replace(predict=predict, network=network)
 
 
 def process_model(
@@ -151,7 +166,7 @@ def _conditioned(
     between = covariance(kernel, variables["params"], known.rows, rows)
     between = jnp.where(known.is_used[:, None], between, 0)
     seen = jax.vmap(linalg.solve_lower, (0, None))(known.factor, between)
-    return jnp.matmul(known.half[:, None], seen, precision="highest")[:, 0], seen
+    return linalg.product(known.half[:, None], seen)[:, 0], seen
 
 
 def fit_process(

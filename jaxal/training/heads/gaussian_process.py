@@ -6,13 +6,12 @@ from functools import partial
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal.posteriors.functions import gaussian_functions
 from jaxal.training.heads.conditioning import (
     Response,
     fit_process,
-    joint_moments,
     means_and_variances,
     process_model,
+    process_posterior,
 )
 from jaxal.training.heads.kernels import Kernel, noise_of
 from jaxal.training.heads.linear import Head, solved
@@ -93,10 +92,7 @@ def _evidence(variables: Variables, response: Response) -> Array:
 
 
 def _posterior(kernel: Kernel, model: Model, num_samples: int) -> Posterior:
-    joint = gaussian_functions(partial(joint_moments, kernel), num_samples)
-
-    def network(variables: Variables, inputs: Array) -> Output:
-        return model.apply(variables, inputs)[0]
+    joint = process_posterior(kernel, model, num_samples)
 
     def sample(key: Array, variables: Variables, inputs: Array) -> Output:
         draws = joint.sample(key, variables, inputs).logits[..., 0]
@@ -104,8 +100,4 @@ def _posterior(kernel: Kernel, model: Model, num_samples: int) -> Posterior:
         inner = (draws - units.mean) / units.deviation
         return Output(units.outwards(inner, noise_of(variables["params"])))
 
-    def predict(key: Array, variables: Variables, inputs: Array) -> Output:
-        del key  # the mixture of all functions has a closed form
-        return network(variables, inputs)
-
-    return joint._replace(sample=sample, predict=predict, network=network)
+    return joint._replace(sample=sample)

@@ -9,20 +9,19 @@ from jax import Array
 
 from jaxal import linalg
 from jaxal.metrics import classification_metrics
-from jaxal.posteriors.functions import gaussian_functions
 from jaxal.posteriors.networks import mean_probabilities
 from jaxal.training.heads.conditioning import (
     Response,
     fit_process,
-    joint_moments,
     means_and_variances,
     process_model,
+    process_posterior,
 )
 from jaxal.training.heads.kernels import Kernel, noise_of
 from jaxal.training.heads.linear import Head, solved
 from jaxal.training.targets import Units
 from jaxal.training.tasks import Task, cross_entropy
-from jaxal.types import Output, Posterior, Variables
+from jaxal.types import Variables
 
 _MOST_CHOOSING = 256  # rows whose likelihood chooses lengths, for every class
 _UNSEEN = 0.01  # labels that each class had before any
@@ -104,29 +103,25 @@ def gaussian_process_classifier_head(
     task = Task(cross_entropy, classification_metrics, mean_probabilities)
     learner = solved(model, fit, task, capacity)
 
-    def network(variables: Variables, inputs: Array) -> Output:
-        return model.apply(variables, inputs)[0]
-
-    def predict(key: Array, variables: Variables, inputs: Array) -> Output:
-        del key  # nearly the mean over all functions
-        return network(variables, inputs)
-
-    joint: Posterior = gaussian_functions(partial(joint_moments, kernel), num_samples)
-    return Head(model, learner, joint._replace(predict=predict, network=network))
+    return Head(model, learner, process_posterior(kernel, model, num_samples))
 
 
 def _respond(num_classes: int, labels: Array, is_used: Array) -> Response:
-    counts = _UNSEEN + jax.nn.one_hot(labels, num_classes, axis=0)
-    variances = jnp.log(1 + 1 / counts)
-    means = jnp.log(counts) - variances / 2
+    means, variances = _logarithms(jax.nn.one_hot(labels, num_classes, axis=0))
     # What a label says is known beforehand, and so are its mean and its spread.
-    seen = jnp.log(1 + _UNSEEN) - jnp.log(1 + 1 / (1 + _UNSEEN)) / 2
-    unseen = jnp.log(_UNSEEN) - jnp.log(1 + 1 / _UNSEEN) / 2
+    unseen, seen = _logarithms(jnp.arange(2.0))[0]
     share = 1 / num_classes
     spread = jnp.abs(seen - unseen) * jnp.sqrt(jnp.maximum(share * (1 - share), 0.09))
     units = Units(share * seen + (1 - share) * unseen, spread)
     targets = jnp.where(is_used[None], units.inwards(means), 0)
     return Response(targets, variances / spread**2, units)
+
+
+def _logarithms(counts: Array) -> tuple[Array, Array]:
+    """Means and variances of the logarithms of Gamma variables, of labels seen."""
+    counts = _UNSEEN + counts
+    variances = jnp.log(1 + 1 / counts)
+    return jnp.log(counts) - variances / 2, variances
 
 
 def _logits(kernel: Kernel, variables: Variables, inputs: Array) -> Array:

@@ -49,7 +49,7 @@ def covariance(kernel: Kernel, hyper: Hyperparameters, a: Array, b: Array) -> Ar
     """
     scale = jnp.exp(-hyper.log_lengths)[None]
     a, b = a * scale, b * scale
-    inner = jnp.matmul(a, b.T, precision="highest")
+    inner = linalg.product(a, b.T)
     squares = (a**2).sum(-1)[:, None] + (b**2).sum(-1)[None] - 2 * inner
     squares = jnp.maximum(squares, 0)
     if kernel == "rbf":
@@ -143,7 +143,7 @@ def fit_hyperparameters(
             return linalg.positive_inverse(gram)
 
         inverse = jax.vmap(inverse_with)(noise)
-        alpha = jnp.matmul(inverse, targets[..., None], precision="highest")
+        alpha = linalg.product(inverse, targets[..., None])
         pull = (alpha * alpha.swapaxes(1, 2) - inverse).sum(0)
         return jax.grad(loss)(hyper, pull)
 
