@@ -10,8 +10,8 @@ from jaxal.training.batches import batch, steps_per_epoch
 from jaxal.training.fitting import (
     FitSettings,
     FitState,
-    batch_size_of,
     is_solved,
+    suited_to,
     targets_of,
     unless_taught,
 )
@@ -55,7 +55,7 @@ def _with_statistics(
     state: FitState,
     pool: Pool,
 ) -> Variables:
-    size, count = batch_size_of(settings, variables), state.num_labelled
+    size, count = suited_to(settings, variables).batch_size, state.num_labelled
 
     def after(i: Array | int, variables: Variables) -> Variables:
         rows, _ = batch(size, state.order, count, i)

@@ -53,6 +53,14 @@ class FitSettings(NamedTuple):
     is_default: bool  # nothing was asked for: a single layer is solved, not trained
 
 
+class Suited(NamedTuple):
+    """What `FitSettings` leaves to the network, settled."""
+
+    optimizer: Optimizer
+    batch_size: int
+    min_steps: int
+
+
 def start(
     model: Model, settings: FitSettings, key: Array, variables: Variables, pool: Pool
 ) -> FitState:
@@ -69,12 +77,9 @@ def start(
         order = resampled(jax.random.fold_in(key, 2), order, num_labelled)
     # With nothing labelled there is nothing to learn: what was given is asked as it is.
     variables = unless_taught(num_labelled, variables, given)
-    batch_size = batch_size_of(settings, variables)
-    num_steps = settings.epochs * steps_per_epoch(batch_size, num_labelled)
-    min_steps = settings.min_steps
-    if min_steps is None:
-        min_steps = recipes.usual(variables).min_steps
-    num_steps = jnp.maximum(num_steps, min_steps)
+    suited = suited_to(settings, variables)
+    num_steps = settings.epochs * steps_per_epoch(suited.batch_size, num_labelled)
+    num_steps = jnp.maximum(num_steps, suited.min_steps)
     if is_solved(model, settings, variables, pool):
         num_steps = jnp.zeros_like(num_steps)
     zero = jnp.zeros([], jnp.int32)
@@ -86,7 +91,7 @@ def start(
     return FitState(
         key=key_steps,
         variables=variables,
-        optimizer=_optimizer(settings, variables).direction.init(variables["params"]),
+        optimizer=suited.optimizer.direction.init(variables["params"]),
         average=settings.averaging.init(variables["params"])
         if settings.averaging
         else (),
@@ -146,15 +151,15 @@ def _train_step(
 ) -> FitState:
     key = jax.random.fold_in(state.key, state.step)
     key_order, key_augment, key_dropout = jax.random.split(key, 3)
-    batch_size = batch_size_of(settings, state.variables)
-    steps = steps_per_epoch(batch_size, state.num_labelled)
+    suited = suited_to(settings, state.variables)
+    steps = steps_per_epoch(suited.batch_size, state.num_labelled)
     place = state.step % steps
     order = jax.lax.cond(
         place == 0,
         lambda: shuffled(key_order, state.order, state.num_labelled),
         lambda: state.order,
     )
-    rows, weights = batch(batch_size, order, state.num_labelled, place)
+    rows, weights = batch(suited.batch_size, order, state.num_labelled, place)
     inputs = take_rows(pool.inputs, rows)
     if callable(settings.augment):
         inputs = settings.augment(key_augment, inputs)
@@ -165,7 +170,7 @@ def _train_step(
         model, settings, key_dropout, state.variables, inputs, labels, weights
     )
     progress = state.step / state.num_steps
-    params, optimizer = _update(settings, progress, state, grads)
+    params, optimizer = _update(suited.optimizer, progress, state, grads)
     total = jnp.where(place == 0, 0.0, state.loss) + loss
     variables, done = {**variables, "params": params}, state.step + 1
     watched, num_steps = state.watched, state.num_steps
@@ -220,10 +225,9 @@ def _loss_and_grads(
 
 
 def _update(
-    settings: FitSettings, progress: Array, state: FitState, grads: Any
+    rule: Optimizer, progress: Array, state: FitState, grads: Any
 ) -> tuple[Any, Any]:
     params = state.variables["params"]
-    rule = _optimizer(settings, state.variables)
     updates, optimizer = rule.direction.update(grads, state.optimizer, params)
     rate = rule.schedule(progress)
     moved = jax.tree.map(lambda p, u: (p - rate * u).astype(p.dtype), params, updates)
@@ -238,16 +242,13 @@ def is_solved(
     return settings.is_default and is_single_layer(model, variables, row)
 
 
-def _optimizer(settings: FitSettings, variables: Variables) -> Optimizer:
-    if settings.optimizer is None:
-        batch_size = batch_size_of(settings, variables)
-        return recipes.default_optimizer(variables, batch_size)
-    return settings.optimizer
-
-
-def batch_size_of(settings: FitSettings, variables: Variables) -> int:
-    """Returns the rows of a step, by default as many as suit the network."""
-    return settings.batch_size or recipes.usual(variables).batch_size
+def suited_to(settings: FitSettings, variables: Variables) -> Suited:
+    """Returns the steps of a fit, as `recipes` says where nothing was asked for."""
+    usual = recipes.usual(variables)
+    size = settings.batch_size or usual.batch_size
+    least = usual.min_steps if settings.min_steps is None else settings.min_steps
+    optimizer = settings.optimizer or recipes.default_optimizer(variables, size)
+    return Suited(optimizer, size, least)
 
 
 def unless_taught(num_labelled: Array, taught: Variables, given: Variables) -> Any:
