@@ -15,6 +15,8 @@ from jaxal.runs.store import Record, RunError, RunFiles
 from jaxal.types import Pool
 
 _CURE = "Restore the file from a copy, or start again with --overwrite."
+_MOST = float(np.finfo(np.float32).max)
+_OF_RUN = "dataset", "preset", "strategy", "seed"
 
 
 def read(
@@ -47,11 +49,11 @@ def read(
     return entries
 
 
-def read_rounds(files: RunFiles) -> list[Record]:
+def read_rounds(files: RunFiles, settings: Record) -> list[Record]:
     """Returns the records of complete rounds, one after the other from round 0.
 
     Raises:
-      RunError: a line is none that a run writes.
+      RunError: a line is none that a run with these settings writes.
     """
     records = store.repair_lines(files.rounds)
     for index, record in enumerate(records):
@@ -67,6 +69,12 @@ def read_rounds(files: RunFiles) -> list[Record]:
                 f"Line {index + 1} of {files.rounds} is not round {index}: {what}. "
                 f"{_CURE}"
             )
+        for name in _OF_RUN:
+            if record.get(name) != settings[name]:
+                raise RunError(
+                    f"Line {index + 1} of {files.rounds} is of another run: {name} is "
+                    f"{record.get(name)!r}, not {settings[name]!r}. {_CURE}"
+                )
     return records
 
 
@@ -209,7 +217,8 @@ def _label(experiment: Experiment, label: Any, num_classes: int | None) -> Any:
             raise ValueError(f"label {label!r} is no name")
         return int(experiment.names.numbers([label])[0])
     if is_regression(experiment.pool):
-        if label is not None and type(label) not in (int, float):
+        is_number = type(label) in (int, float) and abs(label) <= _MOST
+        if label is not None and not is_number:
             raise ValueError(f"label {label!r} is no number")
         return unanswered(np.float32) if label is None else np.float32(label)
     if type(label) is not int or not -1 <= label < (num_classes or 2**31):

@@ -77,11 +77,11 @@ def resume(
     experiment: Experiment, files: RunFiles, display: Display, records: list[Record]
 ) -> tuple[LoopState, list[Record]]:
     """The state after the last round of which both line and checkpoint are whole."""
-    store.repair_lines(files.queries)
     state = experiment.loop.init(experiment.key_weights, experiment.pool, None)
     num_classes = experiment.loop.classes(state)
     entries = ledger.read(experiment, files, num_classes)
     ledger.compare(files, entries, experiment.pool, records)
+    store.repair_lines(files.queries)  # not before it is known to be this run's
     ledger.note_new_rows(experiment, files, entries)
     entries = ledger.read(experiment, files, num_classes)
     pool = buy_initial(experiment, files, display.message, num_classes)

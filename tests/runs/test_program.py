@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -407,6 +408,8 @@ def test_an_answer_that_is_no_name_says_whose_it_is(tmp_path):
         ({"ids": ["a"] * 60}, "'a' twice"),
         ({"ids": ["a"]}, "1 names"),
         ({"initial": 61}, "initial is 61"),
+        ({"settings": {"pool": "x"}}, "'pool', which the run writes itself"),
+        ({"settings": {"f": print}}, "settings has 'f'.*Give numbers, words"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path, settings, message):
@@ -445,6 +448,17 @@ def _renamed(files):
     store.rewrite_lines(files.rounds, [*lines, *more])
 
 
+def _all_in_one_line(files):
+    files.queries.write_bytes(files.queries.read_bytes().replace(b"\n", b"\r"))
+
+
+def _of_another_seed(files):
+    play(other := files.folder.parent / "other", rounds=2, seed=1)
+    config = files.config.read_bytes()
+    shutil.copytree(other, files.folder, dirs_exist_ok=True)
+    files.config.write_bytes(config)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -467,6 +481,8 @@ def _renamed(files):
         (lambda f: f.config.write_text("[]"), "config.json is damaged"),
         (lambda f: f.config.write_text("{"), "config.json is damaged"),
         (lambda f: f.rounds.write_text("3\n"), "Line 1 of .*rounds.jsonl"),
+        (_all_in_one_line, "trained on 6 labels says .*has 0"),
+        (_of_another_seed, "Line 1 of .*rounds.jsonl is of another run: seed is 1"),
     ],
 )
 def test_what_is_on_disk_is_not_believed(halfway, tmp_path, damage, message):
@@ -528,6 +544,20 @@ def test_a_rule_ends_a_run_early_and_killed_it_ends_where_it_would_have(tmp_path
 def test_a_rule_that_looks_at_what_is_not_measured_buys_nothing(tmp_path):
     with pytest.raises(RunError, match="no label was bought. This rule needs"):
         play(tmp_path / "run", stop=target_accuracy(0.9))
+
+
+def test_nor_is_a_finished_ledger(undisturbed, tmp_path):
+    folder = shutil.copytree(undisturbed[0], tmp_path / "run")
+    _shortened(RunFiles(folder))
+    with pytest.raises(RunError, match="trained on 6 labels says .*has 5"):
+        play(folder)
+
+
+def test_settings_of_any_kind_go_on(tmp_path):
+    settings = {"sizes": (3, 4), 5: np.arange(2), "rate": float("nan"), "at": Path("x")}
+    for _ in range(2):
+        records = play(tmp_path / "run", rounds=1, settings=settings)
+        assert len(records) == 1
 
 
 def test_a_label_changed_by_hand_is_named_not_trained_on(halfway, tmp_path):
