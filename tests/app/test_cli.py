@@ -47,7 +47,7 @@ def test_help_is_worth_reading(capsys):
         (["--dataset=./nofolder"], "no such folder"),
         (["--dataset=nofile.npz"], "no such file"),
         (["--dataset=digits", "--budget=10"], "20 labels to start with"),
-        (["--dataset=digits", "--num-validation=9999"], "num_validation is 9999"),
+        (["--dataset=digits", "--num-validation=9999"], "--num-validation is 9999"),
         (["--dataset=digits", "--initial-rows=none.txt"], "one id of the data set"),
     ],
 )
