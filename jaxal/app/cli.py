@@ -89,8 +89,8 @@ def run_command(
             from jaxal.app.launch import launch
             from jaxal.app.recipe import Recipe
 
-            said = {"description": description, "program": program}
-            recipe = parse(default or Recipe(), words, **said)
+            base = default or Recipe()
+            recipe = parse(base, words, description=description, program=program)
             heed()
             launch(recipe, command)
     except _ToldError:

@@ -126,10 +126,9 @@ def check_state(
 
 
 def note_new_rows(
-    experiment: Experiment, files: RunFiles, entries: list[Entry]
+    experiment: Experiment, files: RunFiles, entries: list[Entry], newest: int
 ) -> None:
-    """Writes down that rows came since the last start; the next choice sees them."""
-    newest = entries[-1].round if entries else 0
+    """Writes down that rows came since round `newest`; the next choice sees them."""
     first = history_of(experiment.pool, entries, newest).num_rows
     if experiment.num_rows is None or experiment.num_rows <= first:
         return

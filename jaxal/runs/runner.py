@@ -182,8 +182,8 @@ def _for_sale(
     if experiment.refusals is None:
         return state.pool
     entries = ledger.read(experiment, files, experiment.loop.classes(state))
-    rule = experiment.refusals
-    return without_resting(rule, entries, index + 1, state.pool)
+    rule, before = experiment.refusals, [e for e in entries if e.round <= index]
+    return without_resting(rule, before, index + 1, state.pool)
 
 
 @contextlib.contextmanager

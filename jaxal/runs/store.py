@@ -121,7 +121,14 @@ def append_lines(path: Path, records: Sequence[Record]) -> None:
     Raises:
       RunError: the disk is full; the file is as it was before the call.
     """
-    content = "".join(encode(record) + "\n" for record in records).encode()
+    try:
+        content = "".join(encode(record) + "\n" for record in records).encode()
+    except UnicodeEncodeError as error:
+        raise RunError(
+            f"{path} cannot hold half a character, such as that after "
+            f"{error.object[max(error.start - 40, 0) : error.start]!r}. "
+            "Nothing was written down; mend it where it comes from."
+        ) from None
     is_new = not path.exists()
     with (
         _explained(path),

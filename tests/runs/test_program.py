@@ -376,6 +376,95 @@ def test_rows_that_came_stay_what_they_were(tmp_path):
     assert [q["rows"] for q in queries if "event" in q] == [10, 10]
 
 
+class Inbox:
+    def __init__(self):
+        self.asked, self.replies = [], []
+
+    def ask(self, questions):
+        self.asked = [question.id for question in questions]
+
+    def collect(self):
+        return self.replies
+
+
+def test_people_think_again_while_a_run_waits(tmp_path):
+    people = Inbox()
+
+    def start(*replies):
+        people.replies += replies
+        return play(tmp_path / "run", people, names=NAMES, rounds=3)
+
+    def answers():
+        return [Reply(i, NAMES.names[LABELS[IDS.index(i)]]) for i in people.asked]
+
+    start()
+    first = people.asked[0]
+    wrong, right = NAMES.names[LABELS[IDS.index(first)] - 1], answers()[0]
+    start(*answers())  # of the initial rows
+    start(Reply(people.asked[0], None, withdraw=True))  # what round 0 asked for
+    start(*answers())
+    start(*answers()[:1])
+    for reply in (Reply(first, wrong), right, Reply(first, wrong)):
+        start(reply)
+    gone = people.asked[0]
+    start(Reply(gone, None, withdraw=True))
+    records = start(*answers())
+    assert records[-1]["is_last"]
+    found = events(tmp_path / "run")
+    assert [event[0] for event in found] == [1, 2, 2, 2, 2]
+    assert [e[3] for e in found] == [None, wrong, right.label, wrong, None]
+    assert found[-1][1:3] == (IDS.index(gone), "withdrawn")
+    assert [record["labels"] for record in records] == [6, 9, 12]
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        ({"withdraw": "False"}, "withdraw 'False', expected True or False"),
+        ({"who": "\ud800"}, "half a character, such as that after .*who"),
+    ],
+)
+def test_a_reply_that_cannot_be_is_refused(tmp_path, reply, message):
+    people = Inbox()
+    play(tmp_path / "run", people, names=NAMES)
+    people.replies = [Reply(people.asked[0], "ant", **reply)]
+    with pytest.raises(RunError, match=message):
+        play(tmp_path / "run", people, names=NAMES)
+    assert store.read_lines(RunFiles(tmp_path / "run").queries) == []
+
+
+def test_replies_on_no_row_are_said_and_numbers_are_ids(tmp_path):
+    people, said = Inbox(), Listener()
+    play(tmp_path / "run", people, ids=None)
+    people.replies = [Reply(int(people.asked[0]), 1), Reply("nobody", 1)]
+    play(tmp_path / "run", people, ids=None, display=said)
+    assert any(
+        "1 answers name no row of the pool, such as 'nobody'" in m
+        for m in said.messages
+    )
+    assert len(store.read_lines(RunFiles(tmp_path / "run").queries)) == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["", "[]", '{"round": 9, "rows": [3]}', '{"round": 1, "rows": [99]}', None],
+)
+def test_what_was_asked_is_not_believed_either(tmp_path, damage):
+    people, files = Inbox(), RunFiles(tmp_path / "run")
+    play(files.folder, people, names=NAMES)
+    people.replies = [Reply(i, "ant") for i in people.asked]
+    play(files.folder, people, names=NAMES)
+    before = store.read_json(files.asked)
+    labelled = store.read_lines(files.queries)[0]["row"]
+    damage = json.dumps(before | {"rows": [labelled]}) if damage is None else damage
+    files.asked.write_text(damage)
+    with pytest.raises(RunError, match="asked.json is damaged. Remove it"):
+        play(files.folder, people, names=NAMES)
+    files.asked.unlink()
+    play(files.folder, people, names=NAMES)
+    assert store.read_json(files.asked) == before
+
+
 def test_a_wait_costs_no_training(tmp_path):
     people, trained = Colleagues(6), []
 
