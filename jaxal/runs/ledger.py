@@ -16,6 +16,7 @@ from jaxal.types import Pool
 
 _CURE = "Restore the file from a copy, or start again with --overwrite."
 _MOST = float(np.finfo(np.float32).max)
+_NUMBERS = int, float
 _OF_RUN = "dataset", "preset", "strategy", "seed"
 
 
@@ -56,19 +57,8 @@ def read_rounds(files: RunFiles, settings: Record) -> list[Record]:
       RunError: a line is none that a run with these settings writes.
     """
     records = store.repair_lines(files.rounds)
+    check_rounds(files, records)
     for index, record in enumerate(records):
-        kinds = {"round": int, "labels": int, "is_last": bool, "seconds": dict}
-        odd = [
-            name
-            for name, kind in kinds.items()
-            if not isinstance(record, dict) or type(record.get(name)) is not kind
-        ]
-        if odd or record["round"] != index:
-            what = f"{odd[0]} is missing or odd" if odd else "its round is another"
-            raise RunError(
-                f"Line {index + 1} of {files.rounds} is not round {index}: {what}. "
-                f"{_CURE}"
-            )
         for name in _OF_RUN:
             if record.get(name) != settings[name]:
                 raise RunError(
@@ -76,6 +66,27 @@ def read_rounds(files: RunFiles, settings: Record) -> list[Record]:
                     f"{record.get(name)!r}, not {settings[name]!r}. {_CURE}"
                 )
     return records
+
+
+def check_rounds(files: RunFiles, records: list[Record]) -> None:
+    """Raises where a line of rounds.jsonl is not one of rounds 0, 1, ... of a run."""
+    kinds = {"round": int, "labels": int, "is_last": bool, "seconds": dict}
+    for index, record in enumerate(records):
+        odd = [
+            name
+            for name, kind in kinds.items()
+            if not isinstance(record, dict) or type(record.get(name)) is not kind
+        ]
+        seconds = {} if odd else record["seconds"]
+        odd += [
+            f"{p} of seconds" for p, v in seconds.items() if type(v) not in _NUMBERS
+        ]
+        if odd or record["round"] != index:
+            what = f"{odd[0]} is missing or odd" if odd else "its round is another"
+            raise RunError(
+                f"Line {index + 1} of {files.rounds} is not round {index}: {what}. "
+                f"{_CURE}"
+            )
 
 
 def compare(
