@@ -63,6 +63,13 @@ def launch(recipe: Recipe, command: str = "") -> list[Path]:
                 heed()
         except KeyboardInterrupt as error:
             raise store.StoppedError from error
+        except jax.errors.JaxRuntimeError as error:
+            if "ut of memory" not in str(error):
+                raise
+            raise store.RunError(
+                f"{files.folder}: {str(error).splitlines()[0]} Lower --train-batch, "
+                "--chunk-size or --width. Labels and complete rounds are on disk."
+            ) from error
         folders.append(files.folder)
     return folders
 

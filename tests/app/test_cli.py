@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -154,6 +155,16 @@ def test_ctrl_c_says_what_there_is_to_continue(
     assert said in error
     # What was to be overwritten is still there, unless the run had begun.
     assert ("--overwrite" in error.splitlines()[-1]) == (place == "data.load")
+
+
+def test_too_little_memory_is_said_with_what_takes_less(monkeypatch, capsys, tmp_path):
+    def run(*args, **kwargs):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory, 9 bytes.")
+
+    monkeypatch.setattr("jaxal.app.launch.runner.run", run)
+    words = ["--dataset=iris", "--preset=smoke", f"--output={tmp_path}"]
+    assert cli.main(["run", *words]) == 1
+    assert "9 bytes. Lower --train-batch" in capsys.readouterr().err
 
 
 def prepared(*words):
