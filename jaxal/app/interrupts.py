@@ -12,9 +12,14 @@ _pressed = threading.Event()
 def _remember(number: int, frame: Any) -> None:
     _pressed.set()
     if hasattr(signal, "setitimer"):  # and raised again for as long as it is dropped
-        signal.signal(signal.SIGALRM, _remember)
+        signal.signal(signal.SIGALRM, _again)
         signal.setitimer(signal.ITIMER_REAL, 0.5)
     raise KeyboardInterrupt
+
+
+def _again(number: int, frame: Any) -> None:
+    if signal.getsignal(signal.SIGINT) is _remember:  # not on its way out
+        _remember(number, frame)
 
 
 def _heed() -> None:
