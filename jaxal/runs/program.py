@@ -27,6 +27,8 @@ from jaxal.runs.store import Record, RunError, RunFiles
 from jaxal.stopping import Rule, name_of
 from jaxal.types import Inputs, Oracle, Pool
 
+_FACTS = {"pool", "rows", "capacity", "preset", "seed"}  # by which a run is known
+
 
 def run(
     loop: ActiveLearner,
@@ -194,7 +196,7 @@ def prepared(
 
 def _settings(given: Record | None, **own: Any) -> Record:
     """What decides the result, as reading config.json will give it back."""
-    if clash := own.keys() & (given or {}):
+    if clash := _FACTS & (given or {}).keys():
         raise ValueError(
             f"settings has {sorted(clash)[0]!r}, which the run writes itself. Call "
             "yours by another name."
