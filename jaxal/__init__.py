@@ -4,6 +4,7 @@ Which examples to label next, training on them, and whether the choice was worth
 pure functions over a pool of fixed size.
 """
 
+from jaxal import _importing
 from jaxal.comparisons import bootstrap_interval, holm, seeds_needed, wilcoxon_p
 from jaxal.embeddings import (
     Concatenated,
@@ -193,6 +194,7 @@ from jaxal.types import (
 )
 
 __version__ = "0.1.0"
+_importing.end()
 
 __all__ = [
     "ActiveLearner",

@@ -187,7 +187,9 @@ def changed(base: S, values: Mapping[str, Any]) -> S:
         ...
       ValueError: There is no setting 'gram'. Did you mean 'grams'?
     """
-    values = {name.replace("-", "_"): value for name, value in values.items()}
+    given, values = values, {n.replace("-", "_"): v for n, v in values.items()}
+    if len(values) < len(given):
+        raise ValueError("A setting is there twice, with a hyphen and without.")
     known = settings_of(type(base))
     for name in values.keys() - known.keys():
         raise ValueError(f"There is no setting {name!r}.{nearest(name, known)}")

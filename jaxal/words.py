@@ -25,7 +25,7 @@ def from_file(base: S, path: str | os.PathLike) -> S:
         found = json.loads(text) if is_json else tomllib.loads(text)
         if not isinstance(found, dict):
             raise ValueError("it holds no settings by name")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(
             f"--config {path} cannot be read: {error}. Give a TOML file, a line a "
             "setting, such as epochs = 3."

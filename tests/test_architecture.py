@@ -19,6 +19,7 @@ SELECTION = {"selection", "selection.engine"}
 SELECTION |= {"selection.spread", "selection.cover", "selection.joint"}
 METHODS = BASE | SELECTION | {"embeddings", "pools", "readings", "registry", "scores"}
 ALLOWED = {
+    "_importing": set(),
     "types": set(),
     "checks": set(),
     "modes": set(),

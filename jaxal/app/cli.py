@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from jaxal.app.interrupts import heeded
 from jaxal.app.pipes import quiet
-from jaxal.runs.store import RunError, StoppedError
 from jaxal.words import parse
 
 if TYPE_CHECKING:
@@ -81,26 +81,28 @@ def run_command(
     Raises:
       SystemExit: 2 after words that say nothing that can be, 0 after `--help`.
     """
-    from jaxal.app.recipe import Recipe
-
     words = list(sys.argv[1:] if arguments is None else arguments)
-    recipe = parse(default or Recipe(), words, description=description, program=program)
     called = shlex.split(program)
     command = shlex.join([*called, *(w for w in words if w != "--overwrite")])
     try:
-        from jaxal.app.launch import launch
+        with heeded() as heed, _readable_errors():
+            from jaxal.app.launch import launch
+            from jaxal.app.recipe import Recipe
 
-        with _readable_errors():
+            base = default or Recipe()
+            recipe = parse(base, words, description=description, program=program)
+            heed()
             launch(recipe, command)
     except _ToldError:
         return 1
-    except StoppedError:
-        text = "every label and every complete round is on disk. To continue"
-        print(f"\nStopped; {text}:\n  {command}", file=sys.stderr)
-        return INTERRUPTED
-    except KeyboardInterrupt:
-        whole = shlex.join([*called, *words])
-        print(f"\nStopped before a run began. To start:\n  {whole}", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        from jaxal.runs.store import StoppedError
+
+        said = f"Stopped before a run began. To start:\n  {shlex.join(called + words)}"
+        if isinstance(error, StoppedError):
+            said = "Stopped; every label and every complete round is on disk. "
+            said += f"To continue:\n  {command}"
+        print(f"\n{said}", file=sys.stderr)
         return INTERRUPTED
     return 0
 
@@ -124,6 +126,7 @@ class _ToldError(Exception):
 def _readable_errors() -> Iterator[None]:
     """Prints errors that are a person's to mend without a traceback."""
     from jaxal.data import UnavailableError
+    from jaxal.runs.store import RunError
 
     try:
         yield

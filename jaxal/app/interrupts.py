@@ -6,34 +6,51 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+_pressed = threading.Event()
+
+
+def _remember(number: int, frame: Any) -> None:
+    _pressed.set()
+    if hasattr(signal, "setitimer"):  # and raised again for as long as it is dropped
+        signal.signal(signal.SIGALRM, _again)
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+    raise KeyboardInterrupt
+
+
+def _again(number: int, frame: Any) -> None:
+    if signal.getsignal(signal.SIGINT) is _remember:  # not on its way out
+        _remember(number, frame)
+
+
+def _heed() -> None:
+    if _pressed.is_set():
+        raise KeyboardInterrupt
+
 
 @contextlib.contextmanager
 def heeded() -> Iterator[Callable[[], None]]:
     """A context in which Ctrl-C ends the run, even where Python drops the exception.
 
     An interrupt that arrives while a destructor or a callback of a library runs is
-    printed, or not even that, and forgotten. So it is remembered here as well.
+    printed, or not even that, and forgotten. So it is remembered here as well. Within
+    such a context another one is the same.
 
     Yields:
       A function that raises KeyboardInterrupt if Ctrl-C was pressed; to be called
       between the parts of a run.
     """
-    pressed = threading.Event()
-
-    def remember(number: int, frame: Any) -> None:
-        pressed.set()
-        raise KeyboardInterrupt
-
-    def heed() -> None:
-        if pressed.is_set():
-            raise KeyboardInterrupt
-
+    before = signal.getsignal(signal.SIGINT)
     is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield heed  # somebody else looks after it
+    if not is_main or before is not signal.default_int_handler:
+        yield _heed if before is _remember else lambda: None  # somebody looks after it
         return
-    signal.signal(signal.SIGINT, remember)
+    _pressed.clear()
+    alarm = signal.getsignal(signal.SIGALRM) if hasattr(signal, "SIGALRM") else None
+    signal.signal(signal.SIGINT, _remember)
     try:
-        yield heed
+        yield _heed
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)
+        if alarm is not None and _pressed.is_set():
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, alarm)

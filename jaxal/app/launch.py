@@ -47,7 +47,9 @@ def launch(recipe: Recipe, command: str = "") -> list[Path]:
     folders: list[Path] = []
     loops: Loops = {}
     for position, seed in enumerate(recipe.seeds):
-        made, settled, notes = prepare(recipe, seed, loops)
+        with heeded() as heed:
+            made, settled, notes = prepare(recipe, seed, loops)
+            heed()
         files = RunFiles(_folder(recipe, made.settings))
         later = len(recipe.seeds) - 1 - position
         try:
@@ -61,6 +63,13 @@ def launch(recipe: Recipe, command: str = "") -> list[Path]:
                 heed()
         except KeyboardInterrupt as error:
             raise store.StoppedError from error
+        except jax.errors.JaxRuntimeError as error:
+            if "ut of memory" not in str(error):
+                raise
+            raise store.RunError(
+                f"{files.folder}: {str(error).splitlines()[0]} Lower --train-batch, "
+                "--chunk-size or --width. Labels and complete rounds are on disk."
+            ) from error
         folders.append(files.folder)
     return folders
 
@@ -123,8 +132,19 @@ def _load(recipe: Recipe, seed: int) -> Dataset:
             keep_ratios=recipe.keep_ratios or None,
             image_size=recipe.image_size,
         )
-    except (OSError, TypeError) as error:  # files and arrays are a person's to mend
-        raise store.RunError(f"--dataset={recipe.dataset}: {error}") from error
+    except (OSError, TypeError, ValueError) as error:  # a person's to mend
+        told = _in_flags(str(error))
+        is_said = isinstance(error, ValueError) and recipe.dataset in told
+        told = told if is_said else f"--dataset={recipe.dataset}: {told}"
+        raise store.RunError(told) from error
+
+
+def _in_flags(text: str) -> str:
+    """Names of arguments as the command line has them."""
+    text = text.replace("image_size=(height, width)", "--image-size HEIGHT WIDTH")
+    for name in ("image_size", "keep_ratios", "num_validation"):
+        text = text.replace(name, f"--{name.replace('_', '-')}")
+    return text
 
 
 def _settings(

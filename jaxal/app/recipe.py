@@ -110,9 +110,9 @@ class Network(Settings):
 class Training(Settings):
     """Training."""
 
-    epochs: int = _by_preset(low=1)
+    epochs: int = _by_preset(low=1, high=1_000_000)
     """Passes over the labelled rows in each round."""
-    min_steps: int = setting(low=0, follows="the network's")
+    min_steps: int = setting(low=0, high=10**9, follows="the network's")
     """At least so many training steps a round, however few the labels."""
     train_batch: int = setting(low=1, follows="the network's")
     """Rows of a training step."""

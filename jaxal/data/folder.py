@@ -128,6 +128,12 @@ def _folders(path: Path) -> list[Path]:
             f"{stray[0].name}. Move them into <class>/, or elsewhere."
         )
     folders = [f for f in inside if f.is_dir()]
+    for link in inside:
+        if link.is_symlink() and not link.exists():
+            raise ValueError(
+                f"{link} is a link to nothing, and would be a class if it was one to a "
+                "folder. Mend or remove it."
+            )
     for folder in folders:
         if folder.name.lower() in UNLABELLED:
             raise ValueError(
@@ -142,7 +148,14 @@ def _is_image(file: Path) -> bool:
 
 
 def _visible(path: Path) -> list[Path]:
-    return [f for f in path.iterdir() if not f.name.startswith(".")]
+    found = [f for f in path.iterdir() if not f.name.startswith(".")]
+    for f in found:
+        if f.name != f.name.encode(errors="replace").decode():
+            raise ValueError(
+                f"{path} has a name that is no UTF-8, {f.name!r}, and could not be "
+                "written down. Rename it."
+            )
+    return found
 
 
 def _state(path: Path, file: Path) -> list[str | int]:

@@ -8,6 +8,7 @@ from jaxal.data.extras import require
 from jaxal.data.types import Split
 
 Row = tuple[np.ndarray, int, str]  # uint8 [H, W, C], label, id
+MOST_PIXELS = 2**26
 RESIZE = "Pass image_size=(height, width) to resize them all."
 
 
@@ -20,10 +21,10 @@ def checked_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
     """
     pair = (image_size, image_size) if isinstance(image_size, int) else image_size
     size = tuple(int(length) for length in pair)
-    if len(size) != 2 or min(size) < 1:
+    if len(size) != 2 or min(size) < 1 or size[0] * size[1] > MOST_PIXELS:
         raise ValueError(
             f"image_size is {image_size}, expected (height, width) in pixels, or one "
-            "positive number for square images."
+            f"positive number for square images; no more than {MOST_PIXELS} pixels."
         )
     return size[0], size[1]
 

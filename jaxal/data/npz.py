@@ -85,7 +85,7 @@ def _load_npz(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(
             f"{path} does not fit into memory ({error}). Save fewer rows, or uint8."
         ) from error
-    except ValueError as error:
+    except Exception as error:  # headers are parsed as Python, which raises many
         raise ValueError(
             f"{path} cannot be read: {error} Save plain arrays, one dtype and shape "
             "each; pickled objects are never loaded."

@@ -11,6 +11,7 @@ import numpy as np
 from jaxal.data.extras import require
 
 GREY = ("1", "L", "LA")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 
 
@@ -45,7 +46,8 @@ def pixels(file: Path, mode: str) -> np.ndarray:
 
 def _more_than_pixels(image: Any) -> str:
     """What converting would lose, and what to do; nothing, where that is nothing."""
-    if image.mode[0] in "IF" or ";16" in str(image.tile):
+    top = max((t[3][-1] for t in image.tile if t[0] == "ppm"), default=255)
+    if image.mode[0] in "IF" or ";16" in str(image.tile) or top > 255:
         return (
             f"has more than 8 bits a channel (mode {image.mode}), and how bright its "
             "largest value should be is not known. Scale it to 8 bits, or pass the "
@@ -80,7 +82,7 @@ def _opened(file: Path) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pillow.DecompressionBombWarning)
-            with pillow.open(file) as image:
+            with pillow.open(file, formats=FORMATS) as image:
                 yield image
     except bombs as error:
         raise ValueError(

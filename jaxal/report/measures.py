@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from jaxal.checks import nearest
 from jaxal.metrics import LOWER_IS_BETTER
 from jaxal.runs.store import Record, RunError
 
+_MOST = sys.float_info.max
 # Numbers of a round that measure no model.
 _ASIDE = {"round", "labels", "bought", "compiles", "seed", "is_last", "seconds"}
 _ASIDE |= {"along", "best_step"}  # of fits that were watched
@@ -181,7 +183,7 @@ def _over(fn: Any, values: list[float]) -> float:
 
 def _number(value: Any) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number else math.nan
+    return float(value) if is_number and abs(value) <= _MOST else math.nan
 
 
 def _is_list(value: Any) -> bool:

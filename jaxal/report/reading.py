@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxal.report import measures
-from jaxal.runs import provenance, store
+from jaxal.runs import ledger, provenance, store
 from jaxal.runs.store import Record, RunError, RunFiles
 
 NEEDED: Record = dict.fromkeys(("dataset", "pool", "preset", "source", "strategy"), str)
 NEEDED |= {"seed": int}
-MEASURED: Record = {"labels": int, "seconds": dict, "is_last": bool}
 
 
 class Run(NamedTuple):
@@ -57,8 +56,7 @@ def read_run(folder: Path) -> Run:
         raise RunError(f"{folder} has not finished a round yet.")
     settings = config.get("settings") if isinstance(config, dict) else None
     settings = _checked(files.config, settings, NEEDED)
-    for i, record in enumerate(rounds, start=1):
-        _checked(f"line {i} of {files.rounds}", record, MEASURED)
+    ledger.check_rounds(files, rounds)
     return Run(folder, provenance.complete(settings), rounds)
 
 

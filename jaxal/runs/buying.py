@@ -23,6 +23,7 @@ def buy_initial(
     files: RunFiles,
     warn: Callable[[str], None],
     num_classes: int | None,
+    is_open: bool,
 ) -> Pool:
     """Returns the pool with the initial set labelled, asking only what is not on disk.
 
@@ -31,12 +32,15 @@ def buy_initial(
       files: of the run.
       warn: is told when other rows are chosen than were bought.
       num_classes: `C`, None where labels are no classes.
+      is_open: see `buy`.
     """
     if not experiment.initial_rows.size:
         entries = ledger.read(experiment, files, num_classes)
         return happened(experiment.pool, (e for e in entries if e.round == 0))
     asked = as_selection(experiment.initial_rows.astype(np.int32))
-    asked, labels, events = buy(experiment, files, warn, num_classes, 0, asked)
+    asked, labels, events = buy(
+        experiment, files, warn, num_classes, 0, asked, is_open=is_open
+    )
     pool = reveal(experiment.pool, asked.indices, labels, asked.is_valid)
     return happened(pool, events)
 
@@ -56,6 +60,8 @@ def buy(
     num_classes: int | None,
     index: int,
     selection: Selection,
+    *,
+    is_open: bool = True,
 ) -> Bought:
     """Gets the labels that a round will train on; on return they are on disk.
 
@@ -66,6 +72,7 @@ def buy(
       num_classes: `C`, None where labels are no classes.
       index: the first round that trains on them; 0 for the initial set.
       selection: `K` rows. Those that are on disk for this round are not asked again.
+      is_open: whether what people say now may still be of this round.
 
     Returns:
       The selection with its labels, and what people said of other rows meanwhile.
@@ -83,7 +90,7 @@ def buy(
     selection = _keep_bought(selection, list(known), warn)
     rows = np.asarray(selection.indices)[np.asarray(selection.is_valid)]
     missing = np.array([int(row) not in known for row in rows], bool)
-    replies = _replies(experiment, index, rows[missing])
+    replies = _replies(experiment, warn, index, rows[missing]) if is_open else []
     if missing.any():
         scores = _scores(selection)
         told = _answers(experiment, num_classes, index, rows, missing, replies)
@@ -127,7 +134,9 @@ def _withdraw_refused(
     return ledger.read(experiment, files, num_classes)
 
 
-def _replies(experiment: Experiment, index: int, rows: np.ndarray) -> list[Reply]:
+def _replies(
+    experiment: Experiment, warn: Callable[[str], None], index: int, rows: np.ndarray
+) -> list[Reply]:
     """Shows people what is missing, and returns all that they have said so far."""
     if not isinstance(experiment.answer, People):
         return []
@@ -136,7 +145,17 @@ def _replies(experiment: Experiment, index: int, rows: np.ndarray) -> list[Reply
     ]
     if questions:
         experiment.answer.ask(questions)
-    return list(experiment.answer.collect())
+    replies = [r._replace(id=str(r.id)) for r in experiment.answer.collect()]
+    known = set(map(str, experiment.ids))
+    if strange := [reply.id for reply in replies if reply.id not in known]:
+        warn(f"{len(strange)} answers name no row of the pool, such as {strange[0]!r}.")
+    for reply in replies:
+        if not isinstance(reply.withdraw, bool | np.bool_):
+            raise RunError(
+                f"The answer to {reply.id!r} has withdraw {reply.withdraw!r}, expected "
+                "True or False. Nothing was written down; answer again."
+            )
+    return replies
 
 
 def _changes(

@@ -1,11 +1,13 @@
 """States of a run on disk, with a checksum over every byte of them."""
 
+import contextlib
 import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from jaxal.runs.store import Record, RunError
 MANIFEST = "manifest.json"
 STATE = "state.npz"
 _PREFIX = "round-"
+_NUMBER = "[0-9]{5}|[1-9][0-9]{5,}"
 _TEMPORARY = ".partial-"
 _SLACK = 4 << 20  # bytes that file systems and the manifest may take
 
@@ -62,8 +65,8 @@ def rounds(folder: Path) -> list[int]:
     """Returns the rounds that have a checkpoint, damaged or not, in order."""
     if not folder.is_dir():
         return []
-    names = (path.name for path in folder.iterdir() if path.name.startswith(_PREFIX))
-    return sorted(int(name.removeprefix(_PREFIX)) for name in names)
+    found = (re.fullmatch(f"{_PREFIX}({_NUMBER})", p.name) for p in folder.iterdir())
+    return sorted(int(name[1]) for name in found if name)
 
 
 def load_latest(
@@ -112,12 +115,23 @@ class _DamagedError(Exception):
 def verify(place: Path) -> Record:
     """Returns the manifest of a checkpoint after comparing its state with it."""
     manifest = _read_manifest(place / MANIFEST)
-    path = place / STATE
-    if not path.exists():
-        raise _DamagedError(f"{path} is missing")
-    if _checksum(path) != manifest.get("state"):
-        raise _DamagedError(f"{path} does not match its checksum")
+    with _whole(place / STATE) as path:
+        if _checksum(path) != manifest.get("state"):
+            raise _DamagedError(f"{path} does not match its checksum")
     return manifest
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Says of a file that cannot be read that it is damaged, and how."""
+    try:
+        yield path
+    except FileNotFoundError:
+        raise _DamagedError(f"{path} is missing") from None
+    except OSError as error:
+        raise _DamagedError(f"{path} cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise _DamagedError(f"{path} is not what was written") from None
 
 
 def _require_round(place: Path, manifest: Record, number: int) -> None:
@@ -145,13 +159,14 @@ def _write_manifest(place: Path, number: int, state: Any, facts: Record) -> None
 
 
 def _read_manifest(path: Path) -> Record:
-    try:
+    with _whole(path):
         manifest = json.loads(path.read_bytes())
         body, digest = manifest["body"], manifest["sha256"]
-    except FileNotFoundError:
-        raise _DamagedError(f"{path} is missing") from None
-    except (ValueError, KeyError, TypeError):
-        raise _DamagedError(f"{path} is not what was written") from None
+        _ = (
+            body["round"],
+            body["facts"].items(),
+            [(n, s, t) for n, s, t in body["leaves"]],
+        )
     if _digest(body) != digest:
         raise _DamagedError(f"{path} does not match its checksum")
     return body

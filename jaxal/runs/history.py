@@ -83,18 +83,18 @@ def history_of(pool: Pool, entries: Iterable[Entry], index: int) -> History:
 
 def happened(pool: Pool, entries: Iterable[Entry]) -> Pool:
     """Returns the pool after what entries say of rows besides answers."""
-    rows: dict[str, list[Entry]] = {event: [] for event in EVENTS}
+    rows: dict[str, dict[int, Entry]] = {event: {} for event in EVENTS}
     for entry in entries:
-        rows[entry.event].append(entry)
+        rows[entry.event][entry.row] = entry  # the last word on it counts
     numbers = {
-        event: np.array([entry.row for entry in found], np.int32)
+        event: np.array([*found], np.int32)
         for event, found in rows.items()
         if found and event != "answered"
     }
-    for entry in rows["extended"]:
+    for entry in rows["extended"].values():
         pool = arrived_rows(pool, np.arange(entry.row, entry.row + entry.num_rows))
     if "corrected" in numbers:
-        labels = [entry.label for entry in rows["corrected"]]
+        labels = [entry.label for entry in rows["corrected"].values()]
         new = np.array(labels, np.asarray(pool.labels).dtype)
         pool = correct(pool, numbers["corrected"], new)
     if "forgotten" in numbers:

@@ -15,6 +15,9 @@ from jaxal.runs.store import Record, RunError, RunFiles
 from jaxal.types import Pool
 
 _CURE = "Restore the file from a copy, or start again with --overwrite."
+_MOST = float(np.finfo(np.float32).max)
+_NUMBERS = int, float
+_OF_RUN = "dataset", "preset", "strategy", "seed"
 
 
 def read(
@@ -47,19 +50,36 @@ def read(
     return entries
 
 
-def read_rounds(files: RunFiles) -> list[Record]:
+def read_rounds(files: RunFiles, settings: Record) -> list[Record]:
     """Returns the records of complete rounds, one after the other from round 0.
 
     Raises:
-      RunError: a line is none that a run writes.
+      RunError: a line is none that a run with these settings writes.
     """
     records = store.repair_lines(files.rounds)
+    check_rounds(files, records)
     for index, record in enumerate(records):
-        kinds = {"round": int, "labels": int, "is_last": bool, "seconds": dict}
+        for name in _OF_RUN:
+            if record.get(name) != settings[name]:
+                raise RunError(
+                    f"Line {index + 1} of {files.rounds} is of another run: {name} is "
+                    f"{record.get(name)!r}, not {settings[name]!r}. {_CURE}"
+                )
+    return records
+
+
+def check_rounds(files: RunFiles, records: list[Record]) -> None:
+    """Raises where a line of rounds.jsonl is not one of rounds 0, 1, ... of a run."""
+    kinds = {"round": int, "labels": int, "is_last": bool, "seconds": dict}
+    for index, record in enumerate(records):
         odd = [
             name
             for name, kind in kinds.items()
             if not isinstance(record, dict) or type(record.get(name)) is not kind
+        ]
+        seconds = {} if odd else record["seconds"]
+        odd += [
+            f"{p} of seconds" for p, v in seconds.items() if type(v) not in _NUMBERS
         ]
         if odd or record["round"] != index:
             what = f"{odd[0]} is missing or odd" if odd else "its round is another"
@@ -67,7 +87,6 @@ def read_rounds(files: RunFiles) -> list[Record]:
                 f"Line {index + 1} of {files.rounds} is not round {index}: {what}. "
                 f"{_CURE}"
             )
-    return records
 
 
 def compare(
@@ -118,10 +137,9 @@ def check_state(
 
 
 def note_new_rows(
-    experiment: Experiment, files: RunFiles, entries: list[Entry]
+    experiment: Experiment, files: RunFiles, entries: list[Entry], newest: int
 ) -> None:
-    """Writes down that rows came since the last start; the next choice sees them."""
-    newest = entries[-1].round if entries else 0
+    """Writes down that rows came since round `newest`; the next choice sees them."""
     first = history_of(experiment.pool, entries, newest).num_rows
     if experiment.num_rows is None or experiment.num_rows <= first:
         return
@@ -209,7 +227,8 @@ def _label(experiment: Experiment, label: Any, num_classes: int | None) -> Any:
             raise ValueError(f"label {label!r} is no name")
         return int(experiment.names.numbers([label])[0])
     if is_regression(experiment.pool):
-        if label is not None and type(label) not in (int, float):
+        is_number = type(label) in (int, float) and abs(label) <= _MOST
+        if label is not None and not is_number:
             raise ValueError(f"label {label!r} is no number")
         return unanswered(np.float32) if label is None else np.float32(label)
     if type(label) is not int or not -1 <= label < (num_classes or 2**31):

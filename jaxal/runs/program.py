@@ -1,6 +1,7 @@
 """A run on disk of any loop: a program's own model, data and people."""
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,6 +26,8 @@ from jaxal.runs.refusals import USUAL, Refusals
 from jaxal.runs.store import Record, RunError, RunFiles
 from jaxal.stopping import Rule, name_of
 from jaxal.types import Inputs, Oracle, Pool
+
+_FACTS = {"pool", "rows", "capacity", "preset", "seed"}  # by which a run is known
 
 
 def run(
@@ -83,8 +86,8 @@ def run(
     Raises:
       RunError: the folder belongs to another run, a file is damaged, the disk is full,
         outputs are NaN, or an answer is no label.
-      ValueError: `rounds` is below 1, `ids` are not one a row or not distinct, or
-        initial rows are none.
+      ValueError: `rounds` is below 1, `ids` are not one a row or not distinct, initial
+        rows are none, or `settings` are none that a file can hold.
 
     Example:
       >>> import tempfile
@@ -158,21 +161,21 @@ def prepared(
     plan = _plan(loop, pool, 0 if rows is None else rows.size, rounds)
     most = max(plan[0], *loop.batch_sizes)
     return Experiment(
-        settings={
-            "dataset": dataset,
-            "source": "a program",
-            "preset": PROGRAM,
-            "strategy": loop.strategy,
-            "seed": seed,
-            "pool": _fingerprint(pool, called, 0, rows_begun),
-            "rows": rows_begun,
-            "capacity": num_rows(pool.inputs),
-            "rounds": rounds,
-            "refusals": None if refusals is None else list(refusals),
-            "classes": None if names is None else [*map(repr, names.names)],
+        settings=_settings(
+            settings,
+            dataset=dataset,
+            source="a program",
+            preset=PROGRAM,
+            strategy=loop.strategy,
+            seed=seed,
+            pool=_fingerprint(pool, called, 0, rows_begun),
+            rows=rows_begun,
+            capacity=num_rows(pool.inputs),
+            rounds=rounds,
+            refusals=None if refusals is None else list(refusals),
+            classes=None if names is None else [*map(repr, names.names)],
             **({} if stop is None else {"stop": name_of(stop)}),
-            **(settings or {}),
-        },
+        ),
         loop=loop,
         pool=pool,
         ids=called,
@@ -189,6 +192,24 @@ def prepared(
         refusals=refusals,
         stop=stop,
     )
+
+
+def _settings(given: Record | None, **own: Any) -> Record:
+    """What decides the result, as reading config.json will give it back."""
+    if clash := _FACTS & (given or {}).keys():
+        raise ValueError(
+            f"settings has {sorted(clash)[0]!r}, which the run writes itself. Call "
+            "yours by another name."
+        )
+    for name, value in (given or {}).items():
+        try:
+            own[str(name)] = json.loads(store.encode(value))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"settings has {name!r}: {error}. Give numbers, words, and lists or "
+                "dicts of them."
+            ) from error
+    return own
 
 
 def _ids(pool: Pool, ids: Sequence[Any] | None) -> np.ndarray:
@@ -218,7 +239,7 @@ def _begun(files: RunFiles, size: int) -> int:
     config = store.read_json(files.config)
     settings = config.get("settings") if isinstance(config, dict) else None
     rows = settings.get("rows") if isinstance(settings, dict) else None
-    if type(rows) is not int:  # another run's, as will be said
+    if type(rows) is not int or rows < 1:  # another run's, as will be said
         return size
     if rows > size:
         raise RunError(

@@ -8,12 +8,13 @@ import numpy as np
 from jax import Array
 
 from jaxal.pools.answers import as_selection
+from jaxal.pools.pool import is_answer
 from jaxal.rounds import LoopState
 from jaxal.runs import checkpoint, ledger, provenance, store
 from jaxal.runs.buying import buy, buy_initial
 from jaxal.runs.displays import Display
 from jaxal.runs.experiment import Experiment
-from jaxal.runs.history import Entry, happened
+from jaxal.runs.history import Entry, happened, history_of
 from jaxal.runs.store import Record, RunError, RunFiles
 
 
@@ -77,14 +78,18 @@ def resume(
     experiment: Experiment, files: RunFiles, display: Display, records: list[Record]
 ) -> tuple[LoopState, list[Record]]:
     """The state after the last round of which both line and checkpoint are whole."""
-    store.repair_lines(files.queries)
     state = experiment.loop.init(experiment.key_weights, experiment.pool, None)
     num_classes = experiment.loop.classes(state)
     entries = ledger.read(experiment, files, num_classes)
     ledger.compare(files, entries, experiment.pool, records)
-    ledger.note_new_rows(experiment, files, entries)
+    store.repair_lines(files.queries)  # not before it is known to be this run's
+    newest = entries[-1].round if entries else 0
+    asked, rows = _asked(experiment, files, entries, newest)
+    # What comes once a round was asked for is for that round to know, not for others.
+    newest = max(newest, asked)
+    ledger.note_new_rows(experiment, files, entries, newest)
     entries = ledger.read(experiment, files, num_classes)
-    pool = buy_initial(experiment, files, display.message, num_classes)
+    pool = buy_initial(experiment, files, display.message, num_classes, newest == 0)
     state = state._replace(pool=pool)
     found = last_state(experiment, files, records, entries, state, display.message)
     complete = 0 if found is None else found[0] + 1
@@ -98,7 +103,9 @@ def resume(
         state = found[1]
         ledger.check_state(files, entries, experiment.pool, state, found[0])
         display.message(f"Continuing {files.folder} after round {found[0]}.")
-    _collect_what_was_asked(experiment, files, display, complete, num_classes)
+    if asked == complete + 1 and rows:  # looks for answers before it trains once more
+        selection = as_selection(np.array(rows, np.int32))
+        buy(experiment, files, display.message, num_classes, asked, selection)
     return state, records[:complete]
 
 
@@ -164,25 +171,24 @@ def _config(files: RunFiles) -> Record:
     return found
 
 
-def _collect_what_was_asked(
-    experiment: Experiment,
-    files: RunFiles,
-    display: Display,
-    index: int,
-    num_classes: int | None,
-) -> None:
-    """Looks for answers to what round `index` asked, before it trains once more."""
+def _asked(
+    experiment: Experiment, files: RunFiles, entries: list[Entry], newest: int
+) -> tuple[int, list[int]]:
+    """The round that people were asked for and what, 0 and nothing if they were not."""
     if not files.asked.exists():
-        return
-    asked = store.read_json(files.asked)
-    rows = asked.get("rows") if isinstance(asked, dict) else None
-    num_rows = len(experiment.ids)
-    if not isinstance(rows, list) or not all(
-        type(row) is int and 0 <= row < num_rows for row in rows
-    ):
+        return 0, []
+    try:
+        found = store.read_json(files.asked)
+        asked, rows = found["round"], found["rows"]
+        known = history_of(experiment.pool, entries, asked - 1).labels
+        is_whole = type(asked) is int and 1 <= asked <= newest + 1
+        is_whole &= all(type(row) is int and row >= 0 for row in rows)
+        is_whole &= len(set(rows)) == len(rows)
+        is_whole &= not is_answer(known[np.array(rows, np.int32)]).any()
+    except (RunError, KeyError, TypeError, ValueError, IndexError, OverflowError):
+        is_whole = False
+    if not is_whole:
         raise RunError(
             f"{files.asked} is damaged. Remove it: what it says is found out again."
         )
-    if asked.get("round") == index + 1 and rows:
-        selection = as_selection(np.array(rows, np.int32))
-        buy(experiment, files, display.message, num_classes, index + 1, selection)
+    return asked, rows

@@ -54,9 +54,11 @@ def run(
         if overwrite:
             store.clear(files)
         config = claim(experiment, files, command)
-        records = ledger.read_rounds(files)
+        records = ledger.read_rounds(files, experiment.settings)
         note_environment(files, display, config, records)
         if records and records[-1]["is_last"]:
+            entries = ledger.read(experiment, files, None)
+            ledger.compare(files, entries, experiment.pool, records)
             display.message(f"{files.folder} is finished: nothing left to do.")
             return records
         try:
@@ -180,8 +182,8 @@ def _for_sale(
     if experiment.refusals is None:
         return state.pool
     entries = ledger.read(experiment, files, experiment.loop.classes(state))
-    rule = experiment.refusals
-    return without_resting(rule, entries, index + 1, state.pool)
+    rule, before = experiment.refusals, [e for e in entries if e.round <= index]
+    return without_resting(rule, before, index + 1, state.pool)
 
 
 @contextlib.contextmanager

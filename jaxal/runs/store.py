@@ -121,7 +121,14 @@ def append_lines(path: Path, records: Sequence[Record]) -> None:
     Raises:
       RunError: the disk is full; the file is as it was before the call.
     """
-    content = "".join(encode(record) + "\n" for record in records).encode()
+    try:
+        content = "".join(encode(record) + "\n" for record in records).encode()
+    except UnicodeEncodeError as error:
+        raise RunError(
+            f"{path} cannot hold half a character, such as that after "
+            f"{error.object[max(error.start - 40, 0) : error.start]!r}. "
+            "Nothing was written down; mend it where it comes from."
+        ) from None
     is_new = not path.exists()
     with (
         _explained(path),
@@ -146,21 +153,17 @@ def read_lines(path: Path) -> list[Record]:
       path: the file; one that does not exist has no lines.
 
     Raises:
-      RunError: a line that is not the last is damaged.
+      RunError: a line that is not the last is damaged, or the file cannot be read.
     """
-    if not path.exists():
-        return []
-    whole = path.read_bytes()
-    lines = whole[: _whole(whole)].splitlines()
+    lines = _whole(_content(path)).splitlines()
     return [_decode(path, number, line) for number, line in enumerate(lines, start=1)]
 
 
 def repair_lines(path: Path) -> list[Record]:
-    """Cuts off a torn last line and returns the lines before it."""
-    if path.exists():
-        whole = path.read_bytes()
-        if _whole(whole) != len(whole):
-            os.truncate(path, _whole(whole))
+    """Cuts off a torn last line, ends a whole one, and returns the lines that are."""
+    content = _content(path)
+    if (whole := _whole(content)) != content:
+        replace_file(path, whole)
     return read_lines(path)
 
 
@@ -176,10 +179,10 @@ def read_json(path: Path) -> Any:
     Raises:
       RunError: there is no such file, or it is not JSON.
     """
+    if not path.exists():
+        raise RunError(f"{path} does not exist. Is this the folder of a run?")
     try:
-        return _parsed(path.read_bytes())
-    except FileNotFoundError:
-        raise RunError(f"{path} does not exist. Is this the folder of a run?") from None
+        return _parsed(_content(path))
     except ValueError as error:
         raise RunError(
             f"{path} is damaged ({error}). Use --overwrite or another --name."
@@ -221,7 +224,8 @@ def clear(files: RunFiles) -> None:
     shutil.rmtree(files.checkpoint, ignore_errors=True)
     shutil.rmtree(files.figures, ignore_errors=True)
     for path in (files.rounds, files.queries, files.asked, files.config):
-        path.unlink(missing_ok=True)
+        with _explained(path):
+            path.unlink(missing_ok=True)
     sync_folder(files.folder)
 
 
@@ -268,14 +272,34 @@ def _decode(path: Path, number: int, line: bytes) -> Record:
 
 def _parsed(content: bytes) -> Any:
     """What JSON says; half a character, which could not be written, is refused."""
-    value = json.loads(content)
+    try:
+        value = json.loads(content)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     json.dumps(value, ensure_ascii=False).encode()
     return value
 
 
-def _whole(content: bytes) -> int:
-    """The length of the lines that were written to their end."""
-    return content.rfind(b"\n") + 1
+def _content(path: Path) -> bytes:
+    """What is in a file, nothing where there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be read: {error.strerror or error}. Restore the file from "
+            "a copy, or make it readable."
+        ) from error
+
+
+def _whole(content: bytes) -> bytes:
+    """The lines that were written to their end; a record may lack the line's alone."""
+    last = content[content.rfind(b"\n") + 1 :]
+    with contextlib.suppress(ValueError):
+        if isinstance(_parsed(last), dict):
+            return content + b"\n"
+    return content.removesuffix(last)
 
 
 def _write_all(file: int, content: bytes) -> None:

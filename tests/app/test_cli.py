@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -47,7 +48,7 @@ def test_help_is_worth_reading(capsys):
         (["--dataset=./nofolder"], "no such folder"),
         (["--dataset=nofile.npz"], "no such file"),
         (["--dataset=digits", "--budget=10"], "20 labels to start with"),
-        (["--dataset=digits", "--num-validation=9999"], "num_validation is 9999"),
+        (["--dataset=digits", "--num-validation=9999"], "--num-validation is 9999"),
         (["--dataset=digits", "--initial-rows=none.txt"], "one id of the data set"),
     ],
 )
@@ -154,6 +155,16 @@ def test_ctrl_c_says_what_there_is_to_continue(
     assert said in error
     # What was to be overwritten is still there, unless the run had begun.
     assert ("--overwrite" in error.splitlines()[-1]) == (place == "data.load")
+
+
+def test_too_little_memory_is_said_with_what_takes_less(monkeypatch, capsys, tmp_path):
+    def run(*args, **kwargs):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory, 9 bytes.")
+
+    monkeypatch.setattr("jaxal.app.launch.runner.run", run)
+    words = ["--dataset=iris", "--preset=smoke", f"--output={tmp_path}"]
+    assert cli.main(["run", *words]) == 1
+    assert "9 bytes. Lower --train-batch" in capsys.readouterr().err
 
 
 def prepared(*words):

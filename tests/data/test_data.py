@@ -228,7 +228,7 @@ def test_image_size_resizes_images_only():
     assert loaded.train.inputs.shape[1:] == (16, 12, 1)
     with pytest.raises(ValueError, match="Leave it out"):
         load("iris", image_size=16)
-    for bad in (0, (3, -1), (1, 2, 3)):
+    for bad in (0, (3, -1), (1, 2, 3), 10**5):
         with pytest.raises(ValueError, match="positive number"):
             load("digits", image_size=bad)
 
@@ -355,10 +355,12 @@ def test_npz_of_one_example_a_class(tmp_path):
 
 
 def test_npz_whose_header_or_members_are_not_true(tmp_path):
-    header = io.BytesIO()
-    shape = {"descr": "<f8", "fortran_order": False, "shape": (10**13,)}
-    np.lib.format.write_array_header_1_0(header, shape)
-    members = {"vast": (header.getvalue(), "memory"), "none": (b"x", "missing")}
+    members = {"none": (b"x", "missing")}
+    for name, size, message in (("vast", 13, "memory"), ("endless", 30, "be read")):
+        header = io.BytesIO()
+        shape = {"descr": "<f8", "fortran_order": False, "shape": (10**size,)}
+        np.lib.format.write_array_header_1_0(header, shape)
+        members[name] = header.getvalue(), message
     for name, (content, message) in members.items():
         with zipfile.ZipFile(tmp_path / f"{name}.npz", "w") as file:
             file.writestr("inputs.npy", content)

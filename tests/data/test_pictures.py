@@ -84,6 +84,13 @@ def test_colours_of_sixteen_bits_are_refused_too(kind, channels, tmp_path):
         load(root, data_dir=tmp_path)
 
 
+def test_so_are_those_of_a_portable_pixmap(tmp_path):
+    root = folder_of(tmp_path / "deep", lambda seed: (plain(numbers(seed, 3)), {}))
+    (root / "dog" / "3.ppm").write_bytes(b"P6 1 1 1023\n" + bytes(6))
+    with pytest.raises(ValueError, match=r"dog/3.ppm has more than 8 bits"):
+        load(root, data_dir=tmp_path)
+
+
 # Colour and transparency
 
 
@@ -230,6 +237,27 @@ def test_what_is_no_plain_file_is_refused_unread(make, split, tmp_path):
     make(parts[0] / "dog" / "odd.png")
     with pytest.raises(ValueError, match=r"dog holds 1 entr.* odd.png.*plain files"):
         load(tmp_path / "set", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda root: (root / "owl").symlink_to("nowhere"), "owl is a link to nothing"),
+        (
+            lambda root: os.rename(root / "dog", os.fsencode(root) + b"/d\xff"),
+            "no UTF-8",
+        ),
+        (
+            lambda root: (root / "dog" / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0"),
+            "a.png is damaged, or not an image .*identify",
+        ),
+    ],
+)
+def test_what_would_be_lost_or_run_is_refused(spoil, message, tmp_path):
+    root = folder_of(tmp_path / "set", lambda seed: (plain(numbers(seed, 3)), {}))
+    spoil(root)
+    with pytest.raises(ValueError, match=message):
+        load(root, data_dir=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["unlabelled", "Unlabeled"])

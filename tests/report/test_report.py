@@ -275,6 +275,16 @@ BROKEN = {
     "other labels": lambda files: files.rounds.write_text(
         files.rounds.read_text().replace("0,", "1,")
     ),
+    "no seconds": lambda files: store.rewrite_lines(
+        files.rounds,
+        [r | {"seconds": {"train": "x"}} for r in store.read_lines(files.rounds)],
+    ),
+    "a round twice": lambda files: files.rounds.write_bytes(
+        2 * files.rounds.read_bytes()
+    ),
+    "a vast number": lambda files: files.rounds.write_text(
+        files.rounds.read_text().replace("0.7", 400 * "9")
+    ),
     "a folder for a file": lambda files: (files.rounds.unlink(), files.rounds.mkdir()),
 }
 

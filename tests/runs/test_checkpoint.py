@@ -95,13 +95,16 @@ def test_a_flipped_byte_in_any_file_is_found(folder):
 
 
 @pytest.mark.parametrize("name", [checkpoint.MANIFEST, checkpoint.STATE])
-@pytest.mark.parametrize("damage", ["torn", "removed"])
+@pytest.mark.parametrize("damage", ["torn", "removed", "nested", "a folder"])
 def test_torn_and_missing_files_are_found(folder, name, damage):
     path = folder / "round-00002" / name
     if damage == "torn":
         path.write_bytes(path.read_bytes()[:-2])  # one is a newline
+    elif damage == "nested":
+        path.write_text("[" * 100_000)
     else:
         path.unlink()
+        _ = damage == "a folder" and path.mkdir()
     (number, _), warnings = load(folder)
     assert number == 1
     assert str(path) in warnings[0]
@@ -113,6 +116,15 @@ def test_with_every_checkpoint_damaged_there_is_none(folder):
     found, warnings = load(folder)
     assert found is None
     assert len(warnings) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["round-00002.bak", "round-x", "round--0001", "round-7"]
+)
+def test_what_people_lay_beside_is_left_alone(folder, name):
+    (folder / name).mkdir()
+    checkpoint.save(folder, 3, make_state(3), FACTS)
+    assert checkpoint.rounds(folder) == [2, 3] and (folder / name).is_dir()
 
 
 def test_a_round_done_again_replaces_what_came_after_it(folder):

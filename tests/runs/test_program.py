@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -375,6 +376,95 @@ def test_rows_that_came_stay_what_they_were(tmp_path):
     assert [q["rows"] for q in queries if "event" in q] == [10, 10]
 
 
+class Inbox:
+    def __init__(self):
+        self.asked, self.replies = [], []
+
+    def ask(self, questions):
+        self.asked = [question.id for question in questions]
+
+    def collect(self):
+        return self.replies
+
+
+def test_people_think_again_while_a_run_waits(tmp_path):
+    people = Inbox()
+
+    def start(*replies):
+        people.replies += replies
+        return play(tmp_path / "run", people, names=NAMES, rounds=3)
+
+    def answers():
+        return [Reply(i, NAMES.names[LABELS[IDS.index(i)]]) for i in people.asked]
+
+    start()
+    first = people.asked[0]
+    wrong, right = NAMES.names[LABELS[IDS.index(first)] - 1], answers()[0]
+    start(*answers())  # of the initial rows
+    start(Reply(people.asked[0], None, withdraw=True))  # what round 0 asked for
+    start(*answers())
+    start(*answers()[:1])
+    for reply in (Reply(first, wrong), right, Reply(first, wrong)):
+        start(reply)
+    gone = people.asked[0]
+    start(Reply(gone, None, withdraw=True))
+    records = start(*answers())
+    assert records[-1]["is_last"]
+    found = events(tmp_path / "run")
+    assert [event[0] for event in found] == [1, 2, 2, 2, 2]
+    assert [e[3] for e in found] == [None, wrong, right.label, wrong, None]
+    assert found[-1][1:3] == (IDS.index(gone), "withdrawn")
+    assert [record["labels"] for record in records] == [6, 9, 12]
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        ({"withdraw": "False"}, "withdraw 'False', expected True or False"),
+        ({"who": "\ud800"}, "half a character, such as that after .*who"),
+    ],
+)
+def test_a_reply_that_cannot_be_is_refused(tmp_path, reply, message):
+    people = Inbox()
+    play(tmp_path / "run", people, names=NAMES)
+    people.replies = [Reply(people.asked[0], "ant", **reply)]
+    with pytest.raises(RunError, match=message):
+        play(tmp_path / "run", people, names=NAMES)
+    assert store.read_lines(RunFiles(tmp_path / "run").queries) == []
+
+
+def test_replies_on_no_row_are_said_and_numbers_are_ids(tmp_path):
+    people, said = Inbox(), Listener()
+    play(tmp_path / "run", people, ids=None)
+    people.replies = [Reply(int(people.asked[0]), 1), Reply("nobody", 1)]
+    play(tmp_path / "run", people, ids=None, display=said)
+    assert any(
+        "1 answers name no row of the pool, such as 'nobody'" in m
+        for m in said.messages
+    )
+    assert len(store.read_lines(RunFiles(tmp_path / "run").queries)) == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["", "[]", '{"round": 9, "rows": [3]}', '{"round": 1, "rows": [99]}', None],
+)
+def test_what_was_asked_is_not_believed_either(tmp_path, damage):
+    people, files = Inbox(), RunFiles(tmp_path / "run")
+    play(files.folder, people, names=NAMES)
+    people.replies = [Reply(i, "ant") for i in people.asked]
+    play(files.folder, people, names=NAMES)
+    before = store.read_json(files.asked)
+    labelled = store.read_lines(files.queries)[0]["row"]
+    damage = json.dumps(before | {"rows": [labelled]}) if damage is None else damage
+    files.asked.write_text(damage)
+    with pytest.raises(RunError, match="asked.json is damaged. Remove it"):
+        play(files.folder, people, names=NAMES)
+    files.asked.unlink()
+    play(files.folder, people, names=NAMES)
+    assert store.read_json(files.asked) == before
+
+
 def test_a_wait_costs_no_training(tmp_path):
     people, trained = Colleagues(6), []
 
@@ -407,6 +497,8 @@ def test_an_answer_that_is_no_name_says_whose_it_is(tmp_path):
         ({"ids": ["a"] * 60}, "'a' twice"),
         ({"ids": ["a"]}, "1 names"),
         ({"initial": 61}, "initial is 61"),
+        ({"settings": {"pool": "x"}}, "'pool', which the run writes itself"),
+        ({"settings": {"f": print}}, "settings has 'f'.*Give numbers, words"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path, settings, message):
@@ -445,6 +537,17 @@ def _renamed(files):
     store.rewrite_lines(files.rounds, [*lines, *more])
 
 
+def _all_in_one_line(files):
+    files.queries.write_bytes(files.queries.read_bytes().replace(b"\n", b"\r"))
+
+
+def _of_another_seed(files):
+    play(other := files.folder.parent / "other", rounds=2, seed=1)
+    config = files.config.read_bytes()
+    shutil.copytree(other, files.folder, dirs_exist_ok=True)
+    files.config.write_bytes(config)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -467,6 +570,8 @@ def _renamed(files):
         (lambda f: f.config.write_text("[]"), "config.json is damaged"),
         (lambda f: f.config.write_text("{"), "config.json is damaged"),
         (lambda f: f.rounds.write_text("3\n"), "Line 1 of .*rounds.jsonl"),
+        (_all_in_one_line, "trained on 6 labels says .*has 0"),
+        (_of_another_seed, "Line 1 of .*rounds.jsonl is of another run: seed is 1"),
     ],
 )
 def test_what_is_on_disk_is_not_believed(halfway, tmp_path, damage, message):
@@ -528,6 +633,20 @@ def test_a_rule_ends_a_run_early_and_killed_it_ends_where_it_would_have(tmp_path
 def test_a_rule_that_looks_at_what_is_not_measured_buys_nothing(tmp_path):
     with pytest.raises(RunError, match="no label was bought. This rule needs"):
         play(tmp_path / "run", stop=target_accuracy(0.9))
+
+
+def test_nor_is_a_finished_ledger(undisturbed, tmp_path):
+    folder = shutil.copytree(undisturbed[0], tmp_path / "run")
+    _shortened(RunFiles(folder))
+    with pytest.raises(RunError, match="trained on 6 labels says .*has 5"):
+        play(folder)
+
+
+def test_settings_of_any_kind_go_on(tmp_path):
+    settings = {"sizes": (3, 4), 5: np.arange(2), "rate": float("nan"), "at": Path("x")}
+    for _ in range(2):
+        records = play(tmp_path / "run", rounds=1, settings=settings)
+        assert len(records) == 1
 
 
 def test_a_label_changed_by_hand_is_named_not_trained_on(halfway, tmp_path):

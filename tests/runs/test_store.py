@@ -45,9 +45,10 @@ def test_a_line_torn_anywhere_is_cut_off(tmp_path):
     end_of_second = whole.rstrip(b"\n").rfind(b"\n") + 1
     for length in range(end_of_second, len(whole)):
         path.write_bytes(whole[:length])
-        assert store.read_lines(path) == RECORDS[:2]
-        assert store.repair_lines(path) == RECORDS[:2]
-        store.append_lines(path, RECORDS[2:])
+        kept = RECORDS[: 3 if length == len(whole) - 1 else 2]  # its end alone is lost
+        assert store.read_lines(path) == kept
+        assert store.repair_lines(path) == kept
+        store.append_lines(path, RECORDS[len(kept) :])
         assert path.read_bytes() == whole
 
 
@@ -63,6 +64,19 @@ def test_damage_in_the_middle_names_file_and_line(tmp_path):
     path.write_bytes(b'{"row": 1}\n{"row": \xff}\n{"row": 3}\n')
     with pytest.raises(RunError, match=r"Line 2 of .*queries.jsonl is damaged"):
         store.read_lines(path)
+
+
+def _deepened(path):
+    path.write_text("[" * 100_000 + "\n")
+
+
+@pytest.mark.parametrize("read", [store.read_json, store.read_lines])
+@pytest.mark.parametrize("spoil", [Path.mkdir, lambda p: p.symlink_to(p), _deepened])
+def test_what_cannot_be_read_is_named(tmp_path, read, spoil):
+    path = tmp_path / "config.json"
+    spoil(path)
+    with pytest.raises(RunError, match=r"config\.json (does not ex|is dam|cannot be)"):
+        read(path)
 
 
 def test_a_full_disk_leaves_the_lines_before(tmp_path, monkeypatch):
