@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import checks
+from jaxal.doubts import warn_of_probabilities
 
 LOWER_IS_BETTER = frozenset({"nll", "brier", "ece", "loss", "rmse", "mae", "error"})
 """Metrics of which less is better; of all others more is."""
@@ -99,6 +100,7 @@ def classification_metrics(logits: Array, labels: Array) -> Metrics:
       Array([1. , 0.5], dtype=float32)
     """
     checks.check_rank("logits", logits, 2, "[N, C]", "Pass one row of logits a label.")
+    warn_of_probabilities("logits", logits)
     if labels.shape != logits.shape[:1]:
         raise ValueError(
             f"labels has shape {list(labels.shape)}, expected [{logits.shape[0]}], "

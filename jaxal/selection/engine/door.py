@@ -19,7 +19,7 @@ from jax import Array
 from jaxal import checks
 from jaxal.embeddings import Embedding, as_embedding
 from jaxal.embeddings.compositions import unmasked
-from jaxal.modes import any_promotion
+from jaxal.modes import any_promotion, held
 from jaxal.pools.mesh import find_mesh
 from jaxal.selection.engine.sound import row_axis, sound_rows
 from jaxal.types import Selection
@@ -112,7 +112,7 @@ def within(fn: Callable[P, R]) -> Callable[P, R]:
 def _admit(given: dict[str, Any], parameters: Any) -> tuple[int, Array | None]:
     """Checks and cleans the arguments; returns `N`, and whether all is sound."""
     with jax.ensure_compile_time_eval():  # what is known is so within a trace too
-        given |= {n: jnp.asarray(v) for n, v in given.items() if _is_numpy(v)}
+        given |= {n: _held(n, v) for n, v in given.items() if _is_on_host(n, v)}
     if "key" in parameters:
         checks.check_key(given["key"])
     rows = {n: _as_rows(n, v) for n, v in given.items() if _is_of_rows(n, v)}
@@ -156,8 +156,13 @@ def _admit_set(
     return is_sound & is_fine
 
 
-def _is_numpy(value: Any) -> bool:
-    return isinstance(value, np.ndarray)
+def _is_on_host(name: str, value: Any) -> bool:
+    is_list = isinstance(value, list) and name in ("embedding", *_MASKS, *_SHAPES)
+    return is_list or isinstance(value, np.ndarray)
+
+
+def _held(name: str, value: Any) -> Array:
+    return jnp.asarray(held(name, np.asarray(value), axis=row_axis(name)))
 
 
 def _is_of_rows(name: str, value: Any) -> bool:
@@ -173,6 +178,7 @@ def _as_rows(name: str, value: Any) -> Any:
     rank = shape.count(",") + 1
     checks.check_rank(name, value, rank, shape, "Pass what belongs to each row.")
     if name in _CLASSES:
+        checks.check_whole(name, value)
         return value.astype(jnp.int32)
     if name != "fallback":
         checks.check_floating(name, value, "Cast it, to float32 for example.")
