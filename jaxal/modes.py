@@ -12,6 +12,7 @@ LEAST_DIGITS = 1e-4
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T", bound=Any)  # a NamedTuple
 
 
 def any_promotion(fn: Callable[P, R]) -> Callable[P, R]:
@@ -37,7 +38,30 @@ def any_promotion(fn: Callable[P, R]) -> Callable[P, R]:
     return tolerant
 
 
-def held(name: str, array: Any, dtype: Any = None, *, axis: int = 0) -> Any:
+def in_any_mode(record: T) -> T:
+    """Returns a NamedTuple of functions, each as `any_promotion` makes it.
+
+    Example:
+      >>> from jaxal import Model, Output
+      >>> from jaxal.modes import in_any_mode
+      >>> twice = Model(lambda key, x: {}, lambda v, x, **_: (Output(x * True), v))
+      >>> with jax.numpy_dtype_promotion("strict"):
+      ...   in_any_mode(twice).apply({}, jax.numpy.ones(1))[0].logits.tolist()
+      [1.0]
+    """
+    fields = record._asdict().items()
+    changed = {n: any_promotion(fn) for n, fn in fields if callable(fn)}
+    return record._replace(**changed)
+
+
+def held(
+    name: str,
+    array: Any,
+    dtype: Any = None,
+    *,
+    axis: int = 0,
+    may_overflow: bool = False,
+) -> Any:
     """Returns a NumPy array as JAX holds it, or refuses to lose what tells rows apart.
 
     Whole numbers have to fit. Floats may move by 1e-4 of the spread of their column,
@@ -49,6 +73,8 @@ def held(name: str, array: Any, dtype: Any = None, *, axis: int = 0) -> Any:
       dtype: it is to have; by default that of the array, or what JAX makes of it
         without `jax_enable_x64`.
       axis: that of the rows.
+      may_overflow: whether floats too large become infinite, as those of rows that are
+        masked out may: for a caller who looks for infinity next.
 
     Raises:
       ValueError: digits would be lost. The message names the cure.
@@ -69,13 +95,13 @@ def held(name: str, array: Any, dtype: Any = None, *, axis: int = 0) -> Any:
         narrow = array.astype(narrow_type)
     if narrow.dtype == array.dtype or array.size == 0:
         return narrow
-    is_real = np.isfinite(array)
+    is_real = np.isfinite(narrow if may_overflow else array)
     if is_whole := narrow.dtype.kind in "iu":
         is_kept = bool((narrow == array).all())
     else:
         gap, spread = _gap_and_spread(array, narrow, is_real, axis)
         is_kept = bool(((gap <= LEAST_DIGITS * spread) | (spread == 0)).all())
-        is_kept &= bool(np.isfinite(narrow[is_real]).all())
+        is_kept &= may_overflow or bool(np.isfinite(narrow[is_real]).all())
     if is_kept:
         return narrow
     cure = "Number them anew (np.unique(..., return_inverse=True))"

@@ -117,7 +117,7 @@ def field(view: View, name: str) -> Array:
             f"View(is_available, is_labelled, {name}=...)."
         )
     if isinstance(value, np.ndarray):
-        value = held(name, value, axis=int(name == "samples"))
+        value = held(name, value, axis=int(name == "samples"), may_overflow=True)
     if name in checks.FIELDS:
         checks.check_field(name, value, view.is_available.shape[0])
     if name == "samples":

@@ -247,5 +247,7 @@ def _unlabel(pool: Pool, rows: Array) -> Pool:
 
 
 def _set(values: Array, rows: Array, new: Any) -> Array:
-    # An index past the end is dropped, so rows that may not be changed are not.
-    return values.at[rows].set(new, mode="drop")
+    # An index past the end is dropped, so rows that may not be changed are not. Labels
+    # of a regression are NaN where nobody has answered, which is no fault.
+    with jax.debug_nans(False):
+        return values.at[rows].set(new, mode="drop")

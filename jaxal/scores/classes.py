@@ -95,7 +95,9 @@ def _score(check: Callable[..., None]) -> Callable[[Formula], Formula]:
 
 def _held(who: str, array: Array) -> Array:
     is_ours = not isinstance(array, np.ndarray) or array.ndim < 2
-    return array if is_ours else held(f"what {who} is given", array, axis=-2)
+    if is_ours:
+        return array
+    return held(f"what {who} is given", array, axis=-2, may_overflow=True)
 
 
 of_logits = _score(check_logits)

@@ -14,6 +14,7 @@ from jaxal import (
     regression_pool,
     reveal,
     strategy,
+    stream_k_center,
     top_k,
 )
 from jaxal.pools.inputs import as_inputs, num_rows
@@ -107,6 +108,7 @@ def test_what_would_be_lost_is_refused_with_its_name(inputs, message):
         lambda: reveal(make_pool(np.zeros((2, 1))), [0, 1], np.array([0, 2**40])),
         lambda: top_k(KEY, 1 + np.arange(50) * 1e-12, np.ones(50, bool), batch_size=2),
         lambda: k_center(KEY, STAMPS[:, None], [True] * 50, batch_size=2),
+        lambda: stream_k_center(KEY, STAMPS[:, None], batch_size=2),
         lambda: entropy(np.stack([STAMPS, STAMPS + 1], -1)),
         lambda: strategy("coreset").select(
             KEY,
@@ -130,6 +132,14 @@ def test_what_loses_nothing_is_taken_as_it_is():
         make_pool(np.ma.masked_array(np.ones(3), [0, 1, 0]))
     with pytest.raises(ValueError, match="dtype key<fry>, expected numbers"):
         make_pool(jax.random.split(KEY, 3))
+
+
+def test_a_masked_row_too_large_for_float32_changes_nothing():
+    rows = np.random.default_rng(0).normal(size=(9, 2))
+    free = np.arange(9) > 0
+    plain = k_center(KEY, rows, free, batch_size=3).indices.tolist()
+    rows[0] = 1e300
+    assert k_center(KEY, rows, free, batch_size=3).indices.tolist() == plain
 
 
 def test_64_bits_stay_where_they_are_wanted():

@@ -21,7 +21,7 @@ from jaxal.embeddings import Embedding, as_embedding
 from jaxal.embeddings.compositions import unmasked
 from jaxal.modes import any_promotion, held
 from jaxal.pools.mesh import find_mesh
-from jaxal.selection.engine.sound import row_axis, sound_rows
+from jaxal.selection.engine.sound import FACTORS, row_axis, sound_rows
 from jaxal.types import Selection
 
 P = ParamSpec("P")
@@ -38,7 +38,6 @@ _SHAPES = {  # of arguments with an entry for each row
     "logits": "[N, C]",
     "sample_logits": "[S, N, C]",
 } | dict.fromkeys(_CLASSES, "[N]")
-_FACTORS = ("weights", "uncertainty")  # what distances and kernels are multiplied by
 _SETS = ("query", "private")  # rows beside the pool
 
 
@@ -162,7 +161,8 @@ def _is_on_host(name: str, value: Any) -> bool:
 
 
 def _held(name: str, value: Any) -> Array:
-    return jnp.asarray(held(name, np.asarray(value), axis=row_axis(name)))
+    value = np.asarray(value)
+    return jnp.asarray(held(name, value, axis=row_axis(name), may_overflow=True))
 
 
 def _is_of_rows(name: str, value: Any) -> bool:
@@ -192,7 +192,7 @@ def _like_the_rows(rows: dict[str, Any]) -> dict[str, Array]:
     if "embedding" not in rows:
         return {}
     dtype = rows["embedding"].dtype
-    return {name: rows[name].astype(dtype) for name in _FACTORS if name in rows}
+    return {name: rows[name].astype(dtype) for name in FACTORS if name in rows}
 
 
 def _num_rows(name: str, value: Any) -> int:
