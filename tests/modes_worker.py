@@ -2,7 +2,8 @@
 
 Usage: modes_worker.py MODEL STRATEGY[,STRATEGY..] [wide] [unfit] [laplace],
 with JAX's flags in the environment: float64 inputs, networks that are asked as they
-were drawn, and samples of their last layer. Metrics of a class that is absent are looked at, too.
+were drawn, and samples of their last layer. Metrics of a class that is absent are
+looked at, too.
 """
 
 import sys
