@@ -35,7 +35,6 @@ def are_apart(samples: Array) -> Array:
     return ~is_equal.all(axis=-1)
 
 
-@jax.jit
 def is_simplex(logits: Array) -> Array:
     """Returns which rows `[..., C]` are probabilities: no logs of some sum to one."""
     wide = logits.astype(jnp.float32)
@@ -78,9 +77,13 @@ def warn_of_probabilities(name: str, logits: Any) -> None:
     is_known = not isinstance(logits, jax.core.Tracer) and jnp.size(logits) > 0
     if is_known and getattr(logits, "is_fully_addressable", True):
         with jax.ensure_compile_time_eval():  # what is known is so within a trace too
-            some = logits[(slice(_FEW),) * (jnp.ndim(logits) - 1)]
-            if bool(is_simplex(jnp.asarray(some)).all()):
+            if bool(_are_simplex(logits)):
                 say_probabilities(name, 5)
+
+
+@jax.jit
+def _are_simplex(logits: Array) -> Array:
+    return is_simplex(logits[(slice(_FEW),) * (logits.ndim - 1)]).all()
 
 
 def say_probabilities(name: str, stacklevel: int) -> None:
