@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxal.doubts import warn_of_probabilities
+
 F = TypeVar("F", bound=Callable[..., Any])
 FOR_REGRESSION = (
     "For a regression ask by_score(predictive_variance, 'samples'), bait_regression, "
@@ -80,7 +82,10 @@ def check_min_rank(name: str, array: Array, rank: int, shape: str, cure: str) ->
 
 
 def check_has_classes(name: str, array: Array) -> None:
-    """Raises ValueError where the last axis, that of the classes, has less than two."""
+    """Raises ValueError where the last axis, that of the classes, has less than two.
+
+    Warns where known numbers look like probabilities.
+    """
     if (num := jnp.shape(array)[-1]) < 2:
         raise ValueError(
             f"{name} has shape {list(jnp.shape(array))}, expected a column for each "
@@ -88,6 +93,7 @@ def check_has_classes(name: str, array: Array) -> None:
             "num_classes of the model. For a sigmoid's logit z pass the two columns "
             f"[0, z]. {FOR_REGRESSION}"
         )
+    warn_of_probabilities(name, array)
 
 
 def check_last_layer(logits: Array, features: Array) -> None:
@@ -127,6 +133,16 @@ def check_floating(name: str, array: Array, cure: str) -> None:
     dtype = jnp.result_type(array)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"{name} has dtype {dtype}, expected floating point. {cure}")
+
+
+def check_whole(name: str, array: Array) -> None:
+    """Raises TypeError unless `array` holds integers, the numbers of classes."""
+    dtype = jnp.result_type(array)
+    if not jnp.issubdtype(dtype, jnp.integer):
+        raise TypeError(
+            f"{name} has dtype {dtype}, expected integers: class numbers from 0, and "
+            "-1 where nobody has answered. jaxal.label_names makes them."
+        )
 
 
 def check_mask(name: str, mask: Array, num_rows: int) -> None:
@@ -185,7 +201,8 @@ def check_rows(name: str, rows: Any, num_rows: int) -> None:
 def check_classes(name: str, labels: Any, num_classes: int, cure: str) -> None:
     """Raises ValueError unless known `labels` are in `0 .. num_classes - 1`."""
     labels = np.asarray(labels)
-    is_odd = (labels < 0) | (labels >= num_classes)
+    is_class = (labels >= 0) & (labels < num_classes) & (labels == np.floor(labels))
+    is_odd = ~is_class
     if is_odd.any():
         raise ValueError(
             f"{name} holds {np.unique(labels[is_odd])[:5].tolist()}, expected classes "
@@ -198,7 +215,8 @@ def check_batch_size(batch_size: int, num_rows: int) -> None:
     if isinstance(batch_size, bool) or not isinstance(batch_size, int):
         raise TypeError(
             f"batch_size is {type(batch_size).__name__}, expected a Python int: it "
-            "sets an output shape, so under jax.jit it must be a static argument."
+            "sets an output shape, so under jax.jit it must be a static argument. Pass "
+            "int(batch_size)."
         )
     check_countable(num_rows)
     if not 1 <= batch_size <= num_rows:

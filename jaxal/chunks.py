@@ -6,12 +6,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import checks
+from jaxal.doubts import are_apart, is_bad, is_simplex
 from jaxal.pools.inputs import num_rows
 from jaxal.types import PER_ROW, Inputs, Posterior, Strategy, View
-
-# Samples that are nearer than so many units in the last place are equal.
-_ULPS = 8
-_SIMPLEX = 1e-3  # off which probabilities in half precision sum to one
 
 
 class Flags(NamedTuple):
@@ -36,20 +33,20 @@ def look_at_chunk(
         found["logits"], found["features"] = output.logits, output.features
         checks.check_field("logits", output.logits, nobody.shape[0])
         flags = flags._replace(
-            is_bad=_is_bad(output.logits).any(axis=-1),
-            is_simplex=_is_simplex(output.logits) & strategy.reads_classes,
+            is_bad=is_bad(output.logits).any(axis=-1),
+            is_simplex=is_simplex(output.logits) & strategy.reads_classes,
         )
     if "predictive" in wanted:
         found["predictive"] = posterior.predict(key, state, inputs).logits
-        flags = _flag(flags, _is_bad(found["predictive"]).any(axis=-1))
+        flags = _flag(flags, is_bad(found["predictive"]).any(axis=-1))
     if "samples" in wanted:
         samples = found["samples"] = posterior.sample(key, state, inputs).logits
         checks.check_field("samples", samples, nobody.shape[0])
-        is_bad = _is_bad(samples).any(axis=(0, -1))
-        flags = _flag(flags, is_bad)._replace(
-            is_bad_sample=is_bad,
-            is_apart=_are_apart(samples),
-            is_simplex=_is_simplex(samples).all(axis=0) & strategy.reads_classes,
+        is_odd = is_bad(samples).any(axis=(0, -1))
+        flags = _flag(flags, is_odd)._replace(
+            is_bad_sample=is_odd,
+            is_apart=are_apart(samples),
+            is_simplex=is_simplex(samples).all(axis=0) & strategy.reads_classes,
         )
     if "features" in wanted:
         features = _features(found, strategy)
@@ -61,24 +58,8 @@ def look_at_chunk(
     return whole, _rowwise(strategy, found, nobody.shape[0]), flags
 
 
-def _flag(flags: Flags, is_bad: Array) -> Flags:
-    return flags._replace(is_bad=flags.is_bad | is_bad)
-
-
-def _are_apart(samples: Array) -> Array:
-    """Whether samples `[S, B, C]` of a row differ by more than rounding, `[B]`."""
-    low, high = samples.min(axis=0), samples.max(axis=0)
-    scale = jnp.maximum(jnp.abs(low), jnp.abs(high))
-    is_near = high - low <= _ULPS * jnp.finfo(samples.dtype).eps * scale
-    is_equal = jnp.where(jnp.isfinite(scale), is_near, low == high)
-    return ~is_equal.all(axis=-1)
-
-
-def _is_simplex(logits: Array) -> Array:
-    """Whether rows `[..., C]` are probabilities: no log-probabilities sum to one."""
-    wide = logits.astype(jnp.float32)
-    is_one = jnp.abs(wide.sum(axis=-1) - 1) < _SIMPLEX
-    return is_one & (wide >= 0).all(axis=-1) & jnp.bool_(logits.shape[-1] > 1)
+def _flag(flags: Flags, is_odd: Array) -> Flags:
+    return flags._replace(is_bad=flags.is_bad | is_odd)
 
 
 def _rowwise(strategy: Strategy, found: dict[str, Any], size: int) -> Any:
@@ -96,8 +77,3 @@ def _features(found: dict[str, Any], strategy: Strategy) -> Array:
             "Return Output(logits, features), features being what the last layer sees."
         )
     return found["features"]
-
-
-def _is_bad(logits: Array) -> Array:
-    # -inf is a probability of zero, which is fine; +inf and NaN are not.
-    return jnp.isnan(logits) | (logits == jnp.inf)

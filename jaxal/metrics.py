@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import checks
+from jaxal.doubts import warn_of_probabilities
+from jaxal.modes import any_promotion
 
 LOWER_IS_BETTER = frozenset({"nll", "brier", "ece", "loss", "rmse", "mae", "error"})
 """Metrics of which less is better; of all others more is."""
@@ -35,6 +37,7 @@ class Metrics(NamedTuple):
     per_class_accuracy: Array  # [C] recall, NaN for a class without rows
 
 
+@any_promotion
 def expected_calibration_error(
     logits: Array, labels: Array, *, num_bins: int = 15
 ) -> Array:
@@ -73,6 +76,7 @@ def expected_calibration_error(
     return jnp.abs(gaps).sum() / logits.shape[0]
 
 
+@any_promotion
 def classification_metrics(logits: Array, labels: Array) -> Metrics:
     r"""Returns accuracy, likelihood, F1, calibration and Brier score of predictions.
 
@@ -99,6 +103,7 @@ def classification_metrics(logits: Array, labels: Array) -> Metrics:
       Array([1. , 0.5], dtype=float32)
     """
     checks.check_rank("logits", logits, 2, "[N, C]", "Pass one row of logits a label.")
+    warn_of_probabilities("logits", logits)
     if labels.shape != logits.shape[:1]:
         raise ValueError(
             f"labels has shape {list(labels.shape)}, expected [{logits.shape[0]}], "
@@ -126,6 +131,7 @@ def classification_metrics(logits: Array, labels: Array) -> Metrics:
     )
 
 
+@any_promotion
 def log_likelihood(logits: Array, labels: Array) -> Array:
     """Returns the log-probability `[N]` of labels; NaN of one that is no class.
 

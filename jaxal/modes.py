@@ -2,12 +2,17 @@
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import jax
+import numpy as np
+
+LEAST_DIGITS = 1e-4
+"""What rounding to float32 may move a number by, in spreads of its column."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T", bound=Any)  # a NamedTuple
 
 
 def any_promotion(fn: Callable[P, R]) -> Callable[P, R]:
@@ -31,3 +36,91 @@ def any_promotion(fn: Callable[P, R]) -> Callable[P, R]:
             return fn(*args, **kwargs)
 
     return tolerant
+
+
+def in_any_mode(record: T) -> T:
+    """Returns a NamedTuple of functions, each as `any_promotion` makes it.
+
+    Example:
+      >>> from jaxal import Model, Output
+      >>> from jaxal.modes import in_any_mode
+      >>> twice = Model(lambda key, x: {}, lambda v, x, **_: (Output(x * True), v))
+      >>> with jax.numpy_dtype_promotion("strict"):
+      ...   in_any_mode(twice).apply({}, jax.numpy.ones(1))[0].logits.tolist()
+      [1.0]
+    """
+    fields = record._asdict().items()
+    changed = {n: any_promotion(fn) for n, fn in fields if callable(fn)}
+    return record._replace(**changed)
+
+
+def held(
+    name: str,
+    array: Any,
+    dtype: Any = None,
+    *,
+    axis: int = 0,
+    may_overflow: bool = False,
+) -> Any:
+    """Returns a NumPy array as JAX holds it, or refuses to lose what tells rows apart.
+
+    Whole numbers have to fit. Floats may move by 1e-4 of the spread of their column,
+    which time stamps in float32 do not. NaN and infinity stay what they are.
+
+    Args:
+      name: what the caller calls the array.
+      array: an array of JAX comes back as it is.
+      dtype: it is to have; by default that of the array, or what JAX makes of it
+        without `jax_enable_x64`.
+      axis: that of the rows.
+      may_overflow: whether floats too large become infinite, as those of rows that are
+        masked out may: for a caller who looks for infinity next.
+
+    Raises:
+      ValueError: digits would be lost. The message names the cure.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxal.modes import held
+      >>> held("labels", np.array([3, 1])).dtype
+      dtype('int32')
+    """
+    if isinstance(array, jax.Array) or array.dtype.kind not in "iuf":
+        return array
+    usual = (
+        np.float64 if array.dtype.kind == "f" and array.itemsize > 8 else array.dtype
+    )
+    narrow_type = jax.dtypes.canonicalize_dtype(usual) if dtype is None else dtype
+    with np.errstate(over="ignore", invalid="ignore"):
+        narrow = array.astype(narrow_type)
+    if narrow.dtype == array.dtype or array.size == 0:
+        return narrow
+    is_real = np.isfinite(narrow if may_overflow else array)
+    if is_whole := narrow.dtype.kind in "iu":
+        is_kept = bool((narrow == array).all())
+    else:
+        gap, spread = _gap_and_spread(array, narrow, is_real, axis)
+        is_kept = bool(((gap <= LEAST_DIGITS * spread) | (spread == 0)).all())
+        is_kept &= may_overflow or bool(np.isfinite(narrow[is_real]).all())
+    if is_kept:
+        return narrow
+    cure = "Number them anew (np.unique(..., return_inverse=True))"
+    if not is_whole:
+        cure = "Subtract the mean first, or pass .astype(np.float32)"
+    wider = (
+        '; or call jax.config.update("jax_enable_x64", True)' if dtype is None else ""
+    )
+    raise ValueError(
+        f"{name} is {array.dtype}, held as {narrow.dtype}, and what tells rows apart "
+        f"would be lost. {cure}{wider}."
+    )
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _gap_and_spread(array: Any, narrow: Any, is_real: Any, axis: int) -> Any:
+    """What rounding moves a column by at most, and its deviation, numbers alone."""
+    gap = np.abs(np.where(is_real, array - narrow, 0)).max(axis=axis)
+    count = np.maximum(is_real.sum(axis=axis, keepdims=True), 1)
+    mean = np.where(is_real, array, 0).sum(axis=axis, keepdims=True) / count
+    square = np.where(is_real, array - mean, 0) ** 2
+    return gap, np.sqrt((square / count).sum(axis=axis))

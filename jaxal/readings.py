@@ -14,9 +14,11 @@ from functools import partial
 from typing import Any, NamedTuple, get_args
 
 import jax
+import numpy as np
 from jax import Array
 
 from jaxal import checks
+from jaxal.doubts import check_apart
 from jaxal.embeddings import (
     Dense,
     Embedding,
@@ -25,7 +27,7 @@ from jaxal.embeddings import (
     random_projection,
 )
 from jaxal.embeddings.base import unit_rows
-from jaxal.modes import any_promotion
+from jaxal.modes import any_promotion, held
 from jaxal.pools.mapping import zeroed
 from jaxal.types import Selection, Strategy, View, stateless
 
@@ -97,7 +99,8 @@ def field(view: View, name: str) -> Array:
       name: a field of `View`.
 
     Raises:
-      ValueError: the view was made without it, or it has other axes.
+      ValueError: the view was made without it, it has other axes, or it is samples
+        that all agree.
 
     Example:
       >>> import jax.numpy as jnp
@@ -113,8 +116,13 @@ def field(view: View, name: str) -> Array:
             f"The view has no {name}, which this strategy needs. Pass "
             f"View(is_available, is_labelled, {name}=...)."
         )
+    if isinstance(value, np.ndarray):
+        value = held(name, value, axis=int(name == "samples"), may_overflow=True)
     if name in checks.FIELDS:
         checks.check_field(name, value, view.is_available.shape[0])
+    if name == "samples":
+        is_used = view.is_available | view.is_labelled
+        check_apart(value, is_used, view.is_labelled)
     return value
 
 

@@ -181,17 +181,17 @@ def _made(name: str, *parts: Strategy, **settings: Any) -> Strategy:
     _check_settings(found, settings)
     if isinstance(found.factory, Strategy):
         return found.factory._replace(name=name)
-    takes = list(found.settings)
-    if found.is_combinator and takes[0] == "strategies":
+    if found.is_combinator and next(iter(found.settings)) == "strategies":
         _require_parts(found, parts, at_least=1)
-        return found.factory(parts, **settings)._replace(name=name)
-    if found.is_combinator:
+        parts = (parts,)  # type: ignore[assignment]
+    else:
         needed = [n for n, p in found.settings.items() if _is_part(p)]
         _require_parts(found, parts, at_least=len(needed))
-    elif parts:
-        raise ValueError(
-            f"Strategy {name!r} is made of no others; it got {len(parts)}."
-        )
+        if len(parts) > len(needed):
+            few = f"others, of which it takes {len(needed)}" if needed else "no others"
+            raise ValueError(
+                f"Strategy {name!r} is made of {few}; it got {len(parts)}."
+            )
     missing = _missing(found, len(parts), settings)
     if missing:
         raise ValueError(
@@ -288,3 +288,20 @@ def _check_settings(found: Entry, settings: dict[str, Any]) -> None:
                 f"Strategy {found.name!r} has no setting {name!r}."
                 f"{nearest(name, takes)} {known}"
             )
+        if expected := _misfit(takes[name].annotation, settings[name]):
+            raise ValueError(
+                f"{name} of strategy {found.name!r} is {settings[name]!r}, expected "
+                f"{expected}."
+            )
+
+
+def _misfit(annotation: Any, value: Any) -> str:
+    """What a setting should have been, or nothing where it may be right."""
+    if annotation in (int, float) and isinstance(value, str | list | Strategy):
+        return "a number"
+    if annotation is int and isinstance(value, float):
+        return "a whole number"
+    is_many = "Sequence" in str(annotation)
+    return (
+        "a list, such as [1, 2]" if is_many and isinstance(value, int | float) else ""
+    )

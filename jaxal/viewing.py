@@ -1,6 +1,5 @@
 """Looking at the pool, and measuring: what is asked of a posterior, in chunks."""
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from jaxal.chunks import look_at_chunk
+from jaxal.doubts import APART, EQUAL, say_probabilities
 from jaxal.pacing import paced
 from jaxal.pools.inputs import num_rows
 from jaxal.pools.mapping import map_rows, map_some_rows, num_chunks, row_buffers, zeroed
@@ -170,17 +170,9 @@ def refuse_unsound(looked: Looked) -> None:
             "nothing was selected. Lower the learning rate, or check the inputs."
         )
     if bool(looked.are_samples_equal):
-        raise ValueError(
-            f"All posterior samples are equal on every row, and nothing was selected: "
-            f"what they disagree on is rounding. {_APART}"
-        )
+        raise ValueError(EQUAL)
     if bool(looked.are_probabilities):
-        warnings.warn(
-            "The model's outputs are between 0 and 1 and sum to one on every row: they "
-            "look like probabilities, and are read as logits, by which all classes are "
-            "about equally likely. Return logits, or jnp.log of the probabilities.",
-            stacklevel=3,
-        )
+        say_probabilities("The model's outputs", 4)
 
 
 def refuse_unsound_fit(info: Any) -> None:
@@ -222,7 +214,7 @@ def check_samples(posterior: Posterior, strategy: Strategy) -> None:
     if reads_samples(strategy) and posterior.num_samples < 2:
         raise ValueError(
             f"Strategy {strategy.name!r} reads posterior samples, and the posterior "
-            f"has {posterior.num_samples}. {_APART}"
+            f"has {posterior.num_samples}. {APART}"
         )
 
 
@@ -266,13 +258,12 @@ def make_measure(
         rows = map_rows(lambda x: ask(key, state, x).logits, inputs, chunk_size=size)
         return metrics(rows, labels)
 
-    return measure
+    def quietly(key: Array, state: Any, inputs: Inputs, labels: Array) -> Any:
+        # What is not defined, as the accuracy of an absent class, is NaN and no fault.
+        with jax.debug_nans(False):
+            return measure(key, state, inputs, labels)
 
-
-_APART = (
-    "Use a network with dropout and mc_dropout(model), an ensemble, or "
-    "laplace(model) as posterior."
-)
+    return quietly
 
 
 def check_needs(strategy: Strategy) -> None:

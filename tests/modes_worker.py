@@ -1,7 +1,9 @@
 """A small loop: fit, look, select, tell; under whatever mode the environment sets.
 
-Usage: modes_worker.py MODEL STRATEGY[,STRATEGY..] [wide] [unfit], with JAX's flags in
-the environment: float64 inputs, and networks that are asked as they were drawn.
+Usage: modes_worker.py MODEL STRATEGY[,STRATEGY..] [wide] [unfit] [laplace],
+with JAX's flags in the environment: float64 inputs, networks that are asked as they
+were drawn, and samples of their last layer. Metrics of a class that is absent are
+looked at, too.
 """
 
 import sys
@@ -12,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxal import active_learner, array_oracle, make_pool, strategy, supervised
+from jaxal import active_learner, array_oracle, laplace, make_pool, strategy, supervised
 from jaxal.models import from_linen, from_nnx, mlp
 
 
@@ -39,15 +41,17 @@ MODELS = {
 }
 
 
-def a_loop(model, by, labels):
+def a_loop(model, by, inputs, labels, posterior):
     learner = supervised(model, epochs=20, batch_size=8)
     oracle = array_oracle(labels)
-    return active_learner(model, learner, strategy(by), oracle, batch_size=3)
+    given = {"test": (inputs, 0 * labels), "posterior": posterior and posterior(model)}
+    return active_learner(model, learner, strategy(by), oracle, batch_size=3, **given)
 
 
 def in_phases(loop, key, state):
     """A round without a fit."""
     picks = loop.phases.choose(key, state, loop.phases.look(key, state))
+    assert loop.phases.evaluate(key, state).accuracy <= 1
     assert picks.is_valid.all()
     return loop.tell(state, picks, np.asarray(picks.indices) % 2)
 
@@ -58,7 +62,8 @@ def main(name: str, strategies: str, *flags: str) -> None:
     labels = jnp.asarray(inputs[:, 0] > 0).astype(jnp.int32)
     model = MODELS[name]()
     for by in strategies.split(","):
-        loop = a_loop(model, by, labels)
+        posterior = laplace if "laplace" in flags else None
+        loop = a_loop(model, by, inputs, labels, posterior)
         state = loop.init(jax.random.key(0), make_pool(inputs), initial=10)
         for key in jax.random.split(jax.random.key(1)):
             if "unfit" in flags:

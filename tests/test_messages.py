@@ -17,10 +17,14 @@ from jaxal import (
     bald,
     batch_bald,
     by_score,
+    classification_metrics,
     classifier_logits,
+    classifier_view,
     deterministic,
+    entropy,
     gaussian_bald,
     k_center,
+    kl_embedding,
     make_pool,
     margin,
     mc_dropout,
@@ -31,6 +35,7 @@ from jaxal import (
     reluctant_oracle,
     strategy,
     supervised,
+    temperature_scaled,
     top_k,
 )
 from jaxal.models import mlp
@@ -73,6 +78,14 @@ def grown():
 
 def chosen(by, **fields):
     return strategy(by).select(KEY, View(FREE, ~FREE, **fields), 3)
+
+
+def agreeing(by):
+    known = np.arange(40) < 8
+    samples = np.broadcast_to(rows(1, 40, 3), (5, 40, 3))
+    labels = np.where(known, Y, -1)
+    view = View(jnp.asarray(~known), jnp.asarray(known), labels, samples[0], samples)
+    return strategy(by).select(KEY, view, 3)
 
 
 def rows(*shape, seed=0):
@@ -149,6 +162,66 @@ CASES = {
     "labels -1 and 1": (
         lambda: classifier_logits([Member([-1, 1])], X, num_classes=2),
         [r"classes_ is \[-1, 1\], expected class numbers 0 to 1", "pass names="],
+    ),
+    "other names": (
+        lambda: classifier_logits([Member(["a", "z"])], X, num_classes=2, names="ab"),
+        ["classes_ has 'z'", r"names \['a', 'b'\]"],
+    ),
+    "one classifier": (
+        lambda: classifier_logits(Member([0, 1]), X, num_classes=2),
+        ["is one Member, expected a sequence", "estimators_"],
+    ),
+    "no probabilities": (
+        lambda: classifier_logits([X], X, num_classes=2),
+        ["has no predict_proba", "CalibratedClassifierCV"],
+    ),
+    "a label of no class": (
+        lambda: classifier_view(
+            [Member([0, 1])], X, FREE, ~FREE, num_classes=2, labels=Y
+        ),
+        [r"labels holds \[2\], expected classes 0 to 1"],
+    ),
+    "one sample of a view": (
+        lambda: chosen("bald", samples=rows(1, 40, 3)),
+        ["holds 1 posterior sample, expected at least 2", "an ensemble"],
+    ),
+    "samples of a view that agree": (
+        lambda: agreeing("bald"),
+        ["All posterior samples are equal on every row", "an ensemble"],
+    ),
+    "samples that agree, within a combinator": (
+        lambda: agreeing("class_balanced(stochastic(bald))"),
+        ["All posterior samples are equal on every row"],
+    ),
+    "samples that agree, drawn around": (
+        lambda: agreeing("stochastic(bald)"),
+        ["All posterior samples are equal on every row"],
+    ),
+    "real numbers for classes": (
+        lambda: strategy("galaxy").select(
+            KEY, View(FREE, ~FREE, np.full(40, np.nan), rows(40, 2), None, X), 3
+        ),
+        ["labels has dtype float32, expected integers", "label_names"],
+    ),
+    "words for answers": (
+        lambda: array_oracle(["cat", "dog"]),
+        ["labels has dtype <U3, expected class numbers", "label_names"],
+    ),
+    "a holdout of other classes": (
+        lambda: temperature_scaled(deterministic(MODEL), (X, Y + 1)).fit(
+            KEY, MODEL.init(KEY, X), make_pool(X)
+        ),
+        [r"holdout holds \[3\], expected classes 0 to 2"],
+    ),
+    "a test set of parts of classes": (
+        lambda: begun(loop(test=(X, np.where(Y > 0, Y, np.nan)))),
+        [r"test holds \[nan\], expected classes 0 to 2"],
+    ),
+    "NaN before a combinator": (
+        lambda: chosen(
+            "mixture(margin, random)", logits=np.where(X[:, :3] > 9, 0, np.nan)
+        ),
+        ["logits: 40 of 40 rows", "Mask these rows out"],
     ),
     "a pool that grew": (
         grown,
@@ -296,6 +369,17 @@ def test_probabilities_of_samples_are_said_too():
     state = begun(made)
     with pytest.warns(UserWarning, match="look like probabilities"):
         phases.choose(KEY, state, phases.look(KEY, state))
+
+
+@pytest.mark.parametrize("fn", [entropy, bald, kl_embedding, classification_metrics])
+def test_probabilities_are_said_of_outside_a_loop(fn):
+    logits = rows(5, 40, 3)[0 if fn is not bald else slice(None)]
+    more = (Y,) if fn is classification_metrics else ()
+    with pytest.warns(UserWarning, match="look like probabilities"):
+        fn(jax.nn.softmax(logits), *more)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fn(jax.nn.log_softmax(logits), *more)
 
 
 def test_shapes_that_are_right_are_taken():

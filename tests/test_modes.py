@@ -15,7 +15,7 @@ LEAKS = {"JAX_CHECK_TRACER_LEAKS": "1"}
 SLOW = pytest.mark.slow
 ROUNDS = [
     pytest.param(WIDE, "mlp margin,badge wide unfit", id="64 bits, look"),
-    pytest.param(STRICT, "linen margin,badge unfit", id="strict, look"),
+    pytest.param(STRICT, "linen margin,badge,bald unfit laplace", id="strict, look"),
     pytest.param(LEAKS, "linen margin", id="leaks, linen"),
     pytest.param({"JAX_DEFAULT_PRNG_IMPL": "rbg"}, "mlp margin", id="rbg", marks=SLOW),
     pytest.param(NANS, "linen margin,bald,badge unfit", id="nans, look", marks=SLOW),

@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from jaxal.modes import in_any_mode
 from jaxal.types import SCALE_ROWS, SCALING, Model, Output, Variables
 
 TABLE_COLUMNS = 64  # inputs of fewer columns are a table's, each in a unit of its own
@@ -66,7 +67,7 @@ def self_scaling(model: Model) -> Model:
             after = {**after, SCALING: scaling}
         return output._replace(logits=_in_units(scaling, output.logits)), after
 
-    return Model(init, apply)
+    return in_any_mode(Model(init, apply))
 
 
 def input_scale(inputs: Array) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from jaxal import checks
 from jaxal.pools.inputs import is_traced
-from jaxal.pools.pool import is_answer, unanswered
+from jaxal.pools.pool import as_labels, is_answer, unanswered
 from jaxal.types import Pool, Selection
 
 _CURE = (
@@ -64,7 +64,7 @@ def check_answers(
 
     Where values are traced, an answer that would be refused is none.
     """
-    labels = jnp.asarray(labels if is_traced(labels) else np.asarray(labels))
+    labels = jnp.asarray(as_labels(labels if is_traced(labels) else np.asarray(labels)))
     if labels.shape != selection.indices.shape:
         raise ValueError(
             f"labels has shape {list(labels.shape)}, expected "

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from jaxal import checks
 from jaxal.pools.inputs import as_inputs, check_like, is_traced, num_rows
-from jaxal.pools.pool import is_answer, unanswered
+from jaxal.pools.pool import as_labels, is_answer, unanswered
 from jaxal.types import Inputs, Pool
 
 
@@ -220,7 +220,7 @@ def _places(
 
 
 def _as_labels(pool: Pool, labels: ArrayLike) -> Array:
-    labels = jnp.asarray(labels)
+    labels = jnp.asarray(as_labels(labels))
     kinds = [jnp.issubdtype(x.dtype, jnp.floating) for x in (labels, pool.labels)]
     if kinds[0] != kinds[1]:
         raise TypeError(
@@ -247,5 +247,7 @@ def _unlabel(pool: Pool, rows: Array) -> Pool:
 
 
 def _set(values: Array, rows: Array, new: Any) -> Array:
-    # An index past the end is dropped, so rows that may not be changed are not.
-    return values.at[rows].set(new, mode="drop")
+    # An index past the end is dropped, so rows that may not be changed are not. Labels
+    # of a regression are NaN where nobody has answered, which is no fault.
+    with jax.debug_nans(False):
+        return values.at[rows].set(new, mode="drop")

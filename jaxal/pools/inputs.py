@@ -8,10 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxal import checks
+from jaxal.modes import held
 from jaxal.types import SCALE_ROWS, Inputs, Pool
-
-LEAST_DIGITS = 1e-4
-"""What rounding to float32 may move a number by, in spreads of its column."""
 
 
 def num_rows(inputs: Inputs) -> int:
@@ -106,6 +104,11 @@ def _is_array(value: Any) -> bool:
 
 def _as_array(name: str, leaf: Any) -> Any:
     array = leaf if isinstance(leaf, jax.Array) else _from_numpy(name, leaf)
+    if not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.number)):
+        raise ValueError(
+            f"{name} has dtype {array.dtype}, expected numbers. Turn texts into token "
+            "ids or embeddings, and categories into numbers or one-hot columns."
+        )
     if array.ndim < 1:
         raise ValueError(
             f"{name} has shape [], expected [N, ...]. Pass arrays whose first axis "
@@ -120,7 +123,7 @@ def _as_array(name: str, leaf: Any) -> Any:
                 f"{bad} of {array.shape[0]} rows of {name} hold NaN or infinity. "
                 "Remove or impute them before making a pool."
             )
-    return _narrowed(name, array)
+    return held(name, array)
 
 
 def _from_numpy(name: str, leaf: Any) -> np.ndarray:
@@ -129,44 +132,18 @@ def _from_numpy(name: str, leaf: Any) -> np.ndarray:
             f"{name} is {type(leaf).__name__}, expected an array: JAX has no sparse "
             "pool. Pass .toarray(), or a dense projection of it."
         )
+    if np.ma.is_masked(leaf):
+        raise ValueError(
+            f"{name} has masked numbers, which no pool has. Remove or impute them, or "
+            "pass the mask as an array of its own."
+        )
     try:
-        array = np.asarray(leaf)
+        return np.asarray(leaf)
     except ValueError as error:
         raise ValueError(
             f"{name} has rows of different lengths. Pad them to one, and say in a mask "
             'what is padding: {"tokens": [N, T], "mask": [N, T]}.'
         ) from error
-    if not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.number)):
-        raise ValueError(
-            f"{name} has dtype {array.dtype}, expected numbers. Turn texts into token "
-            "ids or embeddings, and categories into numbers or one-hot columns."
-        )
-    return array
-
-
-def _narrowed(name: str, array: Any) -> Any:
-    held = jax.dtypes.canonicalize_dtype(array.dtype)
-    if isinstance(array, jax.Array) or held == array.dtype:
-        return array
-    if array.size == 0:
-        return array.astype(held)
-    with np.errstate(over="ignore"):
-        narrow = array.astype(held)
-    if np.issubdtype(held, np.integer) or not np.isfinite(narrow).all():
-        is_kept = bool((narrow == array).all())
-        cure = "Number them anew (np.unique(..., return_inverse=True))"
-    else:
-        gap = np.abs(array - narrow).max(axis=0)
-        spread = array.std(axis=0)
-        is_kept = bool(((spread == 0) | (gap <= LEAST_DIGITS * spread)).all())
-        cure = "Subtract the mean first, or pass .astype(np.float32)"
-    if not is_kept:
-        raise ValueError(
-            f"{name} is {array.dtype}, JAX holds it as {held}, and what tells rows "
-            f'apart would be lost. {cure}; or call jax.config.update("jax_enable_x64", '
-            "True)."
-        )
-    return narrow
 
 
 def keys_of(inputs: Inputs) -> str:

@@ -10,7 +10,7 @@ from jax import Array
 
 from jaxal import checks
 from jaxal.pools.inputs import is_traced
-from jaxal.pools.pool import UNLABELLED, unanswered
+from jaxal.pools.pool import UNLABELLED, as_labels, unanswered
 from jaxal.types import Oracle
 
 
@@ -25,7 +25,8 @@ def array_oracle(labels: Array) -> Oracle:
       does not know is refused, or, where rows are traced, not answered.
 
     Raises:
-      ValueError: when it is asked, a row is outside `0 .. N - 1`.
+      ValueError: labels are no numbers, or would lose digits; or, when it is asked, a
+        row is outside `0 .. N - 1`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -33,7 +34,8 @@ def array_oracle(labels: Array) -> Oracle:
       >>> array_oracle(jnp.array([4, 5, 6]))(jax.random.key(0), jnp.array([2, 0]))
       Array([6, 4], dtype=int32)
     """
-    is_real = jnp.issubdtype(jnp.result_type(labels), jnp.floating)
+    labels = as_labels(labels)
+    is_real = jnp.issubdtype(labels.dtype, jnp.floating)
     answers = jnp.asarray(labels, jnp.float32 if is_real else jnp.int32)
 
     def oracle(key: Array, indices: Array) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
+from jaxal.modes import held
 from jaxal.pools.inputs import as_inputs, num_rows
 from jaxal.pools.mesh import pool_mesh, spread_over
 from jaxal.types import Pool
@@ -50,7 +51,8 @@ def make_pool(
 
     Raises:
       ValueError: `inputs` has no rows, arrays of other lengths, NaN or infinity, or
-        would lose digits; or `labels` has another length or holds values below -1.
+        would lose digits; or `labels` has another length, or holds values below -1
+        or beyond int32.
 
     Example:
       >>> import jax.numpy as jnp
@@ -65,7 +67,7 @@ def make_pool(
     if labels is not None and unlabelled != UNLABELLED:
         known = np.where(known == unlabelled, UNLABELLED, known.astype(np.int64))
     check_labels(known, size)
-    return _spread(inputs, known.astype(np.int32), capacity, mesh)
+    return _spread(inputs, held("labels", known, np.int32), capacity, mesh)
 
 
 def regression_pool(
@@ -89,7 +91,8 @@ def regression_pool(
       floating point, with NaN for a row they will not label.
 
     Raises:
-      ValueError: as `make_pool`; `targets` has another length or holds infinity.
+      ValueError: as `make_pool`; `targets` has another length, holds infinity, or
+        would lose digits in float32.
 
     Example:
       >>> import jax.numpy as jnp
@@ -102,7 +105,7 @@ def regression_pool(
     size = num_rows(inputs)
     known = np.full(size, np.nan) if targets is None else np.asarray(targets)
     check_targets(known, size)
-    return _spread(inputs, known.astype(np.float32), capacity, mesh)
+    return _spread(inputs, held("targets", known, np.float32), capacity, mesh)
 
 
 def unanswered(dtype: Any) -> float | int:
@@ -129,6 +132,29 @@ def is_answer(labels: Any) -> Any:
     if jnp.issubdtype(labels.dtype, jnp.floating):
         return labels == labels  # NaN is the number that is not itself
     return labels != UNLABELLED
+
+
+def as_labels(labels: Any) -> Any:
+    """Returns answers as an array of int32 or float32, bool and JAX's as they are.
+
+    Raises:
+      ValueError: they are no numbers, or would lose digits.
+
+    Example:
+      >>> from jaxal.pools.pool import as_labels
+      >>> as_labels([0.5, 1]).dtype
+      dtype('float32')
+    """
+    if isinstance(labels, jax.Array):
+        return labels
+    found = np.asarray(labels)
+    if not (found.dtype == bool or jnp.issubdtype(found.dtype, jnp.number)):
+        raise ValueError(
+            f"labels has dtype {found.dtype}, expected class numbers, or real numbers "
+            "of a regression. jaxal.label_names numbers words."
+        )
+    is_real = jnp.issubdtype(found.dtype, jnp.floating)
+    return held("labels", found, np.float32 if is_real else np.int32)
 
 
 def _spread(

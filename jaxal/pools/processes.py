@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
+from jaxal.modes import held
 from jaxal.pools.inputs import as_inputs
 from jaxal.pools.inputs import num_rows as rows_of
 from jaxal.pools.mesh import pool_mesh, spread_over
@@ -129,7 +130,7 @@ def make_pool_from_process_data(
     known = np.full(size, UNLABELLED) if labels is None else np.asarray(labels)
     if size:
         check_labels(known, size)
-    known = known.astype(np.int32)
+    known = held("labels", known, np.int32)
     return Pool(
         inputs=_shard(inputs, num_rows, mesh, 0),
         labels=_shard(known, num_rows, mesh, UNLABELLED),

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal.pools.inputs import num_rows, take_rows
+from jaxal import checks
+from jaxal.pools.inputs import is_traced, num_rows, take_rows
 from jaxal.posteriors.laplace import full_precision
 from jaxal.posteriors.networks import by_samples, mean_probabilities
 from jaxal.types import Learner, Output, Pool, Posterior
@@ -44,7 +45,8 @@ def temperature_scaled(
       A `Posterior`; without a label held out its temperature is 1.
 
     Raises:
-      ValueError: the share is not in (0, 1), or labels have another length.
+      ValueError: the share is not in (0, 1), or labels have another length; or, when
+        it is fitted, are outside `0 .. C - 1`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -70,6 +72,9 @@ def temperature_scaled(
         base = posterior.fit(key_base, variables, pool)
         inputs, labels, weights = _held_out(holdout, pool)
         logits = posterior.sample(key_draws, base, inputs).logits
+        if isinstance(holdout, tuple) and not is_traced(labels := holdout[1]):
+            cure = "Leave out rows whose label nobody knows."
+            checks.check_classes("holdout", labels, logits.shape[-1], cure)
         return TemperedState(base, fit_temperature(logits, labels, weights))
 
     def sample(key: Array, state: TemperedState, inputs: Array) -> Output:

@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxal.pools.names import LabelNames
+from jaxal import checks
+from jaxal.modes import held
+from jaxal.pools.inputs import is_traced
+from jaxal.pools.pool import as_labels, is_answer
 from jaxal.posteriors.networks import mean_probabilities
 from jaxal.types import View
 
@@ -58,6 +62,12 @@ def classifier_logits(
       >>> classifier_logits([Sure()], np.zeros((1, 5)), num_classes=3).tolist()
       [[[-inf, -inf, 0.0]]]
     """
+    if hasattr(classifiers, "predict_proba"):
+        raise ValueError(
+            f"classifiers is one {type(classifiers).__name__}, expected a sequence. "
+            "Pass [it], or its estimators_ if it is an ensemble, with its classes_ as "
+            "classes=."
+        )
     if not classifiers:
         raise ValueError("There are no classifiers. Pass a sequence of fitted ones.")
     if num_classes < 2:
@@ -67,6 +77,11 @@ def classifier_logits(
             f"names is {list(names)}, expected {num_classes} labels, one a class."
         )
     samples = [_log_probs(c, inputs, num_classes, classes, names) for c in classifiers]
+    if len(sizes := {len(sample) for sample in samples}) > 1:
+        raise ValueError(
+            f"classifiers answer for {sorted(sizes)} rows, expected as many each. Give "
+            "all the same inputs."
+        )
     return jnp.asarray(np.stack(samples))
 
 
@@ -121,12 +136,28 @@ def classifier_view(
     return View(
         jnp.asarray(is_available),
         jnp.asarray(is_labelled),
-        labels=None if labels is None else jnp.asarray(labels),
+        labels=None if labels is None else _labels(labels, num_classes),
         logits=mean,
         predictive=mean,
         samples=samples,
-        features=None if features is None else jnp.asarray(features),
+        features=None if features is None else jnp.asarray(_held(features)),
     )
+
+
+def _held(features: Any) -> Any:
+    is_ours = isinstance(features, jax.Array)
+    return features if is_ours else held("features", np.asarray(features))
+
+
+def _labels(labels: Any, num_classes: int) -> Array:
+    found = as_labels(labels)
+    checks.check_whole("labels", found)
+    if not is_traced(found):
+        cure = "Say -1 where there is no answer; jaxal.label_names numbers words."
+        checks.check_classes(
+            "labels", found[np.asarray(is_answer(found))], num_classes, cure
+        )
+    return jnp.asarray(found)
 
 
 def _log_probs(
@@ -140,7 +171,13 @@ def _log_probs(
 
 
 def _probabilities(classifier: Any, inputs: Any, columns: np.ndarray) -> np.ndarray:
-    found, who = classifier.predict_proba(inputs), type(classifier).__name__
+    who = type(classifier).__name__
+    if not hasattr(classifier, "predict_proba"):
+        raise TypeError(
+            f"{who} has no predict_proba. Pass fitted classifiers that have, such as "
+            "CalibratedClassifierCV(...) around a support vector machine."
+        )
+    found = classifier.predict_proba(inputs)
     # One array for each of several outputs: of sizes that differ, no array at all.
     probs: Any = np.empty(0) if isinstance(found, list | tuple) else np.asarray(found)
     if probs.ndim != 2 or probs.shape[1] != len(columns):
@@ -172,13 +209,22 @@ def _columns(classifier: Any, num_classes: int, classes: Any, names: Any) -> np.
         )
         known = np.asarray(classes)[places]
     if names is not None:
-        known = LabelNames(tuple(np.asarray(names).tolist())).numbers(known)
+        known = _numbers(known, list(names))
     found = _whole(
         known, num_classes, "class numbers", "check num_classes, or pass names="
     )
     if len(set(found.tolist())) < len(found):
         raise ValueError(f"classes_ stands for {found.tolist()}, expected each once.")
     return found
+
+
+def _numbers(known: np.ndarray, names: list[Any]) -> np.ndarray:
+    if odd := [word for word in known.tolist() if word not in names]:
+        raise ValueError(
+            f"classes_ has {odd[0]!r}, expected some of names {names}: pass the labels "
+            "that the classifiers were trained on."
+        )
+    return np.array([names.index(word) for word in known.tolist()], int)
 
 
 def _whole(known: np.ndarray, size: int, what: str, cure: str) -> np.ndarray:

@@ -9,6 +9,7 @@ from jax import Array
 
 from jaxal import checks
 from jaxal.checks import check_positive
+from jaxal.modes import in_any_mode
 from jaxal.pools.inputs import num_rows
 from jaxal.types import Inputs, Model, Output, Posterior, Variables, same_variables
 
@@ -76,7 +77,9 @@ def by_samples(
         output = sample(key, state, inputs)
         return Output(combine(output.logits), output.features)
 
-    return Posterior(num_samples, sample, predict, network, fit, members, is_joint)
+    return in_any_mode(
+        Posterior(num_samples, sample, predict, network, fit, members, is_joint)
+    )
 
 
 def by_members(

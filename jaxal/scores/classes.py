@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from jaxal.checks import (
@@ -21,6 +22,7 @@ from jaxal.checks import (
     check_min_rank,
     of_classes,
 )
+from jaxal.modes import held
 
 Formula = TypeVar("Formula", bound=Callable[..., Array])
 
@@ -82,12 +84,20 @@ def _score(check: Callable[..., None]) -> Callable[[Formula], Formula]:
         @of_classes
         @functools.wraps(formula)
         def score(*args: Array, **kwargs: Array) -> Array:
+            args = tuple(_held(formula.__name__, arg) for arg in args)
             check(*args, **kwargs)
             return compiled(*args, **kwargs)
 
         return cast(Formula, score)
 
     return made
+
+
+def _held(who: str, array: Array) -> Array:
+    is_ours = not isinstance(array, np.ndarray) or array.ndim < 2
+    if is_ours:
+        return array
+    return held(f"what {who} is given", array, axis=-2, may_overflow=True)
 
 
 of_logits = _score(check_logits)

@@ -13,6 +13,8 @@ from jaxal.selection.engine.door import selector, within
 from jaxal.selection.ranked import gumbel_top_k
 from jaxal.types import Selection
 
+_COLDEST = 1e30  # as good as infinity, which times zero is no number
+
 
 @selector
 def power_top_k(
@@ -34,13 +36,13 @@ def power_top_k(
       scores: `[N]`, not negative; a score of zero or less is drawn last, at random.
       is_available: `[N]` bool, rows that may be drawn.
       batch_size: K, static.
-      coldness: b, positive. The default is the paper's.
+      coldness: b, 0 or more, as infinity. The default is the paper's.
 
     Returns:
       Selection in the order drawn; `scores` holds `b log s` plus the row's noise.
 
     Raises:
-      ValueError: a shape or `batch_size` is out of range.
+      ValueError: a shape, `batch_size` or `coldness` is out of range.
       TypeError: an argument has the wrong type.
 
     Example:
@@ -53,7 +55,7 @@ def power_top_k(
       Kirsch et al., Stochastic Batch Acquisition: A Simple Baseline for Deep Active
       Learning, TMLR 2023. https://arxiv.org/abs/2106.12059
     """
-    weights = _power_weights(scores, coldness)
+    weights = _power_weights(scores, _finite(coldness))
     return _drawn(key, weights, is_available, batch_size)
 
 
@@ -76,13 +78,13 @@ def softmax_top_k(
       scores: `[N]`, any sign.
       is_available: `[N]` bool, rows that may be drawn.
       batch_size: K, static.
-      coldness: b, positive. The default is the paper's.
+      coldness: b, 0 or more, as infinity. The default is the paper's.
 
     Returns:
       Selection in the order drawn; `scores` holds `b s` plus the row's noise.
 
     Raises:
-      ValueError: a shape or `batch_size` is out of range.
+      ValueError: a shape, `batch_size` or `coldness` is out of range.
       TypeError: an argument has the wrong type.
 
     Example:
@@ -95,7 +97,7 @@ def softmax_top_k(
       Kirsch et al., Stochastic Batch Acquisition: A Simple Baseline for Deep Active
       Learning, TMLR 2023. https://arxiv.org/abs/2106.12059
     """
-    weights = coldness * scores.astype(jnp.float32)
+    weights = _finite(coldness) * scores.astype(jnp.float32)
     return _drawn(key, weights, is_available, batch_size)
 
 
@@ -119,13 +121,13 @@ def softrank_top_k(
       scores: `[N]`, any sign.
       is_available: `[N]` bool, rows that may be drawn.
       batch_size: K, static.
-      coldness: b, positive. The default is the paper's.
+      coldness: b, 0 or more, as infinity. The default is the paper's.
 
     Returns:
       Selection in the order drawn; `scores` holds `-b log r` plus the row's noise.
 
     Raises:
-      ValueError: a shape or `batch_size` is out of range.
+      ValueError: a shape, `batch_size` or `coldness` is out of range.
       TypeError: an argument has the wrong type.
 
     Example:
@@ -140,8 +142,17 @@ def softrank_top_k(
       Kirsch et al., Stochastic Batch Acquisition: A Simple Baseline for Deep Active
       Learning, TMLR 2023. https://arxiv.org/abs/2106.12059
     """
-    weights = _rank_weights(scores, is_available, coldness)
+    weights = _rank_weights(scores, is_available, _finite(coldness))
     return _drawn(key, weights, is_available, batch_size)
+
+
+def _finite(coldness: float | Array) -> float | Array:
+    if not isinstance(coldness, jax.core.Tracer) and not coldness >= 0:
+        raise ValueError(
+            f"coldness is {coldness}, expected 0 or more: 0 draws uniformly, infinity "
+            "takes the top."
+        )
+    return jnp.minimum(coldness, _COLDEST)
 
 
 def _drawn(

@@ -13,7 +13,7 @@ from jaxal.modes import any_promotion
 from jaxal.readings import field
 from jaxal.registry import register
 from jaxal.selection import power_top_k, softmax_top_k, softrank_top_k
-from jaxal.strategies.parts import ask, combine, scoring, without
+from jaxal.strategies.parts import ask, combine, compiled, scoring, without
 from jaxal.strategies.ranked import random
 from jaxal.types import Selection, Strategy, View, stateless
 
@@ -185,8 +185,7 @@ def stochastic(
             coldness=coldness,
         )
 
-    compiled = jax.jit(select, static_argnums=2)
-    as_read = part.needs, compiled, part.streams, part.rowwise
+    as_read = part.needs, compiled(select), part.streams, part.rowwise
     return stateless(*as_read, utility, part.reads_classes)
 
 

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxal.checks import FIELDS
 from jaxal.modes import any_promotion
-from jaxal.readings import masked
+from jaxal.readings import field, masked
 from jaxal.selection import gumbel_top_k
 from jaxal.selection.engine.door import blank
 from jaxal.selection.engine.sound import sound_rows
@@ -49,13 +50,27 @@ def combine(
 
     return Strategy(
         frozenset(needs).union(*(part.needs for part in parts)),
-        jax.jit(sound_step, static_argnums=3),
+        compiled(sound_step),
         frozenset[str]().union(*(part.streams for part in parts)),
         rowwise if any(part.rowwise for part in parts) else None,
         init=lambda num_rows: tuple(part.init(num_rows) for part in parts),
         # Who combines others and reads labels himself counts them as classes.
         reads_classes="labels" in needs or any(part.reads_classes for part in parts),
     )
+
+
+def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a step or a selection compiled, before which known values are refused."""
+    traced = jax.jit(step, static_argnums=-1)
+
+    def checked(key: Array, view: View, *rest: Any, **named: Any) -> Any:
+        for name in FIELDS:
+            if getattr(view, name) is not None:
+                field(view, name)
+        is_sound(view)
+        return traced(key, view, *rest, **named)
+
+    return checked
 
 
 def is_sound(view: View) -> Array:

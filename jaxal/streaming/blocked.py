@@ -23,6 +23,7 @@ from jaxal.selection.engine.by_distance import First, check_first, default_candi
 from jaxal.selection.engine.distances import Centres
 from jaxal.selection.engine.door import blank
 from jaxal.selection.engine.picks import first_valid
+from jaxal.selection.engine.sound import sound_rows
 from jaxal.streaming import steps
 from jaxal.streaming.folding import as_partial
 from jaxal.streaming.reading import Progress, Reader, padded
@@ -248,7 +249,7 @@ def _checked_pool(
     embed: Callable[[Any], Array | Embedding],
     is_available: Array | np.ndarray | None,
     is_labelled: Array | np.ndarray | None,
-    weights: Array | np.ndarray | None,
+    weights: Any,
 ) -> _Pool:
     assert reader.num_rows is not None  # counted before
     num_rows = reader.num_rows
@@ -265,6 +266,9 @@ def _checked_pool(
                 f"weights have shape {list(weights.shape)}, expected [{num_rows}]: one "
                 "number for each row of the pool."
             )
+        is_used = jnp.asarray(available)
+        is_used = is_used if is_labelled is None else is_used | is_labelled
+        weights = sound_rows({"weights": weights}, is_used)[0]["weights"]
     shard = Shard(None, 1, num_rows)
     return _Pool(
         reader=reader,

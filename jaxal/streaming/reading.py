@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import numpy as np
 
+from jaxal.modes import held
 from jaxal.streaming.sources import Source
 
 _CHUNK_BYTES = 16 << 20
@@ -66,6 +67,8 @@ class Reader:
         self._report(index, first)
         for rows in prefetched(self.source.chunks(self.chunk_size)):
             size = len(jax.tree.leaves(rows)[0])
+            if first == 0:  # later chunks may be too few rows to know a spread by
+                jax.tree.map(_check_held, rows)
             whole = jax.tree.map(lambda leaf: padded(leaf, self.chunk_size), rows)
             yield Chunk(whole, first, size)
             first += size
@@ -187,6 +190,10 @@ def _default_chunk(source: Source) -> int:
     if rows >= _ROW_MULTIPLE:
         return rows - rows % _ROW_MULTIPLE
     return max(1, 1 << int(math.log2(max(rows, 1))))
+
+
+def _check_held(leaf: Any) -> None:
+    held("a chunk of the source", np.asarray(leaf), may_overflow=True)
 
 
 def padded(leaf: np.ndarray, size: int) -> np.ndarray:

@@ -142,6 +142,7 @@ def _learner(
     if members is not None:
         posterior = deep_ensemble(model, members, combine=task.combine)
 
+    @any_promotion
     def init(key: Array, inputs: Inputs) -> Variables:
         row = take_rows(inputs, slice(1))
         return _checked(_per_member(members, key, lambda k: model.init(k, row)))

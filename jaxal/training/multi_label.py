@@ -15,6 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxal.metrics import classification_metrics
+from jaxal.modes import any_promotion
 from jaxal.posteriors.networks import mean_probabilities
 from jaxal.training.tasks import Task
 
@@ -59,6 +60,7 @@ def label_sets(columns: ArrayLike) -> np.ndarray:
     return (found.astype(np.int32) @ powers).astype(np.int32)
 
 
+@any_promotion
 def label_columns(labels: ArrayLike, num_labels: int) -> Array:
     """Returns sets of labels as columns, what `label_sets` made of them.
 
@@ -79,6 +81,7 @@ def label_columns(labels: ArrayLike, num_labels: int) -> Array:
     return jnp.stack(bits, axis=-1).astype(jnp.float32)
 
 
+@any_promotion
 def sigmoid_cross_entropy(outputs: Array, labels: Array) -> Array:
     r"""Returns $-\sum_k y_k \log \sigma(z_k) + (1 - y_k) \log \sigma(-z_k)$.
 
@@ -100,6 +103,7 @@ def sigmoid_cross_entropy(outputs: Array, labels: Array) -> Array:
     return -jax.nn.log_sigmoid(signs * logits).sum(axis=-1)
 
 
+@any_promotion
 def multi_label_metrics(outputs: Array, labels: Array) -> MultiLabelMetrics:
     """Returns F1, accuracy and likelihood of sigmoid columns.
 
@@ -129,6 +133,7 @@ def multi_label_metrics(outputs: Array, labels: Array) -> MultiLabelMetrics:
     )
 
 
+@any_promotion
 def combine_sigmoids(outputs: Array) -> Array:
     """Returns logits `[B, K]` of the mean of the probabilities of `[S, B, K]` logits.
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import checks
+from jaxal.modes import any_promotion
 from jaxal.training.tasks import Task
 
 
@@ -25,6 +26,7 @@ class RegressionMetrics(NamedTuple):
     nll: Array  # [] mean negative log-likelihood, nats; NaN without a log-variance
 
 
+@any_promotion
 def squared_error(outputs: Array, targets: Array) -> Array:
     r"""Returns $(\mu - y)^2$.
 
@@ -47,6 +49,7 @@ def squared_error(outputs: Array, targets: Array) -> Array:
     return jnp.square(_mean(outputs) - targets)
 
 
+@any_promotion
 def gaussian_nll(outputs: Array, targets: Array) -> Array:
     r"""Returns $\frac12 (\log 2 \pi \sigma^2 + (\mu - y)^2 / \sigma^2)$.
 
@@ -81,6 +84,7 @@ def gaussian_nll(outputs: Array, targets: Array) -> Array:
     return 0.5 * (jnp.log(2 * jnp.pi) + log_variance + scaled)
 
 
+@any_promotion
 def combine_gaussians(outputs: Array) -> Array:
     """Returns mean and log-variance of the mixture of S Gaussians.
 
@@ -107,6 +111,7 @@ def combine_gaussians(outputs: Array) -> Array:
     return jnp.stack([means.mean(0), log_variance], axis=-1)
 
 
+@any_promotion
 def regression_metrics(outputs: Array, targets: Array) -> RegressionMetrics:
     """Returns errors and likelihood of real-valued predictions.
 

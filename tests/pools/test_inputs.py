@@ -5,13 +5,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxal import (
+    View,
+    array_oracle,
+    entropy,
+    k_center,
+    make_pool,
+    regression_pool,
+    reveal,
+    strategy,
+    stream_k_center,
+    top_k,
+)
 from jaxal.pools.inputs import as_inputs, num_rows
 from jaxal.pools.mapping import map_rows
 from jaxal.pools.mesh import pool_mesh
-from jaxal.pools.pool import make_pool
 from jaxal.pools.processes import make_pool_from_process_data
 from tests.toys import DEVICE_COUNTS
 
+KEY = jax.random.key(0)
 STAMPS = 1.7e9 + np.arange(50.0)
 
 
@@ -66,9 +78,9 @@ def test_what_numpy_reads_without_loss_is_taken(inputs, dtype):
         ({"x": np.zeros([0, 2])}, r"inputs\['x'\] has no rows"),
         ([[1, 2], [3]], "different lengths. Pad them"),
         (Sparse(), r"toarray\(\)"),
-        (np.array([1, 2**31]), "int64, JAX holds it as int32"),
-        (np.array([1, 2**63], np.uint64), "uint64, JAX holds it as uint32"),
-        (STAMPS[:, None], "float64, JAX holds it as float32"),
+        (np.array([1, 2**31]), "int64, held as int32"),
+        (np.array([1, 2**63], np.uint64), "uint64, held as uint32"),
+        (STAMPS[:, None], "float64, held as float32"),
         (np.stack([STAMPS * 0, STAMPS], -1), "Subtract the mean"),
         (np.array([[1e300], [0.0]]), "jax_enable_x64"),
     ],
@@ -79,6 +91,55 @@ def test_what_would_be_lost_is_refused_with_its_name(inputs, message):
     if "no rows" not in message:  # a process may have none
         with pytest.raises(ValueError, match=message):
             make_pool_from_process_data(inputs, num_rows=4)
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda: make_pool(np.zeros((2, 1)), np.array([0, 2**40])),
+        lambda: make_pool(np.zeros((2, 1)), np.array([0, 2**32 - 1], np.uint32)),
+        lambda: make_pool_from_process_data(
+            np.zeros((2, 1)), np.array([0, 2**40]), num_rows=2
+        ),
+        lambda: regression_pool(np.zeros((50, 1)), STAMPS),
+        lambda: regression_pool(np.zeros((3, 1)), np.array([1e300, np.nan, 0])),
+        lambda: array_oracle(STAMPS),
+        lambda: array_oracle([0, 2**40]),
+        lambda: reveal(make_pool(np.zeros((2, 1))), [0, 1], np.array([0, 2**40])),
+        lambda: top_k(KEY, 1 + np.arange(50) * 1e-12, np.ones(50, bool), batch_size=2),
+        lambda: k_center(KEY, STAMPS[:, None], [True] * 50, batch_size=2),
+        lambda: stream_k_center(KEY, STAMPS[:, None], batch_size=2),
+        lambda: entropy(np.stack([STAMPS, STAMPS + 1], -1)),
+        lambda: strategy("coreset").select(
+            KEY,
+            View(jnp.ones(50, bool), jnp.zeros(50, bool), features=STAMPS[:, None]),
+            2,
+        ),
+    ],
+)
+def test_no_number_is_narrowed_in_silence(take):
+    with pytest.raises(ValueError, match="what tells rows apart would be lost"):
+        take()
+
+
+def test_what_loses_nothing_is_taken_as_it_is():
+    targets = np.r_[np.linspace(0, 1, 49), np.nan]
+    pool = regression_pool(np.zeros((50, 1)), targets)
+    np.testing.assert_array_equal(pool.labels[:50], targets.astype(np.float32))
+    assert make_pool(np.zeros((2, 1), np.longdouble)).inputs.dtype == np.float32
+    assert top_k(KEY, [1.0, 3.0], [True, True], batch_size=1).indices.tolist() == [1]
+    with pytest.raises(ValueError, match="masked numbers"):
+        make_pool(np.ma.masked_array(np.ones(3), [0, 1, 0]))
+    with pytest.raises(ValueError, match="dtype key<fry>, expected numbers"):
+        make_pool(jax.random.split(KEY, 3))
+
+
+def test_a_masked_row_too_large_for_float32_changes_nothing():
+    rows = np.random.default_rng(0).normal(size=(9, 2))
+    free = np.arange(9) > 0
+    plain = k_center(KEY, rows, free, batch_size=3).indices.tolist()
+    rows[0] = 1e300
+    assert k_center(KEY, rows, free, batch_size=3).indices.tolist() == plain
 
 
 def test_64_bits_stay_where_they_are_wanted():

@@ -175,6 +175,7 @@ REFUSED = [
     ({"batch_size": 2.0}, TypeError, "static"),
     ({"weights": jnp.ones(3)}, ValueError, "one number for each row"),
     ({"weights": jnp.ones(4, int)}, TypeError, "weights"),
+    ({"weights": -jnp.ones(4)}, ValueError, "weights: 4 of 4 .* less than 0"),
     ({"mesh": jax.make_mesh((1,), ("data",))}, ValueError, "pool_mesh"),
 ]
 

@@ -89,3 +89,14 @@ def test_refusals_name_the_cure():
         power_top_k(KEY, jnp.arange(3), jnp.ones(3, bool), batch_size=1)
     with pytest.raises(ValueError, match="for each row"):
         softrank_top_k(KEY, jnp.ones(3), jnp.ones(4, bool), batch_size=1)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_infinite_coldness_takes_the_top_and_less_than_none_is_refused(name):
+    scores = jax.random.uniform(KEY, (20,)).at[3].set(0)
+    draw, free = CASES[name][0], jnp.ones(20, bool)
+    found = draw(KEY, scores, free, batch_size=5, coldness=jnp.inf)
+    assert found.indices.tolist() == jnp.argsort(-scores)[:5].tolist()
+    for odd in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match="coldness is .*0 or more"):
+            draw(KEY, scores, free, batch_size=5, coldness=odd)

@@ -200,6 +200,13 @@ def test_an_expression_is_the_strategy_it_says(text, made):
         ("badge(first=1 + x)", 12, "expected a number or a word"),
         ("1 + 2", 0, "expected the name of a strategy"),
         ("subsample(badge, size=0)", 0, "size is 0"),
+        ("class_balanced(badge, margin)", 0, "of which it takes 1; it got 2"),
+        ("class_balanced(badge, factor=a)", 0, "'a', expected a number"),
+        ("mixture(random, subsample(badge, size=2.5))", 16, "expected a whole number"),
+        ("mixture(badge, weights=1)", 0, r"expected a list, such as \[1, 2\]"),
+        ("schedule(badge, margin)", 0, "needs boundaries"),
+        ("badge(first=drawn, first=drawn)", 19, "set twice"),
+        ("mixture(badge(first=ä), bagde)", 24, "Did you mean 'badge'"),
     ],
 )
 def test_a_mistake_is_pointed_at(text, column, message):
@@ -208,6 +215,14 @@ def test_a_mistake_is_pointed_at(text, column, message):
     line, pointer = str(error.value).splitlines()[-2:]
     assert line.strip() == text
     assert pointer.index("^") - 2 == column
+
+
+def test_infinity_has_a_word():
+    view = first_view()
+    coldest = strategy("stochastic(margin, coldness=inf)").select(KEY, view, 5)
+    assert set(coldest.indices.tolist()) == set(
+        strategy("margin").select(KEY, view, 5).indices.tolist()
+    )
 
 
 def test_a_combinator_alone_says_what_it_is_made_of():

@@ -19,9 +19,9 @@ from jax import Array
 from jaxal import checks
 from jaxal.embeddings import Embedding, as_embedding
 from jaxal.embeddings.compositions import unmasked
-from jaxal.modes import any_promotion
+from jaxal.modes import any_promotion, held
 from jaxal.pools.mesh import find_mesh
-from jaxal.selection.engine.sound import row_axis, sound_rows
+from jaxal.selection.engine.sound import FACTORS, row_axis, sound_rows
 from jaxal.types import Selection
 
 P = ParamSpec("P")
@@ -38,7 +38,6 @@ _SHAPES = {  # of arguments with an entry for each row
     "logits": "[N, C]",
     "sample_logits": "[S, N, C]",
 } | dict.fromkeys(_CLASSES, "[N]")
-_FACTORS = ("weights", "uncertainty")  # what distances and kernels are multiplied by
 _SETS = ("query", "private")  # rows beside the pool
 
 
@@ -112,7 +111,7 @@ def within(fn: Callable[P, R]) -> Callable[P, R]:
 def _admit(given: dict[str, Any], parameters: Any) -> tuple[int, Array | None]:
     """Checks and cleans the arguments; returns `N`, and whether all is sound."""
     with jax.ensure_compile_time_eval():  # what is known is so within a trace too
-        given |= {n: jnp.asarray(v) for n, v in given.items() if _is_numpy(v)}
+        given |= {n: _held(n, v) for n, v in given.items() if _is_on_host(n, v)}
     if "key" in parameters:
         checks.check_key(given["key"])
     rows = {n: _as_rows(n, v) for n, v in given.items() if _is_of_rows(n, v)}
@@ -156,8 +155,14 @@ def _admit_set(
     return is_sound & is_fine
 
 
-def _is_numpy(value: Any) -> bool:
-    return isinstance(value, np.ndarray)
+def _is_on_host(name: str, value: Any) -> bool:
+    is_list = isinstance(value, list) and name in ("embedding", *_MASKS, *_SHAPES)
+    return is_list or isinstance(value, np.ndarray)
+
+
+def _held(name: str, value: Any) -> Array:
+    value = np.asarray(value)
+    return jnp.asarray(held(name, value, axis=row_axis(name), may_overflow=True))
 
 
 def _is_of_rows(name: str, value: Any) -> bool:
@@ -173,6 +178,7 @@ def _as_rows(name: str, value: Any) -> Any:
     rank = shape.count(",") + 1
     checks.check_rank(name, value, rank, shape, "Pass what belongs to each row.")
     if name in _CLASSES:
+        checks.check_whole(name, value)
         return value.astype(jnp.int32)
     if name != "fallback":
         checks.check_floating(name, value, "Cast it, to float32 for example.")
@@ -186,7 +192,7 @@ def _like_the_rows(rows: dict[str, Any]) -> dict[str, Array]:
     if "embedding" not in rows:
         return {}
     dtype = rows["embedding"].dtype
-    return {name: rows[name].astype(dtype) for name in _FACTORS if name in rows}
+    return {name: rows[name].astype(dtype) for name in FACTORS if name in rows}
 
 
 def _num_rows(name: str, value: Any) -> int:

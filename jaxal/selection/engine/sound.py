@@ -19,6 +19,7 @@ from jaxal.selection.engine.distances import stored
 _SAMPLES = ("sample_logits", "samples")
 _SCORES = ("scores", "log_weights", "fallback", "rows")
 _MAY_BE_LOWEST = ("logits", "predictive", *_SCORES, *_SAMPLES)
+FACTORS = ("weights", "uncertainty")  # what distances and kernels are multiplied by
 _LARGE = 1e18  # squares and sums of what is larger may overflow
 
 
@@ -59,14 +60,13 @@ def sound_rows(
 
 
 def _refusal(name: str, num: int, first: int, num_rows: int) -> str:
-    kind = "NaN or +inf" if name in _MAY_BE_LOWEST else "NaN or infinity"
-    square = (
-        ""
-        if name in (*_MAY_BE_LOWEST, "weights", "uncertainty")
-        else (", or have no finite square")
-    )
+    kind = "NaN or infinity, or have no finite square"
+    if name in _MAY_BE_LOWEST:
+        kind = "NaN or +inf"
+    elif name in FACTORS:
+        kind = "NaN, infinity or less than 0"
     return (
-        f"{name}: {num} of {num_rows} rows that may be used hold {kind}{square}; the "
+        f"{name}: {num} of {num_rows} rows that may be used hold {kind}; the "
         f"first is row {first}. Mask these rows out, or check the model they come from."
     )
 
@@ -102,6 +102,8 @@ def _size(name: str, value: Any) -> Array:
             wide = jnp.where(wide == -jnp.inf, 0, wide)
         # XLA's CPU backend forgets a NaN in a maximum along leading axes.
         wide = jnp.where(jnp.isnan(wide), jnp.inf, wide)
+        if name in FACTORS:
+            wide = jnp.where(wide < 0, jnp.inf, wide)
         others = tuple(axis for axis in range(wide.ndim) if axis != row_axis(name))
         sizes.append(jnp.max(jnp.abs(wide), axis=others))
     return functools.reduce(jnp.maximum, sizes)

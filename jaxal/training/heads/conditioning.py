@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import linalg
+from jaxal.modes import in_any_mode
 from jaxal.posteriors.functions import gaussian_functions
 from jaxal.training.heads.kernels import (
     Kernel,
@@ -155,7 +156,7 @@ def process_model(
         features = rows * jnp.exp(-variables["params"].log_lengths)[None]
         return Output(outputs(variables, inputs), features), variables
 
-    return Model(init, apply)
+    return in_any_mode(Model(init, apply))
 
 
 def _conditioned(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import linalg
+from jaxal.modes import in_any_mode
 from jaxal.training.heads.rows import (
     Moments,
     column_factors,
@@ -50,9 +51,8 @@ def solved(
         return fit(*args)
 
     evaluate = evaluator(lambda v, x: model.apply(v, x)[0], task.metrics)
-    return Learner(
-        model.init, fit_without_chance, evaluate, capacity=capacity, task=task
-    )
+    learner = Learner(model.init, fit_without_chance, evaluate)
+    return in_any_mode(learner._replace(capacity=capacity, task=task))
 
 
 class Candidates(NamedTuple):
@@ -140,7 +140,7 @@ def linear_model(num_outputs: int) -> Model:
             variables
         )
 
-    return Model(init, apply)
+    return in_any_mode(Model(init, apply))
 
 
 def candidates(

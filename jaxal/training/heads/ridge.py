@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxal import linalg
+from jaxal.modes import in_any_mode
 from jaxal.posteriors.networks import by_samples
 from jaxal.training.heads.linear import (
     Candidates,
@@ -106,7 +107,7 @@ def _with_noise(linear: Model) -> Model:
         spread = jnp.full_like(mean, 1) * jnp.log(variables["noise"])
         return Output(jnp.concatenate([mean, spread], -1), features), variables
 
-    return Model(init, apply)
+    return in_any_mode(Model(init, apply))
 
 
 def _fit(
