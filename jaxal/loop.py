@@ -17,7 +17,7 @@ from jaxal.phases import Parts
 from jaxal.posteriors.dropout import mc_dropout
 from jaxal.posteriors.networks import deterministic, mean_probabilities
 from jaxal.rounds import ActiveLearner, LoopState, Phases, Progress
-from jaxal.starting import Classes, check_task, without
+from jaxal.starting import Classes, as_test, check_task
 from jaxal.types import (
     Inputs,
     Learner,
@@ -65,7 +65,8 @@ def active_learner(
       posterior: where samples and predictions come from; by default
         `mc_dropout(model)` for a strategy that needs samples and `deterministic(model)`
         otherwise.
-      test: inputs, a pytree of `[T, ...]`, and labels `[T]` to measure on, each round.
+      test: inputs, as `make_pool` takes them, and labels `[T]` to measure on, each
+        round.
       ignore: a test label, such as 255 or -1, whose rows are not measured on.
       measure: what metrics are of: "predictive", the posterior's predictive
         distribution, as papers report; or "network", without dropout. By default
@@ -121,7 +122,7 @@ def active_learner(
         strategy=strategy,
         posterior=posterior,
         oracle=oracle,
-        test=without(test, ignore),
+        test=as_test(test, ignore),
         mesh=mesh,
         measured=measured,
         classes=classes,

@@ -21,6 +21,7 @@ from jaxal.starting import (
     Test,
     arrived,
     check_known,
+    check_labelled,
     check_memory,
     first_state,
     with_initial,
@@ -80,6 +81,7 @@ def train(
     """Trains on the labelled rows."""
     state = arrived(state, parts.mesh)
     check_memory(parts.strategy, state)  # before what takes long
+    check_labelled(state.pool, parts.classes(state))
     given = round_keys(key).fit, state.learner, state.pool
     if progress is None or parts.fit_in_steps is None:
         trained, info = parts.fit(*given)

@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from jaxal.pools.inputs import as_inputs, num_rows
+from jaxal.pools.inputs import as_inputs, narrowed, num_rows
 from jaxal.pools.mesh import pool_mesh, spread_over
 from jaxal.types import Pool
 
@@ -50,7 +50,8 @@ def make_pool(
 
     Raises:
       ValueError: `inputs` has no rows, arrays of other lengths, NaN or infinity, or
-        would lose digits; or `labels` has another length or holds values below -1.
+        would lose digits; or `labels` has another length or holds values below -1, or
+        none that int32 has.
 
     Example:
       >>> import jax.numpy as jnp
@@ -62,9 +63,9 @@ def make_pool(
     inputs = as_inputs(inputs)
     size = num_rows(inputs)
     known = np.full(size, UNLABELLED) if labels is None else np.asarray(labels)
-    if labels is not None and unlabelled != UNLABELLED:
+    check_labels(known, size, unlabelled)
+    if labels is not None:
         known = np.where(known == unlabelled, UNLABELLED, known.astype(np.int64))
-    check_labels(known, size)
     return _spread(inputs, known.astype(np.int32), capacity, mesh)
 
 
@@ -89,7 +90,8 @@ def regression_pool(
       floating point, with NaN for a row they will not label.
 
     Raises:
-      ValueError: as `make_pool`; `targets` has another length or holds infinity.
+      ValueError: as `make_pool`; `targets` has another length, holds infinity, or would
+        lose what tells them apart.
 
     Example:
       >>> import jax.numpy as jnp
@@ -102,6 +104,7 @@ def regression_pool(
     size = num_rows(inputs)
     known = np.full(size, np.nan) if targets is None else np.asarray(targets)
     check_targets(known, size)
+    narrowed("targets", known[~np.isnan(known)])
     return _spread(inputs, known.astype(np.float32), capacity, mesh)
 
 
@@ -153,7 +156,9 @@ def _spread(
     return jax.device_put(pool, spread_over(mesh))
 
 
-def check_labels(labels: np.ndarray, num_rows: int) -> None:
+def check_labels(
+    labels: np.ndarray, num_rows: int, unlabelled: int = UNLABELLED
+) -> None:
     """Raises ValueError unless `labels` is `[num_rows]` classes, or -1."""
     if labels.shape != (num_rows,):
         raise ValueError(
@@ -163,11 +168,13 @@ def check_labels(labels: np.ndarray, num_rows: int) -> None:
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             f"labels has dtype {labels.dtype}, expected integers: class numbers from 0 "
-            "and -1 for rows nobody has labelled. Real numbers go into regression_pool."
+            "and -1 for rows nobody has labelled. jaxal.label_names makes them of "
+            "names, None and NaN; real numbers go into regression_pool."
         )
-    if labels.min() < UNLABELLED:
+    is_out = (labels < UNLABELLED) | (labels > np.iinfo(np.int32).max)
+    if (odd := labels[is_out & (labels != unlabelled)]).size:
         raise ValueError(
-            f"labels holds {labels.min()}; classes count from 0, -1 is unlabelled."
+            f"labels holds {odd[0]}; classes count from 0 in int32, -1 is unlabelled."
         )
 
 
