@@ -23,7 +23,9 @@ from jaxal.starting import (
     check_known,
     check_labelled,
     check_memory,
+    check_truth,
     first_state,
+    say_what_is_lost,
     with_initial,
 )
 from jaxal.types import (
@@ -68,6 +70,8 @@ def init(
     check_known(pool, parts.test, parts.classes(state), strategy)
     keys = key_rows, key_oracle
     state = with_initial(keys, state, parts.oracle, initial, parts.classes(state))
+    if trained is not None:
+        say_what_is_lost(state.pool, learner)
     if reads_samples(strategy):  # refuses now what would fail after a training
         trained, _ = parts.fit.eval_shape(key, state.learner, state.pool)
         posterior = parts.posterior
@@ -109,6 +113,7 @@ def measure(
     fitted: Any = None,
 ) -> Any:
     """Measures on examples."""
+    check_truth(state.pool, labels, parts.classes(state))
     if parts.measured == "learner":
         fitted = state.learner
     elif fitted is None:

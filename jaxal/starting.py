@@ -1,5 +1,6 @@
 """How a loop begins: with nothing, with some labels, or where it was left."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -39,12 +40,44 @@ def first_state(
       learner: whose weights are drawn, unless they are given.
       strategy: whose memory begins.
       trained: what the learner has trained elsewhere, or None.
+
+    Raises:
+      ValueError: it was trained by a learner of another model.
     """
+    row = take_rows(pool.inputs, slice(1))
     if trained is None:
-        trained = learner.init(key, take_rows(pool.inputs, slice(1)))
+        trained = learner.init(key, row)
+    else:
+        _check_trained(trained, jax.eval_shape(learner.init, key, row))
     trained = jax.tree.map(jnp.asarray, trained)
     rest = trained, jnp.zeros([], jnp.int32), strategy.init(pool.labels.shape[0])
     return LoopState(pool, *replicate(rest, pool))
+
+
+def _check_trained(trained: Any, expected: Any) -> None:
+    found, known = (
+        {jax.tree_util.keystr(path): list(jnp.shape(leaf)) for path, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (trained, expected))
+    )
+    for name in {**known, **found}:
+        if found.get(name) != known.get(name):
+            raise ValueError(
+                f"trained{name} has shape {found.get(name)}, the learner's "
+                f"{known.get(name)}. Pass all that a learner of this model trained, "
+                "such as model.init makes."
+            )
+
+
+def say_what_is_lost(pool: Pool, learner: Learner) -> None:
+    """Warns where a trained model is not asked before it is trained anew."""
+    if learner.keeps or is_traced(pool.is_labelled) or not pool.is_labelled.any():
+        return
+    warnings.warn(
+        "The model that was passed as trained= will not be asked: rows are labelled "
+        "already, and the learner begins each fit with new weights. To go on from it "
+        "pass supervised(..., refit=warm_start).",
+        stacklevel=3,
+    )
 
 
 def with_initial(
@@ -105,10 +138,8 @@ def check_known(
         return
     few = min(num_classes, 2)  # classes there are to doubt
     checks.check_has_classes("logits", jnp.zeros((1, few)))
-    if test is not None and not is_traced(test[1]):
-        checks.check_classes(
-            "test", test[1], num_classes, "Leave such rows out with ignore=."
-        )
+    if test is not None:
+        check_truth(pool, test[1], num_classes)
 
 
 def check_labelled(pool: Pool, num_classes: int | None) -> None:
@@ -145,6 +176,44 @@ def check_task(task: Any, strategy: Strategy) -> None:
             f"Strategy {strategy.name!r} reads outputs as logits of classes, which "
             "those of this task are not. Of sigmoid columns ask "
             "by_score(per_label(entropy), 'logits'), or what reads features: coreset."
+        )
+
+
+def check_truth(pool: Pool, labels: Any, num_classes: int | None) -> None:
+    """Raises ValueError where a label to measure on is no class.
+
+    Args:
+      pool: of the loop.
+      labels: `[T]`.
+      num_classes: `C`, None where labels are no classes.
+    """
+    if not (num_classes is None or is_regression(pool) or is_traced(labels)):
+        cure = "Leave such rows out with ignore=."
+        checks.check_classes("test", labels, num_classes, cure)
+
+
+def check_answers_read(
+    pool: Pool, strategy: Strategy, is_of_classes: bool, are_outputs: bool
+) -> None:
+    """Raises where labels would be read as the classes that they are not.
+
+    Args:
+      pool: of a loop.
+      strategy: how to choose.
+      is_of_classes: whether the learner's task is to classify.
+      are_outputs: whether there is a label for each of the model's outputs.
+    """
+    if is_of_classes and is_regression(pool) and not strategy.reads_classes:
+        raise ValueError(
+            "The pool's labels are real numbers and the learner classifies. Pass "
+            "supervised(model, task=least_squares), or classes to make_pool."
+        )
+    is_reader = strategy.reads_classes and "labels" in strategy.needs | strategy.streams
+    if is_reader and not are_outputs:
+        raise ValueError(
+            f"Strategy {strategy.name!r} reads labels as classes, a class for each of "
+            "the model's outputs, which those of this task (soft_labels) are not. Pass "
+            "one that reads no labels, such as margin or badge."
         )
 
 

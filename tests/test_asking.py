@@ -1,5 +1,6 @@
 """Asking and telling: bad rows, asking ahead, answers in parts, states kept."""
 
+import io
 import pickle
 
 import chex
@@ -23,6 +24,7 @@ from jaxal import (
     margin,
     noisy_oracle,
     pool_mesh,
+    regression_pool,
     reluctant_oracle,
     strategy,
     supervised,
@@ -30,6 +32,7 @@ from jaxal import (
     withdraw,
 )
 from jaxal.models import mlp
+from jaxal.training.weights import warm_start
 from tests.toys import DEVICE_COUNTS, blobs, linear
 
 KEY = jax.random.key(0)
@@ -48,6 +51,14 @@ def a_state(devices=1, initial=4, loop=LOOP, **settings):
 
 def rows_of(mask):
     return np.flatnonzero(np.asarray(mask)).tolist()
+
+
+def saved_and_loaded(state):
+    file = io.BytesIO()
+    np.savez(file, *jax.tree.leaves(state))
+    file.seek(0)
+    arrays = np.load(file)
+    return jax.tree.unflatten(jax.tree.structure(state), [arrays[k] for k in arrays])
 
 
 def chosen(*rows):
@@ -198,6 +209,14 @@ def test_a_label_that_is_no_class_is_never_trained_on(change):
     after, info = jax.jit(LOOP.step)(KEY, state)
     assert not info.fit.is_sound  # traced: nothing is bought
     np.testing.assert_array_equal(after.pool.is_labelled, pool.is_labelled)
+
+
+def test_what_is_measured_on_has_classes_too():
+    with pytest.raises(ValueError, match=r"test holds \[9\].*ignore="):
+        LOOP.phases.measure(KEY, a_state(), INPUTS, np.full(40, 9))
+    loop = active_learner(MODEL, LEARNER, strategy("random"), batch_size=4)
+    with pytest.raises(ValueError, match="the learner classifies.*least_squares"):
+        loop.init(KEY, regression_pool(INPUTS))
 
 
 def test_a_loop_begins_where_the_key_is_traced_and_the_pool_known():
@@ -359,7 +378,25 @@ def test_a_trained_model_starts_the_loop_as_it_is():
             chex.assert_trees_all_equal(after.learner, trained)
 
 
+def test_a_trained_model_that_is_not_asked_is_said():
+    pool, given = make_pool(INPUTS), MODEL.init(KEY, INPUTS)
+    with pytest.warns(UserWarning, match="refit=warm_start"):
+        LOOP.init(KEY, pool, 4, trained=given)
+    learner = supervised(MODEL, epochs=3, batch_size=8, refit=warm_start)
+    loop = active_learner(
+        MODEL, learner, strategy("margin"), array_oracle(LABELS), batch_size=4
+    )
+    loop.init(KEY, pool, 4, trained=given)
+    for odd, message in (
+        (linear(2).init(KEY, INPUTS), r"shape \[2\], the learner's \[3\]"),
+        (given["params"], r"trained\['params'\].* has shape None"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            LOOP.init(KEY, pool, trained=odd)
+
+
 KEPT = {
+    "np.savez": saved_and_loaded,
     "device_get": jax.device_get,
     "pickle": lambda state: pickle.loads(pickle.dumps(state)),
     "pickle of NumPy": lambda state: pickle.loads(pickle.dumps(jax.device_get(state))),

@@ -127,7 +127,7 @@ def _as_array(name: str, leaf: Any) -> Any:
                 f"{bad} of {array.shape[0]} rows of {name} hold NaN or infinity. "
                 "Remove or impute them before making a pool."
             )
-    return narrowed(name, array)
+    return _narrowed(name, array)
 
 
 _NO_NUMBERS = (
@@ -163,8 +163,7 @@ def _from_numpy(name: str, leaf: Any) -> np.ndarray:
     return array.astype(np.float64) if array.dtype == np.longdouble else array
 
 
-def narrowed(name: str, array: Any) -> Any:
-    """Returns an array as JAX holds it, or raises where that would lose digits."""
+def _narrowed(name: str, array: Any) -> Any:
     held = jax.dtypes.canonicalize_dtype(array.dtype)
     if isinstance(array, jax.Array) or held == array.dtype:
         return array

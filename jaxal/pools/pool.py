@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from jaxal.pools.inputs import as_inputs, narrowed, num_rows
+from jaxal.pools.inputs import as_inputs, num_rows
 from jaxal.pools.mesh import pool_mesh, spread_over
 from jaxal.types import Pool
 
@@ -90,8 +90,8 @@ def regression_pool(
       floating point, with NaN for a row they will not label.
 
     Raises:
-      ValueError: as `make_pool`; `targets` has another length, holds infinity, or would
-        lose what tells them apart.
+      ValueError: as `make_pool`; `targets` has another length, or holds infinity or
+        what float32 has no number for.
 
     Example:
       >>> import jax.numpy as jnp
@@ -104,7 +104,6 @@ def regression_pool(
     size = num_rows(inputs)
     known = np.full(size, np.nan) if targets is None else np.asarray(targets)
     check_targets(known, size)
-    narrowed("targets", known[~np.isnan(known)])
     return _spread(inputs, known.astype(np.float32), capacity, mesh)
 
 
@@ -189,8 +188,10 @@ def check_targets(targets: np.ndarray, num_rows: int) -> None:
         targets.dtype, np.number
     ):
         raise ValueError(f"targets has dtype {targets.dtype}, expected real numbers.")
-    if np.isinf(targets).any():
+    with np.errstate(over="ignore"):
+        is_infinite = np.isinf(targets.astype(np.float32))
+    if is_infinite.any():
         raise ValueError(
-            f"targets holds {int(np.isinf(targets).sum())} infinite numbers. Remove "
-            "those rows, or transform the targets."
+            f"targets holds {int(is_infinite.sum())} numbers that float32 has not. "
+            "Remove those rows, or transform the targets."
         )

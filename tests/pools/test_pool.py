@@ -47,13 +47,9 @@ def test_bad_pools_are_refused(inputs, labels, message):
         make_pool(inputs, labels)
 
 
-@pytest.mark.parametrize(
-    ("targets", "message"),
-    [([1e300, 1], "logarithms"), ([1.7e9, 1.7e9 + 1], "Subtract the mean")],
-)
-def test_targets_that_would_be_lost_are_refused(targets, message):
-    with pytest.raises(ValueError, match=f"targets is float64.*{message}"):
-        regression_pool(np.zeros([3, 1]), [*targets, np.nan])
+def test_targets_that_would_be_lost_are_refused():
+    with pytest.raises(ValueError, match="targets holds 1 numbers that float32"):
+        regression_pool(np.zeros([3, 1]), [1e300, 1.0, np.nan])
 
 
 @pytest.mark.parametrize(

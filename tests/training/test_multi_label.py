@@ -251,5 +251,11 @@ def test_what_a_set_or_a_table_has_no_room_for_is_refused():
     with pytest.raises(ValueError, match="31 labels.*at most 30"):
         label_columns(jnp.array([0]), 31)
     task = soft_labels(jnp.full([2, 4], 0.25))
+    model = linear(4)
+    loop = active_learner(
+        model, supervised(model, task=task), strategy("galaxy"), batch_size=1
+    )
+    with pytest.raises(ValueError, match="'galaxy' reads labels as classes.*margin"):
+        loop.init(jax.random.key(0), make_pool(jnp.zeros([2, 2])))
     with pytest.raises(ValueError, match="3 outputs and soft_labels' targets 4"):
         task.loss(jnp.zeros([2, 3]), jnp.array([0, 1]))
