@@ -48,7 +48,7 @@ def test_no_answer_has_a_name_too():
     assert names.called([-1, 0]) == [255, 10]
     missing = label_names(["a", "b", None])
     assert missing.numbers(["b", None, float("nan")]).tolist() == [1, -1, -1]
-    nothing = float("nan"), np.datetime64("NaT"), Unknown()
+    nothing = float("nan"), np.datetime64("NaT", "D"), Unknown()
     for unlabelled in (None, *nothing):
         names = label_names([2.0, 1.0, *nothing], unlabelled=unlabelled)
         assert names.numbers([*nothing, 1.0]).tolist() == [-1, -1, -1, 0]
