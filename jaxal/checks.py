@@ -201,8 +201,12 @@ def check_rows(name: str, rows: Any, num_rows: int) -> None:
 def check_classes(name: str, labels: Any, num_classes: int, cure: str) -> None:
     """Raises ValueError unless known `labels` are in `0 .. num_classes - 1`."""
     labels = np.asarray(labels)
-    is_class = (labels >= 0) & (labels < num_classes) & (labels == np.floor(labels))
-    is_odd = ~is_class
+    if not (labels.dtype == bool or np.issubdtype(labels.dtype, np.integer)):
+        raise ValueError(
+            f"{name} has dtype {labels.dtype}, expected classes 0 to "
+            f"{num_classes - 1} as integers. {cure}"
+        )
+    is_odd = (labels < 0) | (labels >= num_classes)
     if is_odd.any():
         raise ValueError(
             f"{name} holds {np.unique(labels[is_odd])[:5].tolist()}, expected classes "

@@ -17,7 +17,7 @@ from jaxal.phases import Parts
 from jaxal.posteriors.dropout import mc_dropout
 from jaxal.posteriors.networks import deterministic, mean_probabilities
 from jaxal.rounds import ActiveLearner, LoopState, Phases, Progress
-from jaxal.starting import Classes, check_task, without
+from jaxal.starting import Classes, as_test, check_answers_read, check_task
 from jaxal.types import (
     Inputs,
     Learner,
@@ -65,7 +65,8 @@ def active_learner(
       posterior: where samples and predictions come from; by default
         `mc_dropout(model)` for a strategy that needs samples and `deterministic(model)`
         otherwise.
-      test: inputs, a pytree of `[T, ...]`, and labels `[T]` to measure on, each round.
+      test: inputs, as `make_pool` takes them, and labels `[T]` to measure on, each
+        round.
       ignore: a test label, such as 255 or -1, whose rows are not measured on.
       measure: what metrics are of: "predictive", the posterior's predictive
         distribution, as papers report; or "network", without dropout. By default
@@ -115,13 +116,13 @@ def active_learner(
     check_samples(posterior, strategy)
     check_task(learner.task, strategy)
     measured = _measured(learner, measure)
-    classes = _classes(learner, posterior)
+    classes = _classes(learner, posterior, strategy)
     made = Parts(
         learner=learner,
         strategy=strategy,
         posterior=posterior,
         oracle=oracle,
-        test=without(test, ignore),
+        test=as_test(test, ignore),
         mesh=mesh,
         measured=measured,
         classes=classes,
@@ -192,7 +193,7 @@ def _judge(
     return make_measure(posterior, metrics, of=measured, chunk_size=chunk_size)
 
 
-def _classes(learner: Learner, posterior: Posterior) -> Classes:
+def _classes(learner: Learner, posterior: Posterior, strategy: Strategy) -> Classes:
     """Only the model knows the number of classes; asked once.
 
     A task of the user's own says what it counts to; or nothing is known of its labels.
@@ -207,6 +208,8 @@ def _classes(learner: Learner, posterior: Posterior) -> Classes:
             shape = phases.shape_of(posterior, posterior.predict, state)
             width = shape.logits.shape[-1]
             known.append(width if is_usual else task.answers(width))
+            is_of_classes = task is not None and is_usual
+            check_answers_read(state.pool, strategy, is_of_classes, known[0] == width)
         return known[0]
 
     return classes

@@ -107,6 +107,8 @@ def held(
     cure = "Number them anew (np.unique(..., return_inverse=True))"
     if not is_whole:
         cure = "Subtract the mean first, or pass .astype(np.float32)"
+        if not np.isfinite(narrow[is_real]).all():
+            cure = "Scale them, or take their logarithms"
     wider = (
         '; or call jax.config.update("jax_enable_x64", True)' if dtype is None else ""
     )

@@ -21,8 +21,11 @@ from jaxal.starting import (
     Test,
     arrived,
     check_known,
+    check_labelled,
     check_memory,
+    check_truth,
     first_state,
+    say_what_is_lost,
     with_initial,
 )
 from jaxal.types import (
@@ -67,6 +70,8 @@ def init(
     check_known(pool, parts.test, parts.classes(state), strategy)
     keys = key_rows, key_oracle
     state = with_initial(keys, state, parts.oracle, initial, parts.classes(state))
+    if trained is not None:
+        say_what_is_lost(state.pool, learner)
     if reads_samples(strategy):  # refuses now what would fail after a training
         trained, _ = parts.fit.eval_shape(key, state.learner, state.pool)
         posterior = parts.posterior
@@ -80,6 +85,7 @@ def train(
     """Trains on the labelled rows."""
     state = arrived(state, parts.mesh)
     check_memory(parts.strategy, state)  # before what takes long
+    check_labelled(state.pool, parts.classes(state))
     given = round_keys(key).fit, state.learner, state.pool
     if progress is None or parts.fit_in_steps is None:
         trained, info = parts.fit(*given)
@@ -107,6 +113,7 @@ def measure(
     fitted: Any = None,
 ) -> Any:
     """Measures on examples."""
+    check_truth(state.pool, labels, parts.classes(state))
     if parts.measured == "learner":
         fitted = state.learner
     elif fitted is None:

@@ -9,7 +9,6 @@ from jax.typing import ArrayLike
 
 from jaxal import checks
 from jaxal.metrics import Metrics
-from jaxal.pools.answers import as_selection, check_answers
 from jaxal.pools.changes import reveal
 from jaxal.types import Pool, Selection
 from jaxal.viewing import Looked
@@ -186,9 +185,7 @@ def tell(
       >>> tell(state, row, jnp.array([1])).pool.labels
       Array([-1, -1, -1,  1], dtype=int32)
     """
-    selection = as_selection(asked)
-    labels = check_answers(state.pool, selection, labels, num_classes)
-    pool = reveal(state.pool, selection.indices, labels, selection.is_valid)
+    pool = reveal(state.pool, asked, labels, num_classes=num_classes)
     return state._replace(pool=pool, round=state.round + int(ends_round))
 
 

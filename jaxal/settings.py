@@ -226,8 +226,10 @@ def _settings_of(cls: Any) -> dict[str, Setting]:
 def _helps(cls: type) -> dict[str, str]:
     """The strings below fields, as their source has them."""
     try:
-        tree: Any = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    except (OSError, TypeError):  # typed in, at a prompt
+        tree = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    except (OSError, TypeError, SyntaxError):  # typed in, at a prompt
+        return {}
+    if not isinstance(tree, ast.ClassDef):  # in a doctest: a line of its module
         return {}
     found = {}
     for pair in itertools.pairwise(tree.body):

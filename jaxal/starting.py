@@ -1,5 +1,6 @@
 """How a loop begins: with nothing, with some labels, or where it was left."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,16 @@ from jax import Array
 from jax.sharding import Mesh
 
 from jaxal import checks
-from jaxal.pools.answers import as_selection, check_answers, is_regression
+from jaxal.pools.answers import is_regression
 from jaxal.pools.changes import reveal
 from jaxal.pools.initial import initial_rows
-from jaxal.pools.inputs import is_traced, take_rows
+from jaxal.pools.inputs import (
+    as_inputs,
+    check_like,
+    is_traced,
+    num_rows,
+    take_rows,
+)
 from jaxal.pools.mesh import pool_mesh, replicate, spread_over
 from jaxal.rounds import LoopState
 from jaxal.types import Inputs, Learner, Oracle, Pool, Strategy
@@ -33,12 +40,44 @@ def first_state(
       learner: whose weights are drawn, unless they are given.
       strategy: whose memory begins.
       trained: what the learner has trained elsewhere, or None.
+
+    Raises:
+      ValueError: it was trained by a learner of another model.
     """
+    row = take_rows(pool.inputs, slice(1))
     if trained is None:
-        trained = learner.init(key, take_rows(pool.inputs, slice(1)))
+        trained = learner.init(key, row)
+    else:
+        _check_trained(trained, jax.eval_shape(learner.init, key, row))
     trained = jax.tree.map(jnp.asarray, trained)
     rest = trained, jnp.zeros([], jnp.int32), strategy.init(pool.labels.shape[0])
     return LoopState(pool, *replicate(rest, pool))
+
+
+def _check_trained(trained: Any, expected: Any) -> None:
+    found, known = (
+        {jax.tree_util.keystr(path): list(jnp.shape(leaf)) for path, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (trained, expected))
+    )
+    for name in {**known, **found}:
+        if found.get(name) != known.get(name):
+            raise ValueError(
+                f"trained{name} has shape {found.get(name)}, the learner's "
+                f"{known.get(name)}. Pass all that a learner of this model trained, "
+                "such as model.init makes."
+            )
+
+
+def say_what_is_lost(pool: Pool, learner: Learner) -> None:
+    """Warns where a trained model is not asked before it is trained anew."""
+    if learner.keeps or is_traced(pool.is_labelled) or not pool.is_labelled.any():
+        return
+    warnings.warn(
+        "The model that was passed as trained= will not be asked: rows are labelled "
+        "already, and the learner begins each fit with new weights. To go on from it "
+        "pass supervised(..., refit=warm_start).",
+        stacklevel=3,
+    )
 
 
 def with_initial(
@@ -69,8 +108,8 @@ def with_initial(
             "active_learner, or give make_pool the labels you have."
         )
     answers = oracle(keys[1], rows)
-    answers = check_answers(state.pool, as_selection(rows), answers, num_classes)
-    return state._replace(pool=reveal(state.pool, rows, answers))
+    pool = reveal(state.pool, rows, answers, num_classes=num_classes)
+    return state._replace(pool=pool)
 
 
 def check_known(
@@ -87,15 +126,31 @@ def check_known(
     Raises:
       ValueError: a label is no class; or the strategy reads classes of a regression.
     """
+    check_labelled(pool, num_classes)
+    if test is not None and not is_traced(pool.inputs, test):
+        check_like(test[0], pool.inputs, is_test=True)
     if strategy.reads_classes and is_regression(pool):
         raise ValueError(
             f"Strategy {strategy.name!r} reads outputs as logits of classes, and the "
             f"pool's labels are real numbers. {checks.FOR_REGRESSION}"
         )
-    if num_classes is None or is_regression(pool) or is_traced(pool.labels):
+    if num_classes is None or is_regression(pool):
         return
     few = min(num_classes, 2)  # classes there are to doubt
     checks.check_has_classes("logits", jnp.zeros((1, few)))
+    if test is not None:
+        check_truth(pool, test[1], num_classes)
+
+
+def check_labelled(pool: Pool, num_classes: int | None) -> None:
+    """Raises ValueError where a label of the pool is no class.
+
+    Args:
+      pool: as it came, or as the user has changed it.
+      num_classes: `C`, None where labels are no classes.
+    """
+    if num_classes is None or is_regression(pool) or is_traced(pool.labels):
+        return
     # The key may be traced where the pool is known.
     with jax.ensure_compile_time_eval():
         highest = int(pool.labels.max())
@@ -106,10 +161,6 @@ def check_known(
             num_classes,
             "Number the classes from 0 (jaxal.label_names does), and say what stands "
             "for no label: make_pool(..., unlabelled=255).",
-        )
-    if test is not None and not is_traced(test[1]):
-        checks.check_classes(
-            "test", test[1], num_classes, "Leave such rows out with ignore=."
         )
 
 
@@ -125,6 +176,44 @@ def check_task(task: Any, strategy: Strategy) -> None:
             f"Strategy {strategy.name!r} reads outputs as logits of classes, which "
             "those of this task are not. Of sigmoid columns ask "
             "by_score(per_label(entropy), 'logits'), or what reads features: coreset."
+        )
+
+
+def check_truth(pool: Pool, labels: Any, num_classes: int | None) -> None:
+    """Raises ValueError where a label to measure on is no class.
+
+    Args:
+      pool: of the loop.
+      labels: `[T]`.
+      num_classes: `C`, None where labels are no classes.
+    """
+    if not (num_classes is None or is_regression(pool) or is_traced(labels)):
+        cure = "Leave such rows out with ignore=."
+        checks.check_classes("test", labels, num_classes, cure)
+
+
+def check_answers_read(
+    pool: Pool, strategy: Strategy, is_of_classes: bool, are_outputs: bool
+) -> None:
+    """Raises where labels would be read as the classes that they are not.
+
+    Args:
+      pool: of a loop.
+      strategy: how to choose.
+      is_of_classes: whether the learner's task is to classify.
+      are_outputs: whether there is a label for each of the model's outputs.
+    """
+    if is_of_classes and is_regression(pool) and not strategy.reads_classes:
+        raise ValueError(
+            "The pool's labels are real numbers and the learner classifies. Pass "
+            "supervised(model, task=least_squares), or classes to make_pool."
+        )
+    is_reader = strategy.reads_classes and "labels" in strategy.needs | strategy.streams
+    if is_reader and not are_outputs:
+        raise ValueError(
+            f"Strategy {strategy.name!r} reads labels as classes, a class for each of "
+            "the model's outputs, which those of this task (soft_labels) are not. Pass "
+            "one that reads no labels, such as margin or badge."
         )
 
 
@@ -153,17 +242,35 @@ def _shapes(memory: Any) -> list[list[int]]:
     return [list(jnp.shape(leaf)) for leaf in jax.tree.leaves(memory)]
 
 
-def without(test: Test | None, ignore: int | None) -> Test | None:
-    """Returns a test set without the rows whose label is `ignore`."""
-    if test is None or ignore is None:
+def as_test(test: Any, ignore: int | None) -> Test | None:
+    """Returns a test set as arrays, without the rows whose label is `ignore`.
+
+    Raises:
+      ValueError: inputs are none (see `as_inputs`), labels are no numbers or not as
+        many, or no row is left.
+    """
+    if test is None or is_traced(test):
         return test
-    inputs, labels = test
+    inputs = as_inputs(test[0], name="test[0]")
+    labels: Any = test[1]
+    labels = labels if isinstance(labels, jax.Array) else np.asarray(labels)
+    if not labels.shape or labels.shape[0] != num_rows(inputs):
+        raise ValueError(
+            f"test has {num_rows(inputs)} rows and labels of shape "
+            f"{list(labels.shape)}, expected (inputs, labels), one label for each row."
+        )
+    if not (labels.dtype == bool or jnp.issubdtype(labels.dtype, jnp.number)):
+        raise ValueError(
+            f"test[1] has dtype {labels.dtype}, expected numbers: jaxal.label_names "
+            "makes classes of names."
+        )
+    labels = labels.astype(np.int32) if labels.dtype == bool else labels
     (rows,) = np.nonzero(np.asarray(labels) != ignore)
-    return (
-        test
-        if rows.size == labels.shape[0]
-        else (take_rows(inputs, rows), labels[rows])
-    )
+    if rows.size == labels.shape[0]:
+        return inputs, labels
+    if not rows.size:
+        raise ValueError(f"test has no labels but {ignore}, which ignore= leaves out.")
+    return take_rows(inputs, rows), labels[rows]
 
 
 def arrived(state: LoopState, mesh: Mesh | None) -> LoopState:

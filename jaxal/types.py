@@ -258,6 +258,7 @@ class Learner(NamedTuple):
     finish: Callable[[Any, Pool], tuple[Any, Any]] | None = None  # as fit
     capacity: int | None = None  # most rows it can train on, None: all of them
     task: Any = None  # a `Task`: its metrics, and how outputs are combined
+    keeps: bool = True  # whether fits go on from the state they are given
 
 
 class Oracle(Protocol):

@@ -1,5 +1,6 @@
 """Asking and telling: bad rows, asking ahead, answers in parts, states kept."""
 
+import io
 import pickle
 
 import chex
@@ -23,6 +24,7 @@ from jaxal import (
     margin,
     noisy_oracle,
     pool_mesh,
+    regression_pool,
     reluctant_oracle,
     strategy,
     supervised,
@@ -30,6 +32,7 @@ from jaxal import (
     withdraw,
 )
 from jaxal.models import mlp
+from jaxal.training.weights import warm_start
 from tests.toys import DEVICE_COUNTS, blobs, linear
 
 KEY = jax.random.key(0)
@@ -48,6 +51,14 @@ def a_state(devices=1, initial=4, loop=LOOP, **settings):
 
 def rows_of(mask):
     return np.flatnonzero(np.asarray(mask)).tolist()
+
+
+def saved_and_loaded(state):
+    file = io.BytesIO()
+    np.savez(file, *jax.tree.leaves(state))
+    file.seek(0)
+    arrays = np.load(file)
+    return jax.tree.unflatten(jax.tree.structure(state), [arrays[k] for k in arrays])
 
 
 def chosen(*rows):
@@ -182,6 +193,74 @@ def test_classes_outside_the_models_are_refused_wherever_they_enter():
         )
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda pool, rows: correct(pool, rows[:1], [99]),
+        lambda pool, rows: extend(pool, INPUTS[:1], [3])[0],
+    ],
+)
+def test_a_label_that_is_no_class_is_never_trained_on(change):
+    state = a_state(initial=8, capacity=41)
+    pool = change(state.pool, rows_of(state.pool.is_labelled))
+    state = state._replace(pool=pool)
+    with pytest.raises(ValueError, match=r"pool.labels holds \[.*expected classes 0"):
+        LOOP.ask(KEY, state)
+    after, info = jax.jit(LOOP.step)(KEY, state)
+    assert not info.fit.is_sound  # traced: nothing is bought
+    np.testing.assert_array_equal(after.pool.is_labelled, pool.is_labelled)
+
+
+def test_what_is_measured_on_has_classes_too():
+    with pytest.raises(ValueError, match=r"test holds \[9\].*ignore="):
+        LOOP.phases.measure(KEY, a_state(), INPUTS, np.full(40, 9))
+    loop = active_learner(MODEL, LEARNER, strategy("random"), batch_size=4)
+    with pytest.raises(ValueError, match="the learner classifies.*least_squares"):
+        loop.init(KEY, regression_pool(INPUTS))
+
+
+def test_a_loop_begins_where_the_key_is_traced_and_the_pool_known():
+    pool = make_pool(INPUTS, mesh=pool_mesh(jax.devices()[:1]))
+    found = jax.jit(lambda key: LOOP.init(key, pool, 4).pool.labels)(KEY)
+    assert found.tolist() == a_state().pool.labels.tolist()
+
+
+def test_a_test_set_is_taken_as_a_pool_is():
+    parts = MODEL, LEARNER, strategy("margin")
+    found = []
+    for inputs, labels in (
+        (INPUTS, LABELS),
+        (INPUTS.tolist(), LABELS.tolist()),
+        (np.asarray(INPUTS, np.float64), np.asarray(LABELS, np.uint8)),
+    ):
+        loop = active_learner(*parts, batch_size=4, test=(inputs, labels))
+        state = loop.init(KEY, make_pool(INPUTS))
+        found.append(loop.phases.evaluate(KEY, state))
+    chex.assert_trees_all_equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "message"),
+    [
+        (INPUTS, LABELS[:9], r"40 rows and labels of shape \[9\]"),
+        (INPUTS, LABELS.astype(str), "label_names"),
+        (INPUTS, LABELS / 1.0, "test has dtype float.*as integers"),
+        (np.full([40, 2], np.nan), LABELS, r"40 of 40 rows of test\[0\] hold NaN"),
+        (np.zeros([40, 3]), LABELS, r"test\[0\] has float32 rows of shape \[3\]"),
+        ({"x": INPUTS}, LABELS, "The test rows are a dict of 'x'"),
+        (INPUTS, np.full(40, 7), "no labels but 7"),
+    ],
+)
+def test_a_test_set_that_is_none_is_refused(inputs, labels, message):
+    with pytest.raises(ValueError, match=message):
+        active_learner(
+            *(MODEL, LEARNER, strategy("margin")),
+            batch_size=4,
+            test=(inputs, labels),
+            ignore=7,
+        ).init(KEY, make_pool(INPUTS))
+
+
 def test_a_task_of_ones_own_is_not_judged_by_its_columns():
     task = Task(
         lambda z, y: jnp.logaddexp(0, -z[:, 0] * (2 * y - 1)),
@@ -299,7 +378,25 @@ def test_a_trained_model_starts_the_loop_as_it_is():
             chex.assert_trees_all_equal(after.learner, trained)
 
 
+def test_a_trained_model_that_is_not_asked_is_said():
+    pool, given = make_pool(INPUTS), MODEL.init(KEY, INPUTS)
+    with pytest.warns(UserWarning, match="refit=warm_start"):
+        LOOP.init(KEY, pool, 4, trained=given)
+    learner = supervised(MODEL, epochs=3, batch_size=8, refit=warm_start)
+    loop = active_learner(
+        MODEL, learner, strategy("margin"), array_oracle(LABELS), batch_size=4
+    )
+    loop.init(KEY, pool, 4, trained=given)
+    for odd, message in (
+        (linear(2).init(KEY, INPUTS), r"shape \[2\], the learner's \[3\]"),
+        (given["params"], r"trained\['params'\].* has shape None"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            LOOP.init(KEY, pool, trained=odd)
+
+
 KEPT = {
+    "np.savez": saved_and_loaded,
     "device_get": jax.device_get,
     "pickle": lambda state: pickle.loads(pickle.dumps(state)),
     "pickle of NumPy": lambda state: pickle.loads(pickle.dumps(jax.device_get(state))),

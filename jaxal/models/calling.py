@@ -23,19 +23,29 @@ class Calling(NamedTuple):
     """What a module's `__call__` takes, and what the user has said about it."""
 
     flags: Flags
-    names: frozenset[str]  # of the parameters of `__call__`
+    signature: inspect.Signature  # of `__call__`, with self
     keywords: bool | None
 
     def arguments(self, inputs: Any, training: bool) -> tuple[tuple, dict[str, Any]]:
         """Positional and keyword arguments of one call."""
+        args: tuple = (inputs,)
+        kwargs = self.flags(training)
         if self._spreads(inputs):
-            return (), {**inputs, **self.flags(training)}
-        return (inputs,), self.flags(training)
+            args, kwargs = (), {**inputs, **kwargs}
+        try:
+            self.signature.bind(None, *args, **kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"The module cannot be called with {list(kwargs) or 'one argument'}: "
+                f"{error}. Let inputs be a dict of what its __call__ "
+                "takes; flags=lambda train: {...} gives what else it wants."
+            ) from error
+        return args, kwargs
 
     def _spreads(self, inputs: Any) -> bool:
         is_mapping = isinstance(inputs, Mapping)
         if self.keywords is None:
-            return is_mapping and self.names.issuperset(inputs)
+            return is_mapping and set(self.signature.parameters).issuperset(inputs)
         if self.keywords and not is_mapping:
             raise TypeError(
                 f"keywords is True and inputs are {type(inputs).__name__}, expected a "
@@ -53,9 +63,9 @@ def read_call(module: type, keywords: bool | None, flags: Flags | None) -> Calli
         `__call__` has parameters of those names.
       flags: what tells the module of training, None: the names in `TRAIN_FLAGS`.
     """
-    parameters = inspect.signature(module.__call__).parameters
-    names = frozenset(list(parameters)[1:])
-    return Calling(flags or flags_among(names), names, keywords)
+    signature = inspect.signature(module.__call__)
+    names = frozenset(list(signature.parameters)[1:])
+    return Calling(flags or flags_among(names), signature, keywords)
 
 
 def flags_among(names: frozenset[str]) -> Flags:

@@ -92,7 +92,8 @@ def make_reader(
         output = as_output(result)
         if features is not None:
             return output._replace(features=_named(features, watch.calls))
-        if output.features is not None or not watch.heads:
+        is_told = output.features is not None and not _is_head(result, watch)
+        if is_told or not watch.heads:
             return output
         found = _head_inputs(output.logits, watch, run, inputs)
         if found is None and not has_warned:
@@ -130,6 +131,15 @@ def as_output(result: Any) -> Output:
         f"The module returns {type(result).__name__}{names}, expected logits [B, C], "
         "(logits, features), or something that has 'logits'. Return one of these."
     )
+
+
+def _is_head(result: Any, watch: Watch) -> bool:
+    """Whether what came with the logits are the logits of another, auxiliary head."""
+    if type(result) not in (tuple, list):  # what has names means what it says
+        return False
+    made = [call.output for call in watch.heads]
+    is_made = any(result[1] is output for output in made)
+    return is_made and result[0].shape == result[1].shape
 
 
 def _are_vectors(value: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
+from flax import linen, nnx
 from jax import Array
 
 from jaxal.models.calling import Flags, hand_made_dropout, read_call
@@ -60,10 +60,10 @@ def from_nnx(
       >>> output.logits.shape, output.features.shape
       ((2, 3), (2, 5))
     """
-    if not callable(module):
+    if not callable(module) or isinstance(module, linen.Module):
         raise TypeError(
             f"module is {type(module).__name__}, expected a flax.nnx module or a "
-            "factory such as lambda rngs: Net(rngs=rngs)."
+            "factory such as lambda rngs: Net(rngs=rngs). Use from_linen for linen."
         )
     make = (lambda rngs: module) if isinstance(module, nnx.Module) else module
     # Shapes only: what the parts are called and how they fit together.

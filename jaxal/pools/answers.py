@@ -10,13 +10,18 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxal import checks
+from jaxal.modes import held
 from jaxal.pools.inputs import is_traced
-from jaxal.pools.pool import as_labels, is_answer, unanswered
+from jaxal.pools.pool import is_answer, unanswered
 from jaxal.types import Pool, Selection
 
 _CURE = (
     "Say -1 where there is no answer, and number the classes from 0: jaxal.label_names "
     "does. Nothing was written down; answer again."
+)
+_KINDS = (
+    "class numbers, see jaxal.label_names. Real numbers go into a regression_pool.",
+    "real numbers such as 3.0, NaN for no answer. Classes go into make_pool.",
 )
 
 
@@ -32,6 +37,7 @@ def as_selection(asked: Selection | ArrayLike | Sequence[int]) -> Selection:
     """
     if not isinstance(asked, Selection):
         rows: Any = asked if is_traced(asked) else np.asarray(asked)
+        rows = rows if rows.size else rows.astype(np.int32)  # of [] nothing is known
         # On the host: under jax_debug_nans no program may return NaN.
         scores: Any = np.full(rows.shape, np.nan, np.float32)
         asked = Selection(rows, scores, jnp.ones(rows.shape, bool))
@@ -64,23 +70,25 @@ def check_answers(
 
     Where values are traced, an answer that would be refused is none.
     """
-    labels = jnp.asarray(as_labels(labels if is_traced(labels) else np.asarray(labels)))
-    if labels.shape != selection.indices.shape:
+    is_real, dtype = is_regression(pool), pool.labels.dtype
+    found: Any = labels if is_traced(labels) else np.asarray(labels)
+    found = found if found.size else found.astype(dtype)
+    if found.shape != selection.indices.shape:
         raise ValueError(
-            f"labels has shape {list(labels.shape)}, expected "
+            f"labels has shape {list(found.shape)}, expected "
             f"{list(selection.indices.shape)}: one answer for each selected row, -1 "
             "where there is none."
         )
-    is_real = is_regression(pool)
-    if not jnp.issubdtype(labels.dtype, jnp.floating if is_real else jnp.integer):
-        what = "real numbers" if is_real else "class numbers, see jaxal.label_names"
-        raise ValueError(f"labels has dtype {labels.dtype}, expected {what}.")
-    if not is_traced(selection.is_valid, labels):
-        _refuse_odd(np.asarray(labels)[np.asarray(selection.is_valid)], num_classes)
-        return labels
+    if not jnp.issubdtype(found.dtype, jnp.floating if is_real else jnp.integer):
+        raise ValueError(f"labels has dtype {found.dtype}, expected {_KINDS[is_real]}")
+    if not is_traced(selection.is_valid, found):
+        if is_real:
+            found = held("labels", found, dtype, may_overflow=True)
+        _refuse_odd(found[np.asarray(selection.is_valid)], num_classes)
+        return jnp.asarray(found, dtype)
     top = jnp.inf if is_real or num_classes is None else num_classes
-    is_odd = jnp.isinf(labels) if is_real else (labels < 0) | (labels >= top)
-    return jnp.where(is_odd, unanswered(labels.dtype), labels).astype(labels.dtype)
+    is_odd = jnp.isinf(found) if is_real else (found < 0) | (found >= top)
+    return jnp.where(is_odd, unanswered(dtype), found).astype(dtype)
 
 
 def _refuse_odd(labels: np.ndarray, num_classes: int | None) -> None:

@@ -5,6 +5,7 @@ refused where values are known; where they are traced, a row that may not be cha
 left as it is, and so is one that is named twice.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,29 +15,36 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxal import checks
+from jaxal.pools.answers import as_selection, check_answers
 from jaxal.pools.inputs import as_inputs, check_like, is_traced, num_rows
-from jaxal.pools.pool import as_labels, is_answer, unanswered
-from jaxal.types import Inputs, Pool
+from jaxal.pools.pool import is_answer, unanswered
+from jaxal.types import Inputs, Pool, Selection
 
 
 def reveal(
-    pool: Pool, indices: ArrayLike, labels: ArrayLike, is_valid: ArrayLike | None = None
+    pool: Pool,
+    indices: Selection | ArrayLike | Sequence[int],
+    labels: ArrayLike | Sequence[Any],
+    is_valid: ArrayLike | None = None,
+    *,
+    num_classes: int | None = None,
 ) -> Pool:
     """Returns the pool with some answers written down.
 
     Args:
       pool: the pool of `N` rows.
-      indices: `[K]` rows that were asked about.
+      indices: `[K]` rows that were asked about, or a selection of them.
       labels: `[K]` answers, -1 where the oracle did not answer; NaN in regression.
       is_valid: `[K]` bool, rows to be ignored where False; by default none is.
+      num_classes: `C`, where it is known: answers beyond are none.
 
     Returns:
       The pool in which every valid, answered row is labelled, and none of the valid
       ones is waited for.
 
     Raises:
-      TypeError: classes are given to a pool of real numbers, or the reverse.
-      ValueError: an answered row is none of the pool, named twice, labelled already or
+      ValueError: there are not `K` labels, one is no class (no real number in
+        regression), or its row is none of the pool, named twice, labelled already or
         withdrawn.
 
     Example:
@@ -47,8 +55,11 @@ def reveal(
       >>> reveal(pool, jnp.array([2, 0]), jnp.array([1, 1]), answered).labels
       Array([-1, -1,  1, -1], dtype=int32)
     """
-    labels = _as_labels(pool, labels)
-    is_valid = jnp.ones(labels.shape, bool) if is_valid is None else is_valid
+    asked = as_selection(indices)
+    if is_valid is not None:
+        asked = asked._replace(is_valid=jnp.asarray(is_valid))
+    labels = check_answers(pool, asked, labels, num_classes)
+    indices, is_valid = asked.indices, jnp.asarray(asked.is_valid)
     is_open = pool.is_valid & ~pool.is_labelled
     why = (
         "are labelled already (see jaxal.correct), withdrawn, or not in use. Was this "
@@ -67,8 +78,7 @@ def correct(pool: Pool, rows: ArrayLike, labels: ArrayLike) -> Pool:
       labels: `[K]` what they are now; -1, or NaN in regression, leaves a label alone.
 
     Raises:
-      TypeError: classes are given to a pool of real numbers, or the reverse.
-      ValueError: a row is none of the pool, named twice, or not labelled.
+      ValueError: as `reveal`; or a row is not labelled.
 
     Example:
       >>> import jax.numpy as jnp
@@ -77,7 +87,7 @@ def correct(pool: Pool, rows: ArrayLike, labels: ArrayLike) -> Pool:
       >>> correct(pool, [2], [0]).labels[:3].tolist()
       [0, -1, 0]
     """
-    labels = _as_labels(pool, labels)
+    labels = check_answers(pool, as_selection(rows), labels, None)
     why = "have no label that could be corrected. See jaxal.reveal."
     rows = _places(pool, rows, is_answer(labels), pool.is_labelled, why)
     return _write(pool, rows, labels)
@@ -159,12 +169,13 @@ def extend(
       ([3, 4], 5)
     """
     if not is_traced(inputs):
-        inputs = as_inputs(inputs)
+        inputs = as_inputs(inputs, may_be_empty=True)
     check_like(inputs, pool.inputs)
     size, is_spare = num_rows(inputs), pool.is_spare
     room = 0 if is_spare is None else is_spare.shape[0]
     if is_spare is not None and not is_traced(is_spare):
-        room = int(is_spare.sum())
+        with jax.ensure_compile_time_eval():  # the rest may be traced
+            room = int(is_spare.sum())
     if is_spare is None or room < size:
         raise ValueError(
             f"{size} rows arrived, and the pool has room for {room}. Reserve it when "
@@ -201,15 +212,14 @@ def _places(
 ) -> Array:
     """Rows `[K]` that are meant and may be changed; N, which nothing is, for others."""
     size = pool.labels.shape[0]
-    rows = jnp.asarray(rows)
+    rows = as_selection(rows).indices
     is_meant = jnp.broadcast_to(jnp.asarray(is_meant), rows.shape)
     if not is_traced(pool.labels, is_allowed, rows, is_meant):
         # On the host: a mask's size is data, for each of which a device would compile.
-        chosen = np.asarray(rows)[np.asarray(is_meant)]
-        checks.check_rows("rows", chosen, size)
+        checks.check_rows("rows", rows[np.asarray(is_meant)], size)
         is_bad = np.asarray(is_meant & ~is_allowed[jnp.clip(rows, 0, size - 1)])
         if is_bad.any():
-            raise ValueError(f"Rows {np.asarray(rows)[is_bad].tolist()} {why}")
+            raise ValueError(f"Rows {rows[is_bad].tolist()} {why}")
         return jnp.where(is_meant, rows, size)
     rows = jnp.where(is_meant & (rows >= 0), rows, size)
     order = jnp.argsort(rows)
@@ -217,17 +227,6 @@ def _places(
     is_twin |= jnp.roll(is_twin, 1)
     is_good = is_allowed.at[rows].get(mode="fill", fill_value=False)
     return jnp.where(is_good & ~is_twin[jnp.argsort(order)], rows, size)
-
-
-def _as_labels(pool: Pool, labels: ArrayLike) -> Array:
-    labels = jnp.asarray(as_labels(labels))
-    kinds = [jnp.issubdtype(x.dtype, jnp.floating) for x in (labels, pool.labels)]
-    if kinds[0] != kinds[1]:
-        raise TypeError(
-            f"labels has dtype {labels.dtype}, the pool's {pool.labels.dtype}. Classes "
-            "go into make_pool as integers, real numbers into regression_pool."
-        )
-    return labels
 
 
 def _write(pool: Pool, rows: Array, labels: Array) -> Pool:

@@ -64,7 +64,8 @@ def initial_rows(key: Array, pool: Pool, initial: Any) -> Array | None:
     checks.check_rows("initial", given, pool.labels.shape[0])
     rows = jnp.asarray(given.astype(np.int32))
     if not is_traced(pool.labels, pool.is_labelled) and given.size:
-        is_taken = np.asarray(~pool.is_available[rows])
+        with jax.ensure_compile_time_eval():  # the key may be traced
+            is_taken = np.asarray(~pool.is_available[rows])
         if is_taken.any():
             raise ValueError(
                 f"initial names {given[is_taken].tolist()}, which are labelled already "
@@ -76,7 +77,8 @@ def initial_rows(key: Array, pool: Pool, initial: Any) -> Array | None:
 def _drawn(key: Array, pool: Pool, size: int) -> Array | None:
     most = pool.labels.shape[0]
     if not is_traced(pool.labels, pool.is_labelled):
-        most = int(pool.is_available.sum())
+        with jax.ensure_compile_time_eval():  # the key may be traced
+            most = int(pool.is_available.sum())
     if not 0 <= size <= most:
         raise ValueError(
             f"initial is {size}, expected 0 to {most}, the rows that are available."
@@ -89,7 +91,8 @@ def _of_mask(pool: Pool, mask: np.ndarray) -> np.ndarray:
     is_spare = pool.is_spare
     least = most
     if is_spare is not None and not is_traced(is_spare):
-        least -= int(is_spare.sum())
+        with jax.ensure_compile_time_eval():
+            least -= int(is_spare.sum())
     if not least <= mask.shape[0] <= most:
         raise ValueError(
             f"initial is a mask of {mask.shape[0]} rows, the pool has {least}."

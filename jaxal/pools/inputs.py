@@ -1,5 +1,6 @@
 """What a model takes, one entry a row: an array, or a pytree of arrays `[N, ...]`."""
 
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,7 +59,9 @@ def some_rows(pool: Pool) -> Inputs:
     return take_rows(pool.inputs, rows)
 
 
-def as_inputs(inputs: Any, *, may_be_empty: bool = False) -> Inputs:
+def as_inputs(
+    inputs: Any, *, may_be_empty: bool = False, name: str = "inputs"
+) -> Inputs:
     """Returns inputs as arrays that JAX holds without loss, or raises what is wrong.
 
     A dict, tuple or dataclass is several inputs; a list, a DataFrame or whatever else
@@ -69,6 +72,7 @@ def as_inputs(inputs: Any, *, may_be_empty: bool = False) -> Inputs:
     Args:
       inputs: a pytree of `[N, ...]`.
       may_be_empty: whether there may be no rows.
+      name: what they are, for messages.
 
     Raises:
       ValueError: there are no rows; arrays have other numbers of rows, hold NaN,
@@ -81,9 +85,9 @@ def as_inputs(inputs: Any, *, may_be_empty: bool = False) -> Inputs:
       dtype('int32')
     """
     named, treedef = jax.tree_util.tree_flatten_with_path(inputs, is_leaf=_is_array)
-    pairs = [("inputs" + jax.tree_util.keystr(path), leaf) for path, leaf in named]
+    pairs = [(name + jax.tree_util.keystr(path), leaf) for path, leaf in named]
     if not pairs:
-        raise ValueError("inputs has no arrays. Pass one, or a dict of some.")
+        raise ValueError(f"{name} has no arrays. Pass one, or a dict of some.")
     leaves = [_as_array(name, leaf) for name, leaf in pairs]
     (first, _), size = pairs[0], leaves[0].shape[0]
     if size == 0 and not may_be_empty:
@@ -99,23 +103,21 @@ def as_inputs(inputs: Any, *, may_be_empty: bool = False) -> Inputs:
 
 def _is_array(value: Any) -> bool:
     """Whether something is one array, though JAX may know it as a container."""
-    return value is None or isinstance(value, list) or hasattr(value, "__array__")
+    kinds = value is None or isinstance(value, list)
+    return kinds or hasattr(value, "__array__") or hasattr(value, "todense")
 
 
 def _as_array(name: str, leaf: Any) -> Any:
     array = leaf if isinstance(leaf, jax.Array) else _from_numpy(name, leaf)
     if not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.number)):
-        raise ValueError(
-            f"{name} has dtype {array.dtype}, expected numbers. Turn texts into token "
-            "ids or embeddings, and categories into numbers or one-hot columns."
-        )
+        raise ValueError(f"{name} has dtype {array.dtype}, {_NO_NUMBERS}")
     if array.ndim < 1:
         raise ValueError(
             f"{name} has shape [], expected [N, ...]. Pass arrays whose first axis "
             "counts examples."
         )
     checks.check_countable(array.shape[0])
-    if jnp.issubdtype(array.dtype, jnp.floating):
+    if jnp.issubdtype(array.dtype, jnp.inexact):
         xp = jnp if isinstance(array, jax.Array) else np
         bad = int((~xp.isfinite(array).all(axis=tuple(range(1, array.ndim)))).sum())
         if bad:
@@ -126,24 +128,37 @@ def _as_array(name: str, leaf: Any) -> Any:
     return held(name, array)
 
 
+_NO_NUMBERS = (
+    "expected numbers. Turn texts into token ids or embeddings, and categories into "
+    "numbers or one-hot columns; fill in what is missing; name classes of your own to "
+    "JAX (jax.tree_util.register_dataclass)."
+)
+
+
 def _from_numpy(name: str, leaf: Any) -> np.ndarray:
-    if hasattr(leaf, "toarray"):
+    if hasattr(leaf, "toarray") or hasattr(leaf, "todense"):
         raise ValueError(
-            f"{name} is {type(leaf).__name__}, expected an array: JAX has no sparse "
-            "pool. Pass .toarray(), or a dense projection of it."
+            f"{name} is {type(leaf).__name__}, expected an array: a pool is not "
+            "sparse. Pass .toarray() (.todense()), or a dense projection of it."
         )
     if np.ma.is_masked(leaf):
         raise ValueError(
-            f"{name} has masked numbers, which no pool has. Remove or impute them, or "
-            "pass the mask as an array of its own."
+            f"{name} has masked entries, whose values a pool would take. Fill them, "
+            "and say in an array of its own which they are."
         )
     try:
-        return np.asarray(leaf)
+        array = np.asarray(leaf)
     except ValueError as error:
         raise ValueError(
             f"{name} has rows of different lengths. Pad them to one, and say in a mask "
             'what is padding: {"tokens": [N, T], "mask": [N, T]}.'
         ) from error
+    if array.dtype == object:  # a table's columns of different kinds
+        odd = [x for x in array.flat if not isinstance(x, numbers.Real | np.bool_)]
+        if odd:
+            raise ValueError(f"{name} holds {type(odd[0]).__name__}, {_NO_NUMBERS}")
+        return array.astype(np.float64)
+    return array
 
 
 def keys_of(inputs: Inputs) -> str:
@@ -153,21 +168,26 @@ def keys_of(inputs: Inputs) -> str:
     return type(inputs).__name__
 
 
-def check_like(new: Inputs, pool: Inputs) -> None:
-    """Raises ValueError unless new rows are as those of a pool, of any number."""
+def check_like(new: Inputs, pool: Inputs, *, is_test: bool = False) -> None:
+    """Raises ValueError unless new rows are as those of a pool, of any number.
+
+    Rows to measure on may have other dtypes.
+    """
+    what, name = ("test rows", "test[0]") if is_test else ("new rows", "inputs")
     found, known = (str(jax.tree.structure(tree)) for tree in (new, pool))
     if found != known:
         raise ValueError(
-            f"The new rows are {keys_of(new)}, the pool's {keys_of(pool)}. Pass arrays "
+            f"The {what} are {keys_of(new)}, the pool's {keys_of(pool)}. Pass arrays "
             "under the same names."
         )
     leaves = jax.tree_util.tree_leaves_with_path(new)
     for (path, leaf), old in zip(leaves, jax.tree.leaves(pool), strict=True):
-        if leaf.shape[1:] != old.shape[1:] or leaf.dtype != old.dtype:
+        is_same = leaf.shape[1:] == old.shape[1:]
+        if not is_same or not (is_test or leaf.dtype == old.dtype):
             raise ValueError(
-                f"inputs{jax.tree_util.keystr(path)} has {leaf.dtype} rows of shape "
+                f"{name}{jax.tree_util.keystr(path)} has {leaf.dtype} rows of shape "
                 f"{list(leaf.shape[1:])}, those of the pool are {old.dtype} "
-                f"{list(old.shape[1:])}. Make the new rows as the old ones were made."
+                f"{list(old.shape[1:])}. Make the {what} as those were made."
             )
 
 

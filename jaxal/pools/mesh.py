@@ -39,6 +39,7 @@ def pool_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
 
 def spread_over(mesh: Mesh) -> NamedSharding:
     """Returns how arrays `[N, ...]` lie on a mesh: their rows in equal parts."""
+    _check_axis(mesh)
     return NamedSharding(mesh, SPREAD)
 
 
@@ -133,16 +134,22 @@ def find_mesh(mesh: Mesh | None, rows: Any) -> Mesh | None:
       `mesh`, or else that of the first array found sharded over "pool".
 
     Raises:
-      ValueError: `mesh` has no axis "pool".
+      ValueError: `mesh` has no axis "pool", or one that is not automatic.
     """
     if mesh is None:
         mesh = next(filter(None, map(_mesh_of, jax.tree.leaves(rows))), None)
-    elif POOL_AXIS not in mesh.axis_names:
+    else:
+        _check_axis(mesh)
+    return None if mesh is None or mesh.shape[POOL_AXIS] == 1 else mesh
+
+
+def _check_axis(mesh: Mesh) -> None:
+    kinds = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
+    if kinds.get(POOL_AXIS) != AxisType.Auto:
         raise ValueError(
-            f"mesh has axes {mesh.axis_names}, expected one called '{POOL_AXIS}'. "
+            f"mesh has axes {kinds}, expected one called '{POOL_AXIS}' of type Auto. "
             "Make it with jaxal.pool_mesh()."
         )
-    return None if mesh is None or mesh.shape[POOL_AXIS] == 1 else mesh
 
 
 @contextlib.contextmanager

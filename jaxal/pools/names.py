@@ -25,7 +25,7 @@ class LabelNames(NamedTuple):
           ValueError: a name is none of a class.
         """
         known = {name: number for number, name in enumerate(self.names)}
-        known[self.unlabelled] = UNLABELLED
+        known[_plain(self.unlabelled)] = UNLABELLED
         found = [_plain(label) for label in labels]
         if unknown := sorted({repr(x) for x in found if x not in known}):
             every = [repr(name) for name in self.names]
@@ -79,7 +79,7 @@ def label_names(labels: Iterable[Any], *, unlabelled: Hashable = None) -> LabelN
       ['dog', None]
     """
     found = dict.fromkeys(_plain(label) for label in labels)
-    found.pop(unlabelled, None)
+    found.pop(_plain(unlabelled), None)
     if len(found) < 2:
         raise ValueError(
             f"labels holds the names {list(found)}, expected at least two. Pass all "
@@ -96,8 +96,13 @@ def _sorted(names: list[Any]) -> tuple[Hashable, ...]:
 
 
 def _plain(label: Any) -> Hashable:
-    """A name as Python has it: NumPy's and JAX's numbers, NaN as no answer's None."""
+    """A name as Python has it: NumPy's and JAX's numbers, and None for no answer.
+
+    That is NaN, NaT, or what does not even know whether it is itself, as pandas.NA.
+    """
     plain = label.item() if getattr(label, "shape", None) == () else label
     hash(plain)
-    is_nan = isinstance(plain, float) and plain != plain
-    return None if is_nan else plain
+    try:
+        return None if plain != plain else plain
+    except TypeError:
+        return None

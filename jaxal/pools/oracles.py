@@ -9,8 +9,9 @@ import numpy as np
 from jax import Array
 
 from jaxal import checks
+from jaxal.modes import held
 from jaxal.pools.inputs import is_traced
-from jaxal.pools.pool import UNLABELLED, as_labels, unanswered
+from jaxal.pools.pool import UNLABELLED, check_labels, check_targets, unanswered
 from jaxal.types import Oracle
 
 
@@ -25,7 +26,8 @@ def array_oracle(labels: Array) -> Oracle:
       does not know is refused, or, where rows are traced, not answered.
 
     Raises:
-      ValueError: labels are no numbers, or would lose digits; or, when it is asked, a
+      ValueError: labels are no classes or real numbers `[N]`, or would lose digits;
+        or, when it is asked, a
         row is outside `0 .. N - 1`.
 
     Example:
@@ -34,9 +36,15 @@ def array_oracle(labels: Array) -> Oracle:
       >>> array_oracle(jnp.array([4, 5, 6]))(jax.random.key(0), jnp.array([2, 0]))
       Array([6, 4], dtype=int32)
     """
-    labels = as_labels(labels)
-    is_real = jnp.issubdtype(labels.dtype, jnp.floating)
-    answers = jnp.asarray(labels, jnp.float32 if is_real else jnp.int32)
+    known = labels if isinstance(labels, jax.Array) else np.atleast_1d(labels)
+    if known.dtype == bool:  # two classes, as good as any
+        known = known.astype(np.int32)
+    is_real = jnp.issubdtype(known.dtype, jnp.floating)
+    dtype = jnp.float32 if is_real else jnp.int32
+    if not isinstance(known, jax.Array):
+        (check_targets if is_real else check_labels)(known, len(known))
+        known = held("labels", known, dtype)
+    answers = jnp.asarray(known, dtype)
 
     def oracle(key: Array, indices: Array) -> Array:
         del key

@@ -51,8 +51,8 @@ def make_pool(
 
     Raises:
       ValueError: `inputs` has no rows, arrays of other lengths, NaN or infinity, or
-        would lose digits; or `labels` has another length, or holds values below -1
-        or beyond int32.
+        would lose digits; or `labels` has another length or holds values below -1, or
+        none that int32 has.
 
     Example:
       >>> import jax.numpy as jnp
@@ -64,10 +64,10 @@ def make_pool(
     inputs = as_inputs(inputs)
     size = num_rows(inputs)
     known = np.full(size, UNLABELLED) if labels is None else np.asarray(labels)
-    if labels is not None and unlabelled != UNLABELLED:
+    check_labels(known, size, unlabelled)
+    if labels is not None:
         known = np.where(known == unlabelled, UNLABELLED, known.astype(np.int64))
-    check_labels(known, size)
-    return _spread(inputs, held("labels", known, np.int32), capacity, mesh)
+    return _spread(inputs, known.astype(np.int32), capacity, mesh)
 
 
 def regression_pool(
@@ -91,8 +91,8 @@ def regression_pool(
       floating point, with NaN for a row they will not label.
 
     Raises:
-      ValueError: as `make_pool`; `targets` has another length, holds infinity, or
-        would lose digits in float32.
+      ValueError: as `make_pool`; `targets` has another length, holds infinity or
+        what float32 has no number for, or would lose digits in it.
 
     Example:
       >>> import jax.numpy as jnp
@@ -179,7 +179,9 @@ def _spread(
     return jax.device_put(pool, spread_over(mesh))
 
 
-def check_labels(labels: np.ndarray, num_rows: int) -> None:
+def check_labels(
+    labels: np.ndarray, num_rows: int, unlabelled: int = UNLABELLED
+) -> None:
     """Raises ValueError unless `labels` is `[num_rows]` classes, or -1."""
     if labels.shape != (num_rows,):
         raise ValueError(
@@ -189,11 +191,13 @@ def check_labels(labels: np.ndarray, num_rows: int) -> None:
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             f"labels has dtype {labels.dtype}, expected integers: class numbers from 0 "
-            "and -1 for rows nobody has labelled. Real numbers go into regression_pool."
+            "and -1 for rows nobody has labelled. jaxal.label_names makes them of "
+            "names, None and NaN; real numbers go into regression_pool."
         )
-    if labels.min() < UNLABELLED:
+    is_out = (labels < UNLABELLED) | (labels > np.iinfo(np.int32).max)
+    if (odd := labels[is_out & (labels != unlabelled)]).size:
         raise ValueError(
-            f"labels holds {labels.min()}; classes count from 0, -1 is unlabelled."
+            f"labels holds {odd[0]}; classes count from 0 in int32, -1 is unlabelled."
         )
 
 
@@ -208,8 +212,10 @@ def check_targets(targets: np.ndarray, num_rows: int) -> None:
         targets.dtype, np.number
     ):
         raise ValueError(f"targets has dtype {targets.dtype}, expected real numbers.")
-    if np.isinf(targets).any():
+    with np.errstate(over="ignore"):
+        is_infinite = np.isinf(targets.astype(np.float32))
+    if is_infinite.any():
         raise ValueError(
-            f"targets holds {int(np.isinf(targets).sum())} infinite numbers. Remove "
-            "those rows, or transform the targets."
+            f"targets holds {int(is_infinite.sum())} numbers that float32 has not. "
+            "Remove those rows, or transform the targets."
         )

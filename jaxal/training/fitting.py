@@ -1,5 +1,6 @@
 """A fit of any length, as functions that are traced once: its start, and its steps."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ from jaxal.training import recipes, watching
 from jaxal.training.augment import Augmentation
 from jaxal.training.batches import batch, resampled, shuffled, steps_per_epoch
 from jaxal.training.heads.single_layer import is_single_layer
-from jaxal.training.optimizers import Optimizer
+from jaxal.training.optimizers import Optimizer, walk
 from jaxal.training.targets import target_units
 from jaxal.training.tasks import Task, evaluator
 from jaxal.training.weights import Averaging, Refit
@@ -166,11 +167,13 @@ def _train_step(
     elif settings.augment is not None:
         inputs = recipes.augmented(settings.augment, key_augment, inputs)
     labels = targets_of(settings, state, pool.labels[rows])
-    (loss, variables), grads = _loss_and_grads(
+    loss_of = _loss_of(
         model, settings, key_dropout, state.variables, inputs, labels, weights
     )
     progress = state.step / state.num_steps
-    params, optimizer = _update(suited.optimizer, progress, state, grads)
+    loss, variables, params, optimizer = _update(
+        suited.optimizer, progress, state, loss_of
+    )
     total = jnp.where(place == 0, 0.0, state.loss) + loss
     variables, done = {**variables, "params": params}, state.step + 1
     watched, num_steps = state.watched, state.num_steps
@@ -205,7 +208,7 @@ def _judge_of(
     return evaluator(network, settings.task.metrics)
 
 
-def _loss_and_grads(
+def _loss_of(
     model: Model,
     settings: FitSettings,
     key: Array,
@@ -213,25 +216,27 @@ def _loss_and_grads(
     inputs: Inputs,
     labels: Array,
     weights: Array,
-) -> tuple[tuple[Array, Variables], Any]:
-    def loss_fn(params: Any) -> tuple[Array, Variables]:
+) -> Callable[[Any], tuple[Array, Variables]]:
+    def loss_of(params: Any) -> tuple[Array, Variables]:
         with_params = {**variables, "params": params}
         output, updated = model.apply(with_params, inputs, key=key, train=True)
         losses = settings.task.loss(output.logits, labels)
         mean = (weights * losses).sum() / weights.sum()
         return mean.astype(jnp.float32), updated
 
-    return jax.value_and_grad(loss_fn, has_aux=True)(variables["params"])
+    return loss_of
 
 
 def _update(
-    rule: Optimizer, progress: Array, state: FitState, grads: Any
-) -> tuple[Any, Any]:
+    rule: Optimizer, progress: Array, state: FitState, loss_of: Callable
+) -> tuple[Array, Variables, Any, Any]:
     params = state.variables["params"]
-    updates, optimizer = rule.direction.update(grads, state.optimizer, params)
+    (loss, variables), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+    what = {"value": loss, "grad": grads, "value_fn": lambda p: loss_of(p)[0]}
+    updates, optimizer = walk(rule, grads, state.optimizer, params, **what)
     rate = rule.schedule(progress)
     moved = jax.tree.map(lambda p, u: (p - rate * u).astype(p.dtype), params, updates)
-    return moved, optimizer
+    return loss, variables, moved, optimizer
 
 
 def is_solved(

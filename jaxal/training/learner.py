@@ -178,7 +178,8 @@ def _learner(
 
     evaluate = evaluator(posterior.network, task.metrics, chunk_size)
     capacity = settings.capacity
-    return Learner(init, fit, evaluate, start, advance, finish, capacity, task)
+    keeps = settings.refit is not retrain
+    return Learner(init, fit, evaluate, start, advance, finish, capacity, task, keeps)
 
 
 def _checked(variables: Any) -> Variables:

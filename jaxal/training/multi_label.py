@@ -71,11 +71,19 @@ def label_columns(labels: ArrayLike, num_labels: int) -> Array:
     Returns:
       `[..., K]` float32 of 0 and 1.
 
+    Raises:
+      ValueError: there are more than 30 labels.
+
     Example:
       >>> from jaxal import label_columns
       >>> label_columns([1, 5], 3).tolist()
       [[1.0, 0.0, 0.0], [1.0, 0.0, 1.0]]
     """
+    if num_labels > MOST_LABELS:
+        raise ValueError(
+            f"There are {num_labels} labels, a column of the network each, expected at "
+            f"most {MOST_LABELS}: a set of them is one int32."
+        )
     sets = jnp.asarray(labels)
     bits = [(sets >> k) & 1 for k in range(num_labels)]
     return jnp.stack(bits, axis=-1).astype(jnp.float32)
@@ -195,6 +203,11 @@ def soft_labels(targets: ArrayLike, weights: ArrayLike | None = None) -> Task:
 def _soft_cross_entropy(
     table: Array, scale: Array, logits: Array, labels: Array
 ) -> Array:
+    if logits.shape[-1] != table.shape[-1]:
+        raise ValueError(
+            f"The network has {logits.shape[-1]} outputs and soft_labels' targets "
+            f"{table.shape[-1]} classes, expected as many."
+        )
     log_probs = jax.nn.log_softmax(logits.astype(jnp.float32))
     return -scale[labels] * (table[labels] * log_probs).sum(axis=-1)
 

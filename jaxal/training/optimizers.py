@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+_FIRST_STEPS = 32
+"""Steps that are tried: a schedule may begin at zero, and several may make one."""
+
 Schedule = Callable[[Array], Array]  # progress in [0, 1] -> learning rate
 
 
@@ -29,9 +32,28 @@ class _Downhill(NamedTuple):
     def init(self, params: Any) -> Any:
         return self.optimizer.init(params)
 
-    def update(self, grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        updates, state = self.optimizer.update(grads, state, params)
+    def update(
+        self, grads: Any, state: Any, params: Any = None, **what: Any
+    ) -> tuple[Any, Any]:
+        updates, state = self.optimizer.update(grads, state, params, **what)
         return jax.tree.map(jnp.negative, updates), state
+
+
+def walk(
+    rule: Optimizer, grads: Any, state: Any, params: Any, **what: Any
+) -> tuple[Any, Any]:
+    """Returns updates to be subtracted, times a rate, and the optimiser's next state.
+
+    Args:
+      rule: the optimiser.
+      grads: of the loss.
+      state: of the optimiser.
+      params: where it is.
+      what: an optimiser of optax may ask of the loss, as a line search does: its
+        `value` and `grad`, and `value_fn`, of parameters.
+    """
+    what = what if isinstance(rule.direction, _Downhill) else {}
+    return rule.direction.update(grads, state, params, **what)
 
 
 def as_optimizer(optimizer: Any) -> Optimizer:
@@ -48,8 +70,8 @@ def as_optimizer(optimizer: Any) -> Optimizer:
 
     Raises:
       TypeError: it is neither.
-      ValueError: an `Optimizer` whose direction is a whole optimiser of optax, which
-        would climb.
+      ValueError: it would climb: an `Optimizer` whose direction is a whole optimiser of
+        optax, or a direction of optax without a learning rate.
 
     Example:
       >>> import optax
@@ -67,18 +89,22 @@ def as_optimizer(optimizer: Any) -> Optimizer:
             f"optimizer is {type(optimizer).__name__}, expected jaxal's, such as "
             "adamw(1e-3), or one of optax, such as optax.adam(1e-3)."
         )
+    if _slope(optimizer) > 0:
+        raise ValueError(
+            "This optimiser of optax walks uphill, as a direction without a learning "
+            "rate does. Pass a whole one, such as optax.adam(1e-3), or the direction "
+            "with a schedule, Optimizer(optax.scale_by_adam(), cosine(1e-3))."
+        )
+    import optax
+
+    if isinstance(optimizer, optax.GradientTransformation):
+        optimizer = optax.with_extra_args_support(optimizer)
     return Optimizer(_Downhill(optimizer), constant(1.0))
 
 
 def _check_climbs(direction: Any) -> None:
     """A direction is subtracted: along a gradient it must not point down."""
-    if isinstance(direction, _Downhill):
-        return
-    try:
-        is_down = _points_down(direction)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return  # made for other parameters than those it is tried on
-    if is_down:
+    if not isinstance(direction, _Downhill) and _slope(direction) < 0:
         raise ValueError(
             "The direction of this Optimizer points downhill, as an optimiser of optax "
             "does, and jaxal subtracts it: the loss would climb. Pass the optimiser as "
@@ -240,16 +266,20 @@ def adamw(
     return Optimizer(direction, as_schedule(schedule))
 
 
-def _points_down(direction: Any) -> bool:
+def _slope(direction: Any) -> float:
+    """Where something of optax goes along a gradient of ones; 0 where unknown."""
     gradient = {"w": jnp.ones([2, 2])}
     params = {"w": jnp.zeros([2, 2])}
-    total = jnp.zeros([])
+    total, steps = 0.0, 0
     with jax.ensure_compile_time_eval():
-        state = direction.init(params)
-        for _ in range(4):  # a schedule may begin at zero
-            updates, state = direction.update(gradient, state, params)
-            total = total + updates["w"].sum()
-        return bool(total < 0)
+        try:
+            state = direction.init(params)
+            while total == 0 and steps < _FIRST_STEPS:
+                updates, state = direction.update(gradient, state, params)
+                total, steps = float(updates["w"].sum()), steps + 1
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return 0.0  # made for other parameters than those it is tried on
+    return total
 
 
 def _clipping(norm: float | None) -> list[Any]:

@@ -61,8 +61,9 @@ def judge(
         is_worse &= (num_steps >= SHORT_FIT) | ~(final < first_loss)
     # Outputs that are NaN on some rows are named by the look at the pool, with their
     # number; here they only must not be NaN on all.
-    is_any_finite = jnp.isfinite(jnp.where(is_known, loss(outputs, labels), jnp.nan))
-    is_finite = is_any_finite.any() & _all_finite(params)
+    losses = jnp.where(is_known, loss(outputs, labels), jnp.nan)
+    is_odd = is_known & jnp.isnan(losses) & jnp.isfinite(outputs).all(-1)  # no class
+    is_finite = jnp.isfinite(losses).any() & ~is_odd.any() & _all_finite(params)
     is_sound = (is_finite & ~is_worse) | ~is_known.any()
     # Three digits, which people read: programs that differ round in other places.
     final, naive = (jax.lax.reduce_precision(x, 8, 10) for x in (final, naive))

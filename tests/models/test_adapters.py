@@ -296,3 +296,5 @@ def test_a_users_module_goes_through_whole_rounds(name):
 def test_something_else_is_refused(adapter):
     with pytest.raises(TypeError, match="expected a flax"):
         adapter(3)
+    with pytest.raises(TypeError, match="Use from_linen for linen"):
+        from_nnx(nn.Dense(3))

@@ -103,6 +103,21 @@ class Named(nn.Module):
         return nn.Dense(3)(nn.Dropout(0.5, deterministic=not train)(ids * mask))
 
 
+class NnxNamed(nnx.Module):
+    def __init__(self, rngs):
+        self.head = nnx.Linear(4, 3, rngs=rngs)
+
+    def __call__(self, ids, mask):
+        return self.head(ids * mask)
+
+
+@pytest.mark.parametrize("model", [from_linen(Named()), from_nnx(NnxNamed)])
+@pytest.mark.parametrize("inputs", [ROWS, {"ids": ROWS}, {**INPUTS, "more": ROWS}])
+def test_what_a_module_cannot_be_called_with_is_said(model, inputs):
+    with pytest.raises(TypeError, match="cannot be called with.*'mask'.*dict of what"):
+        model.apply(model.init(jax.random.key(0), inputs), inputs)
+
+
 class Whole(nn.Module):
     @nn.compact
     def __call__(self, batch):

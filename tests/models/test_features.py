@@ -65,6 +65,8 @@ RIGHT = {
     "general": lambda net, h: nn.DenseGeneral(3)(h),
     "general along axis 1": lambda net, h: nn.DenseGeneral((3,), axis=(1,))(h),
     "auxiliary head after the logits": auxiliary,
+    "auxiliary head beside the logits": lambda net, h: (nn.Dense(3)(h), nn.Dense(3)(h)),
+    "what the head sees, returned": lambda net, h: (nn.Dense(8)(h), h),
     "no-op cast": lambda net, h: jnp.asarray(nn.Dense(3)(h), jnp.float32),
     "half precision": lambda net, h: nn.Dense(3, dtype=jnp.bfloat16)(h).astype("f4"),
 }

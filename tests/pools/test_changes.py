@@ -73,6 +73,14 @@ def test_rows_that_come_take_spare_places(devices):
         (lambda p: reveal(p, [6], [0]), r"names \[6\]"),
         (lambda p: reveal(p, [1, 1, 3], [0, 0, 1]), r"\[1\] more than once"),
         (lambda p: reveal(p, [1.0], [0]), "dtype float"),
+        (lambda p: reveal(p, [1, 3], [0]), r"shape \[1\], expected \[2\]"),
+        (lambda p: reveal(p, [1], [-5]), r"holds \[-5\]"),
+        (lambda p: reveal(p, [1], [2**40]), r"holds \[1099511627776\]"),
+        (lambda p: reveal(p, [1], ["cat"]), "label_names"),
+        (lambda p: reveal(p, [1], [True]), "dtype bool"),
+        (lambda p: correct(p, [0, 2], [1]), r"shape \[1\], expected \[2\]"),
+        (lambda p: correct(p, [0], [-7]), r"holds \[-7\]"),
+        (lambda p: withdraw(p, {1}), "dtype object"),
         (lambda p: reveal(p, [0, 1], [0, 0]), r"Rows \[0\] are labelled already"),
         (lambda p: reveal(withdraw(p, [1]), [1], [0]), r"Rows \[1\] are .* withdrawn"),
         (lambda p: correct(p, [1], [0]), r"Rows \[1\] have no label"),
@@ -105,6 +113,24 @@ def test_traced_rows_that_are_none_change_nothing(rows, labels, expected):
     want = {**dict(enumerate(LABELS)), **expected}
     assert found.labels.tolist() == list(want.values())
     np.testing.assert_array_equal(found.is_labelled, found.labels >= 0)
+
+
+def test_nothing_may_be_said_and_nobody_come():
+    pool = a_pool(capacity=8)
+    found, rows = extend(pool, jax.tree.map(lambda x: x[:0], pool.inputs), [])
+    found = forget(withdraw(correct(reveal(found, [], []), [], []), []), [])
+    assert rows.shape == (0,)
+    for old, new in zip(pool[1:], found[1:], strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_pool_that_is_known_grows_where_the_rest_is_traced():
+    pool = a_pool(capacity=8)
+    new = jax.tree.map(lambda x: x[:2], pool.inputs)
+    assert jax.jit(lambda new: extend(pool, new)[1])(new).tolist() == [6, 7]
+    labels = jnp.array([1, -5])
+    found = jax.jit(lambda labels: reveal(pool, [1, 3], labels))(labels)
+    assert found.labels[:6].tolist() == [0, 1, 2, -1, 1, -1]
 
 
 def test_a_pool_without_room_says_how_to_have_some():
@@ -146,8 +172,9 @@ def test_real_numbers_live_too():
     pool = correct(reveal(pool, [1], [2.5]), [0], [0.25])
     pool, _ = extend(forget(pool, [1]), np.ones([1, 1], np.float32), [4.0])
     np.testing.assert_array_equal(pool.labels[:4], [0.25, np.nan, np.nan, 4.0])
-    with pytest.raises(TypeError, match="regression_pool"):
-        reveal(pool, [1], [1])
+    for labels, message in (([1], "expected real numbers"), ([1e300], "infinity")):
+        with pytest.raises(ValueError, match=message):
+            reveal(pool, [1], labels)
 
 
 def test_another_number_may_stand_for_no_label():

@@ -67,3 +67,12 @@ def test_probabilities_are_checked(bad):
         noisy_oracle(oracle, bad, 3)
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         reluctant_oracle(oracle, bad)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [(["a"], "label_names"), (np.eye(2, dtype=int), "shape"), ([2**40], "int32")],
+)
+def test_labels_that_would_be_lost_are_no_oracles(labels, message):
+    with pytest.raises(ValueError, match=message):
+        array_oracle(labels)

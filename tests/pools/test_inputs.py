@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import sparse
 
 from jaxal import (
     View,
@@ -54,6 +55,8 @@ class Sparse:
         (np.full([3, 2], 1.7e9 + 1), "float32"),  # what never changes tells nothing
         (jnp.ones([3, 1], jnp.bfloat16), "bfloat16"),
         (np.ones([3, 1], bool), "bool"),
+        (np.array([[True, 1.5], [False, 2]], object), "float32"),  # a table's columns
+        (np.arange(3, dtype=np.longdouble), "float32"),
         (np.ones([3, 8, 8, 3], np.uint8), "uint8"),
     ],
 )
@@ -72,17 +75,21 @@ def test_what_numpy_reads_without_loss_is_taken(inputs, dtype):
         ({"a": np.zeros([4, 1]), "b": np.float32(1)}, r"inputs\['b'\] has shape \[\]"),
         ((np.zeros(2), np.array([0, np.nan])), r"1 of 2 rows of inputs\[1\] hold NaN"),
         ({"x": np.array(["a", "b"])}, r"inputs\['x'\] has dtype <U1, expected numbers"),
-        (np.array([["a", 1.0]], object), "dtype object"),
-        (None, "dtype object"),
+        (np.array([["a", 1.0]], object), "inputs holds str, expected numbers"),
+        ({"x": np.zeros(1), "m": None}, r"inputs\['m'\] holds NoneType"),
+        (jax.random.split(jax.random.key(0), 2), "dtype key<fry>, expected numbers"),
         ({}, "no arrays"),
         ({"x": np.zeros([0, 2])}, r"inputs\['x'\] has no rows"),
         ([[1, 2], [3]], "different lengths. Pad them"),
         (Sparse(), r"toarray\(\)"),
+        ({"x": sparse.BCOO.fromdense(jnp.eye(3))}, "BCOO, expected an array"),
+        (np.ma.masked_greater([[1.0], [9.0]], 5), "masked entries"),
+        (np.array([[1.0], [np.nan * 1j]]), "1 of 2 rows of inputs hold NaN"),
         (np.array([1, 2**31]), "int64, held as int32"),
         (np.array([1, 2**63], np.uint64), "uint64, held as uint32"),
         (STAMPS[:, None], "float64, held as float32"),
         (np.stack([STAMPS * 0, STAMPS], -1), "Subtract the mean"),
-        (np.array([[1e300], [0.0]]), "jax_enable_x64"),
+        (np.array([[1e300], [0.0]]), "logarithms; or call.*jax_enable_x64"),
     ],
 )
 def test_what_would_be_lost_is_refused_with_its_name(inputs, message):

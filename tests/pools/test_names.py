@@ -18,6 +18,18 @@ KINDS = {
 }
 
 
+class Unknown:
+    """As pandas.NA, of which nothing is known, not even that it is itself."""
+
+    def __bool__(self):
+        raise TypeError("ambiguous")
+
+    def __ne__(self, other):
+        return self
+
+    __hash__ = object.__hash__
+
+
 @pytest.mark.parametrize("labels", KINDS.values(), ids=KINDS)
 def test_names_come_out_as_they_went_in(labels):
     names = label_names(labels)
@@ -36,6 +48,10 @@ def test_no_answer_has_a_name_too():
     assert names.called([-1, 0]) == [255, 10]
     missing = label_names(["a", "b", None])
     assert missing.numbers(["b", None, float("nan")]).tolist() == [1, -1, -1]
+    nothing = float("nan"), np.datetime64("NaT", "D"), Unknown()
+    for unlabelled in (None, *nothing):
+        names = label_names([2.0, 1.0, *nothing], unlabelled=unlabelled)
+        assert names.numbers([*nothing, 1.0]).tolist() == [-1, -1, -1, 0]
 
 
 def test_a_pool_and_an_oracle_by_names():

@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType
 
 from jaxal.pools.changes import reveal
 from jaxal.pools.mapping import map_rows, map_some_rows, row_buffers
 from jaxal.pools.mesh import pool_mesh
-from jaxal.pools.pool import make_pool
+from jaxal.pools.pool import make_pool, regression_pool
 from tests.toys import DEVICE_COUNTS
 
 
@@ -36,12 +37,34 @@ def test_labels_that_are_known_are_labelled():
         (np.array([[np.nan], [1.0]]), None, "1 of 2 rows"),
         (np.zeros([2, 1]), np.array([0]), r"expected \[2\]"),
         (np.zeros([2, 1]), np.array([0, -2]), "-2"),
+        (np.zeros([2, 1]), np.array([0, 2**40]), "holds 1099511627776"),
         (np.zeros([2, 1]), np.array([0.0, 1.0]), "integers"),
+        (np.zeros([2, 1]), ["cat", "dog"], "label_names"),
     ],
 )
 def test_bad_pools_are_refused(inputs, labels, message):
     with pytest.raises(ValueError, match=message):
         make_pool(inputs, labels)
+
+
+def test_targets_that_would_be_lost_are_refused():
+    with pytest.raises(ValueError, match="targets holds 1 numbers that float32"):
+        regression_pool(np.zeros([3, 1]), [1e300, 1.0, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("pool", AxisType.Explicit), ("data", AxisType.Auto)]
+)
+def test_a_mesh_of_another_kind_is_refused(name, kind):
+    mesh = jax.make_mesh((1,), (name,), (kind,), devices=jax.devices()[:1])
+    with pytest.raises(ValueError, match="'pool' of type Auto.*pool_mesh"):
+        make_pool(np.zeros([3, 1]), mesh=mesh)
+
+
+@pytest.mark.parametrize("unlabelled", [255, None])
+def test_real_numbers_are_no_classes_whatever_stands_for_no_label(unlabelled):
+    with pytest.raises(ValueError, match="dtype float64, expected integers"):
+        make_pool(np.zeros([3, 1]), [0.5, 255.0, 2.0], unlabelled=unlabelled)
 
 
 @pytest.mark.parametrize("chunk_size", [1, 3, 4, 12, 100])

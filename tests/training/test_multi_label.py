@@ -245,3 +245,17 @@ def test_a_row_of_weight_zero_is_not_trained_on():
         logits = model.apply(state, inputs)[0].logits
         found[name] = float(jax.nn.softmax(logits)[1, 1])
     assert found["light"] > 0.9 > found["even"]
+
+
+def test_what_a_set_or_a_table_has_no_room_for_is_refused():
+    with pytest.raises(ValueError, match="31 labels.*at most 30"):
+        label_columns(jnp.array([0]), 31)
+    task = soft_labels(jnp.full([2, 4], 0.25))
+    model = linear(4)
+    loop = active_learner(
+        model, supervised(model, task=task), strategy("galaxy"), batch_size=1
+    )
+    with pytest.raises(ValueError, match="'galaxy' reads labels as classes.*margin"):
+        loop.init(jax.random.key(0), make_pool(jnp.zeros([2, 2])))
+    with pytest.raises(ValueError, match="3 outputs and soft_labels' targets 4"):
+        task.loss(jnp.zeros([2, 3]), jnp.array([0, 1]))

@@ -49,8 +49,10 @@ def nll_of(optimizer, epochs=20):
         optax.chain(optax.clip(1.0), optax.adamw(optax.cosine_decay_schedule(0.1, 80))),
         optax.MultiSteps(optax.sgd(0.5), every_k_schedule=2),
         optax.adam(optax.warmup_cosine_decay_schedule(0.0, 0.1, 20, 80)),
+        optax.polyak_sgd(),  # asks for the loss
+        optax.lbfgs(),  # searches along lines
     ],
-    ids=["adam", "chain", "multi_steps", "warm_up"],
+    ids=["adam", "chain", "multi_steps", "warm_up", "polyak", "lbfgs"],
 )
 def test_optimisers_of_optax_are_taken_as_they_come(optimizer):
     assert nll_of(optimizer) < 0.3  # log 2 at the start
@@ -85,11 +87,14 @@ def test_optax_walks_where_optax_would():
         optax.adam(0.1),
         optax.sgd(0.1),
         optax.adamw(optax.warmup_cosine_decay_schedule(0.0, 0.1, 20, 80)),
+        optax.MultiSteps(optax.adam(0.1), 8),
     ],
 )
 def test_an_optimizer_that_would_climb_is_refused(rule):
     with pytest.raises(ValueError, match=r"climb.*as\s+it is"):
         supervised(linear(2), Optimizer(rule, constant(1.0)))
+    with pytest.raises(ValueError, match="walks uphill"):
+        supervised(linear(2), optax.scale_by_adam())
     with pytest.raises(TypeError, match="optimizer is int"):
         supervised(linear(2), 3)
     supervised(linear(2), Optimizer(optax.scale_by_adam(), constant(0.1)))
@@ -248,7 +253,7 @@ def test_a_fit_that_is_nan_stops_the_loop_before_anything_is_bought():
 
 def test_a_fit_worse_than_class_frequencies_stops_the_loop():
     _, labels = blobs(60, 2)
-    climbing = optax.chain(optax.sgd(0.05), optax.scale(-1.0))
+    climbing = optax.sgd(lambda step: jnp.where(step < 1, 0.001, -0.05))
     inputs, loop = wild_loop(climbing, labels)
     state = loop.init(KEY, make_pool(inputs, mesh=ONE), initial=20)
     with pytest.raises(FloatingPointError, match="class frequencies"):

@@ -10,6 +10,7 @@ from jax import Array
 
 from jaxal import linalg
 from jaxal.modes import in_any_mode
+from jaxal.pools.inputs import take_rows
 from jaxal.posteriors.functions import gaussian_functions
 from jaxal.training.heads.kernels import (
     Kernel,
@@ -62,7 +63,7 @@ def _unconditioned(inputs: Array, capacity: int, num_functions: int) -> Variable
       capacity: the most labelled rows there will be, `L`.
       num_functions: `C`.
     """
-    row = flat(inputs[:1])[0]
+    row = flat(take_rows(inputs, slice(1)))[0]
     dtype, width = row.dtype, row.shape[0]
     eye = jnp.eye(capacity, dtype=dtype)
     known = Conditioned(

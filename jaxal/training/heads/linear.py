@@ -9,6 +9,7 @@ from jax import Array
 
 from jaxal import linalg
 from jaxal.modes import in_any_mode
+from jaxal.pools.inputs import take_rows
 from jaxal.training.heads.rows import (
     Moments,
     column_factors,
@@ -111,7 +112,7 @@ def linear_model(num_outputs: int) -> Model:
 
     def init(key: Array, inputs: Array) -> Variables:
         del key
-        row = flat(inputs[:1])[0]
+        row = flat(take_rows(inputs, slice(1)))[0]
         zero, one = jnp.zeros_like(row), jnp.ones_like(row)
         return {
             "params": {

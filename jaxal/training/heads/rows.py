@@ -27,6 +27,11 @@ class Moments(NamedTuple):
 
 def flat(inputs: Array) -> Array:
     """Returns `[B, ...]` as `[B, D]` in floating point, float32 at least."""
+    if not hasattr(inputs, "reshape"):
+        raise TypeError(
+            f"inputs are {type(inputs).__name__}, and a head that is solved takes one "
+            "array. Put its columns side by side, or pass supervised(model)."
+        )
     rows = inputs.reshape(inputs.shape[0], -1)
     return rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
 

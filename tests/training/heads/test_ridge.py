@@ -11,6 +11,7 @@ from jaxal import (
     active_learner,
     array_oracle,
     by_score,
+    gaussian_process_head,
     pool_mesh,
     predictive_variance,
     regression_pool,
@@ -92,6 +93,12 @@ def test_few_targets_are_no_trouble(num_labelled):
     assert jnp.isfinite(outputs).all()
     if num_labelled == 1:
         np.testing.assert_allclose(outputs[:, 0], known[rows[0]], rtol=1e-3)
+
+
+@pytest.mark.parametrize("head", [ridge_head(), gaussian_process_head(capacity=2)])
+def test_several_inputs_are_refused(head):
+    with pytest.raises(TypeError, match="inputs are dict.*one array.*supervised"):
+        head.learner.init(KEY, {"a": jnp.zeros([2, 1]), "b": jnp.zeros([2, 1])})
 
 
 def test_a_loop_buys_where_it_is_unsure():
