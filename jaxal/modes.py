@@ -65,7 +65,8 @@ def held(
     """Returns a NumPy array as JAX holds it, or refuses to lose what tells rows apart.
 
     Whole numbers have to fit. Floats may move by 1e-4 of the spread of their column,
-    which time stamps in float32 do not. NaN and infinity stay what they are.
+    which time stamps in float32 do not; of fewer than 32, which may be close by chance,
+    by as much more as they are fewer. NaN and infinity stay what they are.
 
     Args:
       name: what the caller calls the array.
@@ -100,7 +101,9 @@ def held(
         is_kept = bool((narrow == array).all())
     else:
         gap, spread = _gap_and_spread(array, narrow, is_real, axis)
-        is_kept = bool(((gap <= LEAST_DIGITS * spread) | (spread == 0)).all())
+        count = np.maximum(is_real.sum(axis=axis), 1)
+        most = LEAST_DIGITS * np.maximum(32 / count, 1) * spread
+        is_kept = bool(((gap <= most) | (spread == 0)).all())
         is_kept &= may_overflow or bool(np.isfinite(narrow[is_real]).all())
     if is_kept:
         return narrow

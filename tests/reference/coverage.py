@@ -197,14 +197,14 @@ def typiclust(
     return picks, typicality[picks]
 
 
-def nearest_rows(x, is_available, points):
+def nearest_rows(x, is_available, points, argmax=np.argmax):
     """Returns the nearest row of each point in turn, no row twice."""
     is_open, picks = is_available.copy(), []
     for point in np.asarray(points, np.float64):
         if not is_open.any():
             break
         squares = np.sum(np.square(np.asarray(x, np.float64) - point), axis=-1)
-        pick = int(np.argmin(np.where(is_open, squares, np.inf)))
+        pick = int(argmax(np.where(is_open, -squares, -np.inf)))
         picks.append(pick)
         is_open[pick] = False
     return picks
