@@ -18,10 +18,10 @@ from jaxal.types import Selection
 def check_x64(one: Subject) -> None:
     """float32 under 64 bits is traced; float64 runs, and picks what float32 does."""
     pool = ordinary(one.seed)
-    with _x64():
+    with in_64_bits():
         _check_trace("x64", one, pool)
     expected, other = play(one, pool, one.keys[0]), in_float64(pool)
-    with _x64(), counted_as("x64"):
+    with in_64_bits(), counted_as("x64"):
         found = play(one, other, one.keys[0])
     is_alike = one.is_deterministic
     for index, (in_32, in_64) in enumerate(zip(expected, found, strict=True)):
@@ -73,7 +73,8 @@ def _is_parted(where: Where, in_32: Selection, in_64: Selection) -> bool:
     return True
 
 
-def _x64() -> Any:
+def in_64_bits() -> Any:
+    """Returns a context in which JAX keeps 64 bits."""
     if hasattr(jax, "enable_x64"):
         return jax.enable_x64(True)
     return getattr(experimental, "enable_x64")()  # noqa: B009, before jax 0.8

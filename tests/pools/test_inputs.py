@@ -22,6 +22,7 @@ from jaxal.pools.inputs import as_inputs, num_rows
 from jaxal.pools.mapping import map_rows
 from jaxal.pools.mesh import pool_mesh
 from jaxal.pools.processes import make_pool_from_process_data
+from jaxal.testing.numbers import in_64_bits
 from tests.toys import DEVICE_COUNTS
 
 KEY = jax.random.key(0)
@@ -149,7 +150,7 @@ def test_a_masked_row_too_large_for_float32_changes_nothing():
 
 
 def test_64_bits_stay_where_they_are_wanted():
-    with jax.enable_x64(True):
+    with in_64_bits():
         pool = make_pool({"time": STAMPS, "id": np.array([2**40] * 50)})
         assert {leaf.dtype.name for leaf in jax.tree.leaves(pool.inputs)} == {
             "float64",
