@@ -27,8 +27,7 @@ def array_oracle(labels: Array) -> Oracle:
 
     Raises:
       ValueError: labels are no classes or real numbers `[N]`, or would lose digits;
-        or, when it is asked, a
-        row is outside `0 .. N - 1`.
+        or, when it is asked, a row is outside `0 .. N - 1`.
 
     Example:
       >>> import jax, jax.numpy as jnp
