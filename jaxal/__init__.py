@@ -29,6 +29,7 @@ from jaxal.pools.mesh import POOL_AXIS, pool_mesh
 from jaxal.pools.names import LabelNames, label_names
 from jaxal.pools.oracles import array_oracle, noisy_oracle, reluctant_oracle
 from jaxal.pools.pool import make_pool, regression_pool
+from jaxal.pools.refusals import Refusals
 from jaxal.posteriors.calibration import hold_out, temperature_scaled
 from jaxal.posteriors.classifiers import classifier_logits, classifier_view
 from jaxal.posteriors.committees import (
@@ -226,6 +227,7 @@ __all__ = [
     "Pool",
     "Posterior",
     "Reading",
+    "Refusals",
     "RegressionMetrics",
     "RoundInfo",
     "Scaled",

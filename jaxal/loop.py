@@ -14,6 +14,7 @@ from jaxal import phases
 from jaxal.metrics import classification_metrics, metrics_of
 from jaxal.pacing import paced
 from jaxal.phases import Parts
+from jaxal.pools.refusals import Refusals
 from jaxal.posteriors.dropout import mc_dropout
 from jaxal.posteriors.networks import deterministic, mean_probabilities
 from jaxal.rounds import ActiveLearner, LoopState, Phases, Progress
@@ -42,6 +43,7 @@ def active_learner(
     posterior: Posterior | None = None,
     test: tuple[Inputs, Array] | None = None,
     ignore: int | None = None,
+    refusals: Refusals | None = None,
     measure: Literal["predictive", "network"] | None = None,
     chunk_size: int = 512,
     mesh: Mesh | None = None,
@@ -68,6 +70,9 @@ def active_learner(
       test: inputs, as `make_pool` takes them, and labels `[T]` to measure on, each
         round.
       ignore: a test label, such as 255 or -1, whose rows are not measured on.
+      refusals: when a row whose answer was -1 (NaN in regression) is asked again, and
+        after how many such answers it is withdrawn; None: at any time, for ever.
+        `jaxal.runs.run` has a rule of its own.
       measure: what metrics are of: "predictive", the posterior's predictive
         distribution, as papers report; or "network", without dropout. By default
         predictive, unless the learner brings an `evaluate` and no task. The result says
@@ -126,6 +131,7 @@ def active_learner(
         mesh=mesh,
         measured=measured,
         classes=classes,
+        refusals=refusals,
         fit=jax.jit(learner.fit),
         fit_in_steps=_segmented(learner),
         fit_posterior=jax.jit(posterior.fit),
@@ -133,7 +139,7 @@ def active_learner(
         look=make_look(posterior, strategy, chunk_size, mesh),
         select=jax.jit(partial(_select, strategy, sizes, learner.capacity)),
     )
-    facts = measured, strategy.name, sizes, classes, training
+    facts = measured, strategy.name, sizes, classes, training, refusals
     return ActiveLearner(
         partial(phases.init, made),
         partial(phases.ask, made),

@@ -10,11 +10,18 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from jaxal import checks
-from jaxal.pools.answers import without_blanks
+from jaxal.pools.answers import as_selection, without_blanks
 from jaxal.pools.changes import wait_for
 from jaxal.pools.inputs import take_rows
 from jaxal.pools.mapping import either
 from jaxal.pools.mesh import in_force
+from jaxal.pools.refusals import (
+    Refusals,
+    none_refused,
+    rested,
+    with_refusals,
+    without_worn,
+)
 from jaxal.rounds import LoopState, Progress, RoundInfo, round_keys, tell
 from jaxal.starting import (
     Classes,
@@ -24,9 +31,9 @@ from jaxal.starting import (
     check_labelled,
     check_memory,
     check_truth,
+    first_answers,
     first_state,
     say_what_is_lost,
-    with_initial,
 )
 from jaxal.types import (
     Learner,
@@ -51,6 +58,7 @@ class Parts(NamedTuple):
     mesh: Mesh | None
     measured: str  # what metrics are of, see `active_learner`
     classes: Classes
+    refusals: Refusals | None  # a rule for rows that nobody answers
     fit: Any  # (key, state, pool) -> state and info, compiled
     fit_in_steps: Callable[..., tuple[Any, Any]] | None  # the same, with progress
     fit_posterior: Callable[[Array, Any, Pool], Any]
@@ -68,8 +76,11 @@ def init(
     learner, strategy = parts.learner, parts.strategy
     state = first_state(key_learner, pool, learner, strategy, trained)
     check_known(pool, parts.test, parts.classes(state), strategy)
-    keys = key_rows, key_oracle
-    state = with_initial(keys, state, parts.oracle, initial, parts.classes(state))
+    if parts.refusals is not None:
+        state = state._replace(refused=none_refused(pool))
+    asked = first_answers((key_rows, key_oracle), pool, parts.oracle, initial)
+    if asked is not None:  # before round 0
+        state = _told(parts, state, *asked, state.round - 1, ends_round=False)
     if trained is not None:
         say_what_is_lost(state.pool, learner)
     if reads_samples(strategy):  # refuses now what would fail after a training
@@ -139,7 +150,10 @@ def look(
     """Looks at the pool with what was trained."""
     state = arrived(state, parts.mesh)
     fitted = fit_once(parts, key, state) if fitted is None else fitted
-    return parts.look(round_keys(key).posterior, fitted, state.pool, progress)
+    pool = state.pool
+    if parts.refusals is not None:
+        pool = rested(parts.refusals, state.refused, pool, state.round)
+    return parts.look(round_keys(key).posterior, fitted, pool, progress)
 
 
 def decide(
@@ -204,8 +218,21 @@ def tell_checked(
 ) -> LoopState:
     """Writes answers down that are classes of the model, see `tell`."""
     state = arrived(state, parts.mesh)
-    count = parts.classes(state)
-    return tell(state, asked, labels, num_classes=count, ends_round=ends_round)
+    return _told(parts, state, asked, labels, state.round, ends_round=ends_round)
+
+
+def _told(
+    parts: Parts, state: LoopState, asked: Any, labels: Any, index: Any, **how: bool
+) -> LoopState:
+    """The state after answers; those that round `index` did not get are counted."""
+    told = tell(state, asked, labels, num_classes=parts.classes(state), **how)
+    rule = parts.refusals
+    if rule is None:
+        return told
+    rows = as_selection(asked)
+    asked = rows.indices, jnp.asarray(rows.is_valid), index
+    refused = with_refusals(state.refused, told.pool, *asked)
+    return told._replace(pool=without_worn(rule, refused, told.pool), refused=refused)
 
 
 def step(parts: Parts, key: Array, state: LoopState) -> tuple[LoopState, RoundInfo]:

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxal import checks
 from jaxal.metrics import Metrics
 from jaxal.pools.changes import reveal
+from jaxal.pools.refusals import Refusals
 from jaxal.types import Pool, Selection
 from jaxal.viewing import Looked
 
@@ -23,6 +24,7 @@ class LoopState(NamedTuple):
     learner: Any  # what the learner trained last
     round: Array  # [] int32, rounds told so far
     memory: Any = ()  # what the strategy remembers, () for most
+    refused: Any = ()  # a `Refused`, where the loop has a rule for such rows
 
 
 class RoundInfo(NamedTuple):
@@ -140,6 +142,7 @@ class ActiveLearner(NamedTuple):
     batch_sizes: tuple[int, ...] = ()  # rows to buy, a number a round
     classes: Callable[[LoopState], int | None] = lambda state: None  # how many
     training: tuple[Any, ...] = ()  # of the same objects, loops train and measure alike
+    refusals: Refusals | None = None  # when rows that nobody answers are asked again
 
 
 def round_keys(key: Array) -> RoundKeys:
@@ -165,7 +168,8 @@ def tell(
         asked again before they are told.
       asked: a selection of `K` rows, or their numbers `[K]`: all that was asked or a
         part of it, in any order.
-      labels: `[K]` integers, -1 for a row that got no answer, which may be asked again.
+      labels: `[K]` integers, -1 for a row that got no answer, which may be asked again;
+        `active_learner(..., refusals=Refusals())` says when, and when no more.
       num_classes: the number of classes `C`, where it is known.
       ends_round: False where more answers of the round are to come.
 

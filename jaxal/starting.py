@@ -12,7 +12,6 @@ from jax.sharding import Mesh
 
 from jaxal import checks
 from jaxal.pools.answers import is_regression
-from jaxal.pools.changes import reveal
 from jaxal.pools.initial import initial_rows
 from jaxal.pools.inputs import (
     as_inputs,
@@ -80,36 +79,29 @@ def say_what_is_lost(pool: Pool, learner: Learner) -> None:
     )
 
 
-def with_initial(
-    keys: tuple[Array, Array],
-    state: LoopState,
-    oracle: Oracle | None,
-    initial: Any,
-    num_classes: int | None,
-) -> LoopState:
-    """Returns the state in which the initial set is labelled, see `initial_rows`.
+def first_answers(
+    keys: tuple[Array, Array], pool: Pool, oracle: Oracle | None, initial: Any
+) -> tuple[Array, Array] | None:
+    """Returns the rows of the initial set and their answers, see `initial_rows`.
 
     Args:
       keys: of the rows and of the oracle.
-      state: the first.
+      pool: to choose from.
       oracle: who labels them.
       initial: how many rows, which ones, or None.
-      num_classes: `C`, None where labels are no classes.
 
     Raises:
-      ValueError: the rows are none, an answer is no class, or there is no oracle.
+      ValueError: the rows are none, or there is no oracle.
     """
-    rows = initial_rows(keys[0], state.pool, initial)
+    rows = initial_rows(keys[0], pool, initial)
     if rows is None:
-        return state
+        return None
     if oracle is None:
         raise ValueError(
             "initial rows need an oracle to label them. Pass oracle= to "
             "active_learner, or give make_pool the labels you have."
         )
-    answers = oracle(keys[1], rows)
-    pool = reveal(state.pool, rows, answers, num_classes=num_classes)
-    return state._replace(pool=pool)
+    return rows, oracle(keys[1], rows)
 
 
 def check_known(

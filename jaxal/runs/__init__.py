@@ -1,9 +1,9 @@
 """A run on disk: configuration, rounds, queries, checkpoints, reports."""
 
+from jaxal.pools.refusals import Refusals
 from jaxal.runs.displays import Display, Lines, Silent
 from jaxal.runs.experiment import People, Question, Reply
 from jaxal.runs.program import run
-from jaxal.runs.refusals import Refusals
 from jaxal.runs.store import RunError
 
 __all__ = [

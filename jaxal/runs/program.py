@@ -16,13 +16,14 @@ from jaxal.pools.initial import initial_rows
 from jaxal.pools.inputs import num_rows
 from jaxal.pools.names import LabelNames
 from jaxal.pools.oracles import array_oracle
+from jaxal.pools.refusals import Refusals
 from jaxal.rounds import ActiveLearner
 from jaxal.runs import runner, store
 from jaxal.runs.displays import Display, Lines
 from jaxal.runs.experiment import Experiment, People, answering, stream, validating
 from jaxal.runs.history import rows_there
 from jaxal.runs.provenance import PROGRAM
-from jaxal.runs.refusals import USUAL, Refusals
+from jaxal.runs.refusals import USUAL
 from jaxal.runs.store import Record, RunError, RunFiles
 from jaxal.stopping import Rule, name_of
 from jaxal.types import Inputs, Oracle, Pool
@@ -154,6 +155,11 @@ def prepared(
       ValueError: as `run` does.
     """
     check_positive(rounds=rounds)
+    if loop.refusals is not None:
+        raise ValueError(
+            "The loop has a rule for rows that nobody answers, which a run writes down "
+            "itself. Pass refusals= to run, and none to active_learner."
+        )
     called, size = _ids(pool, ids), rows_there(pool)
     rows_begun = size if begun is None else begun(size)
     whole, pool = pool, _before(pool, rows_begun)

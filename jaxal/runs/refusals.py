@@ -1,28 +1,14 @@
 """Rows that nobody answers: when they are asked again, and when no more."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from jaxal.pools.pool import is_answer
+from jaxal.pools.refusals import Refusals, Refused, rested
 from jaxal.runs.history import Entry
 from jaxal.types import Pool
-
-
-class Refusals(NamedTuple):
-    """What becomes of a row whose answer was that there is none.
-
-    Example:
-      >>> from jaxal.runs import Refusals
-      >>> Refusals(rest=2)  # two choices without it; withdrawn when refused three times
-      Refusals(rest=2, most=3)
-    """
-
-    rest: int = 1  # choices that leave it alone, unless nothing else is there
-    most: int | None = 3  # refusals after which it is withdrawn; None: asked for ever
-
 
 USUAL = Refusals()
 
@@ -63,12 +49,10 @@ def without_resting(
       index: the round for which rows are chosen.
       pool: as it is. Its other rows must suffice for a choice, or nobody rests.
     """
-    refused = refusals_of(entries).items()
-    rows = [row for row, rounds in refused if index - rounds[-1] <= rule.rest]
-    is_available = np.array(pool.is_available)
-    is_available[rows] = False
-    if not rows or pool.is_pending is None or not is_available.any():
+    times, last = np.zeros((2, *pool.labels.shape), np.int32)
+    for row, rounds in refusals_of(entries).items():
+        times[row], last[row] = len(rounds), rounds[-1]
+    if not times.any():
         return pool
-    rests = np.zeros(pool.labels.shape, bool)
-    rests[rows] = True
-    return pool._replace(is_pending=jax.device_put(rests, pool.is_pending.sharding))
+    refused = jax.device_put(Refused(times, last), pool.labels.sharding)
+    return rested(rule, refused, pool, index)

@@ -153,8 +153,9 @@ def facts(experiment: Experiment, records: list[Record]) -> Record:
 
 def saved_part(state: LoopState) -> Saved:
     """Returns what a checkpoint holds of a state."""
-    pool, learner, index, memory = state
-    return Saved(pool.labels, pool.is_labelled, learner, index, memory)
+    pool = state.pool
+    known = pool.labels, pool.is_labelled
+    return Saved(*known, state.learner, state.round, state.memory)
 
 
 def _config(files: RunFiles) -> Record:
