@@ -14,9 +14,11 @@ from jaxal.training.fitting import (
     suited_to,
     targets_of,
     unless_taught,
+    weights_in,
 )
 from jaxal.training.heads.single_layer import solve_layer
 from jaxal.training.normalization import refreshed
+from jaxal.training.rows import weights_of
 from jaxal.training.tasks import FitInfo
 from jaxal.types import Model, Pool, Variables
 
@@ -28,7 +30,9 @@ def finish(
     variables, steps, loss = state.variables, state.step, state.last_loss
     if is_solved(model, settings, variables, pool):
         is_used = jnp.arange(state.order.shape[0]) < state.num_labelled
-        solved, loss, steps = solve_layer(model, variables, pool, state.order, is_used)
+        weights = weights_of(settings.row_weights, state.order)
+        known = state.order, is_used, weights * is_used
+        solved, loss, steps = solve_layer(model, variables, pool, *known)
         variables = unless_taught(state.num_labelled, solved, variables)
     if settings.averaging is not None:
         params = settings.averaging.finish(state.average, variables["params"])
@@ -78,6 +82,7 @@ def _judge(
         outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32)),
         targets_of(settings, state, pool.labels[rows]),
         jnp.arange(rows.shape[0]) < state.num_labelled,
+        weights_in(settings, state, rows),
         loss=settings.task.loss,
         guess=settings.task.guess,
         first_loss=state.first_loss,

@@ -13,6 +13,7 @@ from jaxal.training.augment import Augmentation
 from jaxal.training.batches import batch, resampled, shuffled, steps_per_epoch
 from jaxal.training.heads.single_layer import is_single_layer
 from jaxal.training.optimizers import Optimizer, walk
+from jaxal.training.rows import weights_of
 from jaxal.training.targets import target_units
 from jaxal.training.tasks import Task, evaluator
 from jaxal.training.weights import Averaging, Refit
@@ -51,6 +52,7 @@ class FitSettings(NamedTuple):
     averaging: Averaging | None
     bootstrap: bool
     watch: watching.Watch | None
+    row_weights: Array | None  # [N]
     is_default: bool  # nothing was asked for: a single layer is solved, not trained
 
 
@@ -130,6 +132,17 @@ def targets_of(settings: FitSettings, state: FitState, labels: Array) -> Array:
     return (labels - mean[None]) / spread[None]
 
 
+def weights_in(settings: FitSettings, state: FitState, rows: Array) -> Array:
+    """Returns how much rows `[B]` count, 1 on average over those that are labelled."""
+    if settings.row_weights is None:
+        return jnp.ones(rows.shape, jnp.float32)
+    is_used = jnp.arange(state.order.shape[0]) < state.num_labelled
+    every = jnp.where(is_used, weights_of(settings.row_weights, state.order), 0)
+    mean = every.sum() / jnp.maximum(state.num_labelled, 1)
+    weights = weights_of(settings.row_weights, rows)
+    return weights / jnp.maximum(mean, jnp.finfo(mean.dtype).tiny)
+
+
 def advance(
     model: Model,
     settings: FitSettings,
@@ -160,16 +173,16 @@ def _train_step(
         lambda: shuffled(key_order, state.order, state.num_labelled),
         lambda: state.order,
     )
-    rows, weights = batch(suited.batch_size, order, state.num_labelled, place)
+    rows, is_first = batch(suited.batch_size, order, state.num_labelled, place)
+    weights = weights_in(settings, state, rows) * is_first
     inputs = take_rows(pool.inputs, rows)
     if callable(settings.augment):
         inputs = settings.augment(key_augment, inputs)
     elif settings.augment is not None:
         inputs = recipes.augmented(settings.augment, key_augment, inputs)
     labels = targets_of(settings, state, pool.labels[rows])
-    loss_of = _loss_of(
-        model, settings, key_dropout, state.variables, inputs, labels, weights
-    )
+    known = inputs, labels, weights, is_first.sum()
+    loss_of = _loss_of(model, settings, key_dropout, state.variables, *known)
     progress = state.step / state.num_steps
     loss, variables, params, optimizer = _update(
         suited.optimizer, progress, state, loss_of
@@ -216,12 +229,13 @@ def _loss_of(
     inputs: Inputs,
     labels: Array,
     weights: Array,
+    count: Array,
 ) -> Callable[[Any], tuple[Array, Variables]]:
     def loss_of(params: Any) -> tuple[Array, Variables]:
         with_params = {**variables, "params": params}
         output, updated = model.apply(with_params, inputs, key=key, train=True)
         losses = settings.task.loss(output.logits, labels)
-        mean = (weights * losses).sum() / weights.sum()
+        mean = (weights * losses).sum() / count
         return mean.astype(jnp.float32), updated
 
     return loss_of

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from jaxal.modes import any_promotion
 from jaxal.pools.inputs import take_rows
@@ -14,6 +15,7 @@ from jaxal.training import finishing, fitting, recipes
 from jaxal.training.augment import Augmentation
 from jaxal.training.fitting import FitSettings, FitState
 from jaxal.training.optimizers import as_optimizer
+from jaxal.training.rows import checked_weights
 from jaxal.training.tasks import FitInfo, Task, evaluator, task_or_classes
 from jaxal.training.watching import Watch
 from jaxal.training.weights import Averaging, Refit, retrain
@@ -36,6 +38,7 @@ def supervised(
     bootstrap: bool = False,
     task: Task | None = None,
     watch: Watch | None = None,
+    row_weights: ArrayLike | None = None,
     eval_chunk_size: int = 512,
 ) -> Learner:
     r"""Returns a learner that minimises a loss, cross-entropy, on the labelled rows.
@@ -83,6 +86,8 @@ def supervised(
         `jaxal.training.regression` has others.
       watch: what is looked at while it trains, and how the best weights are chosen,
         see `jaxal.watch`: early stopping, and records of each epoch.
+      row_weights: `[N]`, how often the loss of each row of the pool counts, at least 0;
+        of a network that is not solved only ratios do. Rows that come later count once.
       eval_chunk_size: rows evaluated together.
 
     Returns:
@@ -130,6 +135,7 @@ def supervised(
         averaging,
         bootstrap,
         watch,
+        checked_weights("row_weights", row_weights, (None,)),
         is_default,
     )
     return _learner(model, settings, members, eval_chunk_size)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from jaxal.pools.inputs import take_rows
 from jaxal.types import Inputs, Pool
@@ -70,3 +71,39 @@ def labelled_rows(pool: Pool, capacity: int | None = None) -> LabelledRows:
     labels = jnp.where(is_used, pool.labels[rows], 0).astype(pool.labels.dtype)
     weights = is_used.astype(jnp.float32)
     return LabelledRows(take_rows(pool.inputs, rows), labels, weights, rows)
+
+
+def weights_of(weights: Array | None, rows: Array) -> Array:
+    """Returns the weights `[B]` of rows; one that came later counts once."""
+    if weights is None:
+        return jnp.ones(rows.shape, jnp.float32)
+    return weights.at[rows].get(mode="fill", fill_value=1)
+
+
+def checked_weights(
+    name: str, values: ArrayLike | None, shape: tuple[int | None, ...]
+) -> Array | None:
+    """Returns weights as an array of real numbers, None where there are none.
+
+    Args:
+      name: what they are called.
+      values: given.
+      shape: that is expected, None for any number.
+
+    Raises:
+      ValueError: the shape is another, or one is negative or not finite.
+    """
+    if values is None:
+        return None
+    array = jnp.asarray(values)
+    fits = len(shape) == array.ndim and all(
+        want in (None, got) for want, got in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"{name} has shape {list(array.shape)}, expected "
+            f"{['N' if want is None else want for want in shape]}."
+        )
+    if not bool((array >= 0).all() & jnp.isfinite(array).all()):
+        raise ValueError(f"{name} holds a negative number or none, expected 0 or more.")
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))

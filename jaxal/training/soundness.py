@@ -25,6 +25,7 @@ def judge(
     outputs: Array,
     labels: Array,
     is_known: Array,
+    weights: Array,
     *,
     loss: Callable[[Array, Array], Array],
     guess: Callable[[Array, Array, int], Array] | None,
@@ -38,6 +39,7 @@ def judge(
       outputs: `[B, C]` on rows it was trained on.
       labels: `[B]` of these.
       is_known: `[B]` bool, rows that count. Without any, every fit is sound.
+      weights: `[B]`, how much they do.
       loss: of a task.
       guess: of a task; None: a fit only has to be finite.
       first_loss: of the fit's first step.
@@ -45,11 +47,11 @@ def judge(
         is better than it was.
     """
     labels = jnp.where(is_known, labels, jnp.zeros_like(labels))
-    weights = is_known.astype(outputs.dtype)
+    weights = jnp.where(is_known, weights, 0).astype(outputs.dtype)
 
     def mean_loss(outputs: Array) -> Array:
         losses = jnp.where(is_known, loss(outputs, labels), 0)
-        return losses.sum() / jnp.maximum(weights.sum(), 1)
+        return (weights * losses).sum() / jnp.maximum(is_known.sum(), 1)
 
     final, naive = mean_loss(outputs), jnp.full([], jnp.nan, outputs.dtype)
     is_worse = jnp.zeros([], bool)

@@ -22,7 +22,7 @@ from jaxal.training.heads.linear import (
     solved,
 )
 from jaxal.training.heads.rows import Moments, centred_rows, pool_moments
-from jaxal.training.rows import labelled_numbers
+from jaxal.training.rows import checked_weights, labelled_numbers, weights_of
 from jaxal.training.tasks import FitInfo, Task, cross_entropy
 from jaxal.types import Pool, Variables
 
@@ -99,9 +99,9 @@ def logistic_head(
         num_classes,
         candidates(scaling, penalty),
         capacity,
-        _weights("class_weights", class_weights, (num_classes,)),
-        _weights("row_weights", row_weights, (None,)),
-        _weights("soft_labels", soft_labels, (None, num_classes)),
+        checked_weights("class_weights", class_weights, (num_classes,)),
+        checked_weights("row_weights", row_weights, (None,)),
+        checked_weights("soft_labels", soft_labels, (None, num_classes)),
     )
     model = linear_model(num_classes)
     task = Task(cross_entropy, classification_metrics, mean_probabilities)
@@ -146,24 +146,5 @@ def _said(
     if settings.class_weights is not None:
         weights *= targets @ settings.class_weights.astype(dtype)
     if settings.row_weights is not None:
-        weights *= settings.row_weights.astype(dtype)[rows]
+        weights *= weights_of(settings.row_weights, rows).astype(dtype)
     return targets, weights
-
-
-def _weights(
-    name: str, values: ArrayLike | None, shape: tuple[int | None, ...]
-) -> Array | None:
-    if values is None:
-        return None
-    array = jnp.asarray(values)
-    fits = len(shape) == array.ndim and all(
-        want in (None, got) for want, got in zip(shape, array.shape, strict=True)
-    )
-    if not fits:
-        raise ValueError(
-            f"{name} has shape {list(array.shape)}, expected "
-            f"{['N' if want is None else want for want in shape]}."
-        )
-    if not bool((array >= 0).all() & jnp.isfinite(array).all()):
-        raise ValueError(f"{name} holds a negative number or none, expected 0 or more.")
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))

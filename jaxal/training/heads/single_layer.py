@@ -59,7 +59,12 @@ def is_single_layer(model: Model, variables: Variables, row: Inputs) -> bool:
 
 
 def solve_layer(
-    model: Model, variables: Variables, pool: Pool, order: Array, is_used: Array
+    model: Model,
+    variables: Variables,
+    pool: Pool,
+    order: Array,
+    is_used: Array,
+    weights: Array,
 ) -> tuple[Variables, Array, Array]:
     """Returns variables with the layer solved, the mean loss, and steps taken.
 
@@ -69,6 +74,7 @@ def solve_layer(
       pool: whose rows say how columns spread.
       order: `[L]` rows that are labelled, perhaps repeatedly.
       is_used: `[L]` bool, the first of them.
+      weights: `[L]`, how much each counts.
     """
 
     def seen(inputs: Inputs) -> Array:
@@ -83,7 +89,7 @@ def solve_layer(
     targets = jax.nn.one_hot(
         pool.labels[order], output.logits.shape[1], dtype=inputs.dtype
     )
-    rows = LabelledDesign(inputs, is_used, targets, is_used.astype(inputs.dtype))
+    rows = LabelledDesign(inputs, is_used, targets, weights.astype(inputs.dtype))
     options = candidates("choose", None)
     solved, scale, _, info = fit_rows(options, _NOTHING, moments, rows)
     kernel = scale["factor"][:, None] * solved["kernel"]
