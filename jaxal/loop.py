@@ -14,7 +14,7 @@ from jaxal import phases
 from jaxal.metrics import classification_metrics, metrics_of
 from jaxal.pacing import paced
 from jaxal.phases import Parts
-from jaxal.pools.refusals import Refusals
+from jaxal.pools.refusals import Refusals, check_refusals
 from jaxal.posteriors.dropout import mc_dropout
 from jaxal.posteriors.networks import deterministic, mean_probabilities
 from jaxal.rounds import ActiveLearner, LoopState, Phases, Progress
@@ -113,6 +113,7 @@ def active_learner(
       16
     """
     sizes = _batch_sizes(batch_size)
+    check_refusals(refusals)
     asks = posterior is None and asks_posterior(strategy)
     parts = (model, *learner, posterior, *(test or ()), ignore, measure, mesh)
     training = (*parts, chunk_size, asks)

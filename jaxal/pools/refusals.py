@@ -1,5 +1,6 @@
 """Rows that nobody answers: when they are asked again, and when no more."""
 
+from numbers import Integral
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -26,6 +27,29 @@ class Refused(NamedTuple):
 
     times: Array  # [N] int32
     last: Array  # [N] int32, the round
+
+
+def check_refusals(rule: Refusals | None) -> None:
+    """Raises where a rule is none.
+
+    Raises:
+      TypeError: it is no `Refusals`.
+      ValueError: `rest` is below 0 or `most` below 1.
+    """
+    if rule is None:
+        return
+    if not isinstance(rule, Refusals):
+        raise TypeError(
+            f"refusals is {rule!r}, expected Refusals(rest=1, most=3) or None."
+        )
+    numbers = rule.rest, 1 if rule.most is None else rule.most
+    if not all(isinstance(number, Integral) for number in numbers) or (
+        rule.rest < 0 or numbers[1] < 1
+    ):
+        raise ValueError(
+            f"refusals is {rule}, expected whole numbers: choices of at least 0 that "
+            "leave a row alone, and refusals of at least 1 (or None) that it takes."
+        )
 
 
 def none_refused(pool: Pool) -> Refused:

@@ -19,6 +19,7 @@ from jaxal.pools.oracles import array_oracle
 from jaxal.pools.refusals import Refusals
 from jaxal.rounds import ActiveLearner
 from jaxal.runs import runner, store
+from jaxal.runs.arguments import check_arguments, check_known_labels
 from jaxal.runs.displays import Display, Lines
 from jaxal.runs.experiment import Experiment, People, answering, stream, validating
 from jaxal.runs.history import rows_there
@@ -87,6 +88,7 @@ def run(
     Raises:
       RunError: the folder belongs to another run, a file is damaged, the disk is full,
         outputs are NaN, or an answer is no label.
+      TypeError: an argument is of another kind.
       ValueError: `rounds` is below 1, `ids` are not one a row or not distinct, initial
         rows are none, or `settings` are none that a file can hold.
 
@@ -154,12 +156,19 @@ def prepared(
     Raises:
       ValueError: as `run` does.
     """
+    check_arguments(
+        loop=loop,
+        pool=pool,
+        rounds=rounds,
+        seed=seed,
+        ids=ids,
+        names=names,
+        validation=validation,
+        settings=settings,
+        refusals=refusals,
+        stop=stop,
+    )
     check_positive(rounds=rounds)
-    if loop.refusals is not None:
-        raise ValueError(
-            "The loop has a rule for rows that nobody answers, which a run writes down "
-            "itself. Pass refusals= to run, and none to active_learner."
-        )
     called, size = _ids(pool, ids), rows_there(pool)
     rows_begun = size if begun is None else begun(size)
     whole, pool = pool, _before(pool, rows_begun)
@@ -186,7 +195,7 @@ def prepared(
         pool=pool,
         ids=called,
         initial_rows=np.zeros(0, np.int32) if rows is None else np.asarray(rows),
-        answer=_answer(oracle, seed, most),
+        answer=_answer(oracle, pool, seed, most),
         oracle=getattr(oracle, "name", type(oracle).__name__),
         plan=plan,
         key_weights=stream(seed, "weights"),
@@ -282,8 +291,10 @@ def _fingerprint(pool: Pool, ids: np.ndarray, start: int, stop: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def _answer(oracle: Any, seed: int, most: int) -> Any:
+def _answer(oracle: Any, pool: Pool, seed: int, most: int) -> Any:
     if isinstance(oracle, People):
         return oracle
-    asked = oracle if callable(oracle) else array_oracle(oracle)
-    return answering(asked, stream(seed, "oracle"), most)
+    if not callable(oracle):
+        known, oracle = oracle, array_oracle(oracle)
+        check_known_labels(known, pool)
+    return answering(oracle, stream(seed, "oracle"), most)

@@ -35,7 +35,15 @@ class _Downhill(NamedTuple):
     def update(
         self, grads: Any, state: Any, params: Any = None, **what: Any
     ) -> tuple[Any, Any]:
-        updates, state = self.optimizer.update(grads, state, params, **what)
+        try:
+            updates, state = self.optimizer.update(grads, state, params, **what)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise TypeError(
+                f"This optimiser of optax does not walk as others do: {error}. It is "
+                "given one gradient, the parameters, and the loss as value, grad and "
+                "value_fn; lookahead, SAM and DP-SGD want more. Pass another, such as "
+                "optax.adam(1e-3), or write a Learner of your own."
+            ) from error
         return jax.tree.map(jnp.negative, updates), state
 
 
@@ -92,8 +100,9 @@ def as_optimizer(optimizer: Any) -> Optimizer:
     if _slope(optimizer) > 0:
         raise ValueError(
             "This optimiser of optax walks uphill, as a direction without a learning "
-            "rate does. Pass a whole one, such as optax.adam(1e-3), or the direction "
-            "with a schedule, Optimizer(optax.scale_by_adam(), cosine(1e-3))."
+            "rate does (and SAM, which wants two gradients a step). Pass a whole one, "
+            "such as optax.adam(1e-3), or the direction with a schedule, "
+            "Optimizer(optax.scale_by_adam(), cosine(1e-3))."
         )
     import optax
 

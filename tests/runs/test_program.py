@@ -722,3 +722,38 @@ def test_damaged_files_are_refused_or_make_no_difference(
 @pytest.mark.slow
 def test_a_thousand_damaged_files(halfway, undisturbed, tmp_path):
     _check_damage(halfway, undisturbed, tmp_path / "run", range(1000))
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "says"),
+    [
+        ({"seed": "a"}, TypeError, "seed is 'a', expected a whole number"),
+        ({"seed": 1.5}, TypeError, "seed is 1.5"),
+        ({"rounds": "3"}, TypeError, "rounds is '3'"),
+        ({"rounds": 1.5}, TypeError, "rounds is 1.5"),
+        ({"rounds": 0}, ValueError, "rounds is 0"),
+        ({"names": ["ant", "cat"]}, TypeError, "label_names"),
+        ({"stop": "plateau"}, TypeError, "a rule of jaxal.stopping"),
+        ({"settings": [1]}, TypeError, "settings is .*a dict"),
+        ({"ids": "abc"}, TypeError, "a name for each row"),
+        ({"ids": 3}, TypeError, "a name for each row"),
+        ({"validation": (1,)}, TypeError, "inputs, labels"),
+        ({"refusals": 3}, TypeError, r"Refusals\(rest=1, most=3\)"),
+        ({"refusals": (1, 2)}, TypeError, r"Refusals\(rest=1, most=3\)"),
+        ({"refusals": Refusals(-1, 2)}, ValueError, "at least 0"),
+        ({"refusals": Refusals(1, 0)}, ValueError, "at least 1"),
+        ({"oracle": LABELS[:5]}, ValueError, "5 labels.*60 rows"),
+        ({"oracle": 3}, ValueError, "1 labels.*60 rows"),
+        ({"loop": None}, TypeError, "what active_learner returns"),
+        ({"pool": np.zeros([4, 2])}, TypeError, "what make_pool returns"),
+    ],
+)
+def test_what_is_no_argument_is_refused_before_anything_is_written(
+    tmp_path, given, error, says
+):
+    usual = {"loop": LOOP, "pool": make_pool(INPUTS), "oracle": LABELS, "rounds": 2}
+    given = {**usual, "display": Silent(), **given}
+    first = (given.pop(name) for name in ("loop", "pool", "oracle"))
+    with pytest.raises(error, match=says):
+        run(*first, tmp_path / "run", **given)
+    assert not (tmp_path / "run" / "config.json").exists()

@@ -100,6 +100,22 @@ def test_an_optimizer_that_would_climb_is_refused(rule):
     supervised(linear(2), Optimizer(optax.scale_by_adam(), constant(0.1)))
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        optax.lookahead(optax.sgd(0.1), 5, 0.5),
+        optax.GradientTransformation(lambda p: (), lambda g, s: (g, s)),
+    ],
+)
+def test_an_optimizer_that_wants_more_than_a_gradient_is_refused(rule):
+    inputs, labels = blobs(30, 2)
+    pool = make_pool(inputs, labels, mesh=ONE)
+    learner = supervised(linear(2), rule)
+    state = learner.init(KEY, pool.inputs)
+    with pytest.raises(TypeError, match="does not walk as others do"):
+        jax.jit(learner.fit)(KEY, state, pool)
+
+
 def test_gradients_are_cut():
     rule = optimizers.sgd(constant(1.0), weight_decay=0.0, momentum=0.0, clip=2.0)
     params = {"w": jnp.zeros([2, 2])}
