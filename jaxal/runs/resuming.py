@@ -169,6 +169,12 @@ def _config(files: RunFiles) -> Record:
                 f"{files.config} is damaged: its {name} is missing or odd. "
                 "Use --overwrite or another --name."
             )
+    if found.get("format") != provenance.FORMAT:
+        raise RunError(
+            f"{files.config} is of format {found.get('format')!r}, and this jaxal "
+            f"writes {provenance.FORMAT}. Go on with the jaxal that began the run, or "
+            "use --overwrite or another --name."
+        )
     return found
 
 

@@ -57,7 +57,7 @@ def run(
         records = ledger.read_rounds(files, experiment.settings)
         note_environment(files, display, config, records)
         if records and records[-1]["is_last"]:
-            entries = ledger.read(experiment, files, None)
+            entries = ledger.read(experiment, files, _num_classes(experiment))
             ledger.compare(files, entries, experiment.pool, records)
             display.message(f"{files.folder} is finished: nothing left to do.")
             return records
@@ -132,6 +132,17 @@ def _round(
     store.append_lines(files.rounds, [record])
     files.asked.unlink(missing_ok=True)
     return state, record
+
+
+def _num_classes(experiment: Experiment) -> int | None:
+    """What the model counts classes to, from shapes alone."""
+    loop, found = experiment.loop, list[int | None]()
+
+    def begin() -> None:
+        found.append(loop.classes(loop.init(experiment.key_weights, experiment.pool)))
+
+    jax.eval_shape(begin)
+    return found[0]
 
 
 def _buy(

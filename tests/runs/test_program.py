@@ -541,6 +541,10 @@ def _all_in_one_line(files):
     files.queries.write_bytes(files.queries.read_bytes().replace(b"\n", b"\r"))
 
 
+def _of_another_format(files):
+    store.write_json(files.config, store.read_json(files.config) | {"format": 99})
+
+
 def _of_another_seed(files):
     play(other := files.folder.parent / "other", rounds=2, seed=1)
     config = files.config.read_bytes()
@@ -569,6 +573,7 @@ def _of_another_seed(files):
         (_renamed, "trained on 10 labels says .*has "),
         (lambda f: f.config.write_text("[]"), "config.json is damaged"),
         (lambda f: f.config.write_text("{"), "config.json is damaged"),
+        (_of_another_format, "config.json is of format 99"),
         (lambda f: f.rounds.write_text("3\n"), "Line 1 of .*rounds.jsonl"),
         (_all_in_one_line, "trained on 6 labels says .*has 0"),
         (_of_another_seed, "Line 1 of .*rounds.jsonl is of another run: seed is 1"),
@@ -635,10 +640,18 @@ def test_a_rule_that_looks_at_what_is_not_measured_buys_nothing(tmp_path):
         play(tmp_path / "run", stop=target_accuracy(0.9))
 
 
-def test_nor_is_a_finished_ledger(undisturbed, tmp_path):
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_shortened, "trained on 6 labels says .*has 5"),
+        (_edited("label", 99), "label 99 is no class 0 to 2"),
+        (_edited("event", "eaten"), "event 'eaten' is none of answered"),
+    ],
+)
+def test_nor_is_a_finished_ledger(undisturbed, tmp_path, damage, message):
     folder = shutil.copytree(undisturbed[0], tmp_path / "run")
-    _shortened(RunFiles(folder))
-    with pytest.raises(RunError, match="trained on 6 labels says .*has 5"):
+    damage(RunFiles(folder))
+    with pytest.raises(RunError, match=message):
         play(folder)
 
 

@@ -119,10 +119,10 @@ def results(folder):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(made, tmp_path_factory):
+def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
     death = Death(None)
-    run(made, folder, death)
+    run(make_experiment(), folder, death)  # of its own, which nothing has compiled
     return folder, results(folder), death.names
 
 
