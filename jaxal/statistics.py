@@ -138,7 +138,7 @@ def area_under_curve(
     x = np.log(x) if log else x
     if len(x) == 1:
         return float(y[0])
-    return float(np.trapezoid(y, x) / (x[-1] - x[0]))
+    return float(np.diff(x) @ (y[1:] + y[:-1]) / 2 / (x[-1] - x[0]))
 
 
 def median_bands(

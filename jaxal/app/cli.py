@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from jaxal.app.interrupts import heeded
 from jaxal.app.pipes import quiet
+from jaxal.checks import nearest
 from jaxal.words import parse
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ commands:
   strategies  list the strategies; NAME says all of one, --markdown is a table
   datasets    list the data sets by name
 
-`jaxal COMMAND --help` says more.
+`jaxal COMMAND --help` says more, `jaxal --version` which jaxal this is.
 """
 
 
@@ -54,10 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with quiet():
+        with heeded(), quiet():
             return _command(words)
     except _ToldError:
         return 1
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return INTERRUPTED
 
 
 def run_command(
@@ -112,8 +116,14 @@ def _command(words: list[str]) -> int:
     if command in ("-h", "--help"):
         print(_USAGE, end="")
         return 0
+    if command == "--version":
+        from jaxal import __version__
+
+        print(f"jaxal {__version__}")
+        return 0
     if command not in _COMMANDS:
-        print(f"jaxal has no command {command!r}.\n\n{_USAGE}", end="", file=sys.stderr)
+        said = f"jaxal has no command {command!r}.{nearest(command, _COMMANDS)}"
+        print(f"{said}\n\n{_USAGE}", end="", file=sys.stderr)
         return 2
     return _COMMANDS[command](rest)
 

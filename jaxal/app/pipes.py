@@ -41,6 +41,9 @@ class _Output(io.TextIOBase):
         with self._ending():
             self._to.flush()
 
+    def close(self) -> None:
+        """Leaves it open, who passes things on does not own it."""
+
     @contextlib.contextmanager
     def _ending(self) -> Iterator[None]:
         try:

@@ -240,7 +240,8 @@ def test_nnx_module_keeps_its_own_values():
 def test_nnx_lists_get_string_names():
     class Stack(nnx.Module):
         def __init__(self, rngs):
-            self.layers = nnx.List([nnx.Linear(6, 6, rngs=rngs) for _ in range(2)])
+            layers = [nnx.Linear(6, 6, rngs=rngs) for _ in range(2)]
+            self.layers = getattr(nnx, "List", list)(layers)  # since Flax 0.12
 
         def __call__(self, x):
             for layer in self.layers:
