@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxal.app import study
+from jaxal.app.interrupts import leave
 from jaxal.data import load
 
 STRATEGIES = """
@@ -63,4 +64,4 @@ def main(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(leave(main(sys.argv[1:])))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from jaxal.app.interrupts import heeded
+from jaxal.app.interrupts import INTERRUPTED, heeded, leave
 from jaxal.app.pipes import quiet
 from jaxal.checks import nearest
 from jaxal.words import parse
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from jaxal.app.recipe import Recipe
     from jaxal.report.options import ReportOptions
     from jaxal.report.page.rows import Again
-
-INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
 
 _DESCRIPTION = """
 Runs active learning on a data set and leaves a learning curve.
@@ -53,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
       cifar10
       ...
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        return leave(main(sys.argv[1:]))
+    words = list(arguments)
     try:
         with heeded(), quiet():
             return _command(words)
@@ -85,8 +85,13 @@ def run_command(
     Raises:
       SystemExit: 2 after words that say nothing that can be, 0 after `--help`.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    called = shlex.split(program)
+    if arguments is None:
+        return leave(
+            run_command(
+                sys.argv[1:], default=default, description=description, program=program
+            )
+        )
+    words, called = list(arguments), shlex.split(program)
     command = shlex.join([*called, *(w for w in words if w != "--overwrite")])
     try:
         with heeded() as heed, _readable_errors():

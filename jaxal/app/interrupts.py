@@ -1,10 +1,14 @@
 """Ctrl-C is never lost."""
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+
+INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
 
 _pressed = threading.Event()
 
@@ -54,3 +58,17 @@ def heeded() -> Iterator[Callable[[], None]]:
         if alarm is not None and _pressed.is_set():
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, alarm)
+
+
+def leave(status: int) -> int:
+    """Returns the status of a command, or ends the process with it after Ctrl-C.
+
+    What XLA computes or compiles cannot be called off: Python would wait for it, and
+    may crash when it takes apart what is in use. What counts is on disk.
+    """
+    if status == INTERRUPTED:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
+    return status

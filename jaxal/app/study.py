@@ -8,11 +8,10 @@ from typing import Any
 
 from jaxal import words
 from jaxal.app import features
+from jaxal.app.interrupts import INTERRUPTED
 from jaxal.runs import compiles, store
 from jaxal.runs.store import RunError, StoppedError
 from jaxal.settings import Settings, setting, settings_of
-
-INTERRUPTED = 130
 
 _DESCRIPTION = """
 Compares strategies on frozen embeddings: a linear head, many seeds, one command.

@@ -1,12 +1,13 @@
 """Workers that take the blocks of a study, each what nobody has."""
 
+import math
 import shlex
 import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from jaxal.studies.shown import StudyLine
 from jaxal.studies.stepping import Block, Engine
 from jaxal.types import Pool
 
+_GRACE = 1.0  # seconds for rounds under way after Ctrl-C
 _PATIENCE = 1.0  # seconds until one looks again whether another process is done
 
 
@@ -40,7 +42,8 @@ def work(
 
     Raises:
       RunError: blocks failed; all others are done.
-      StoppedError: Ctrl-C, after the rounds under way were saved.
+      StoppedError: Ctrl-C; rounds under way were saved, or are computed again where
+        that would have taken long.
     """
     crew = _Crew(list(blocks))
     shelf, devices = Shelf(), jax.local_devices()
@@ -57,15 +60,29 @@ def work(
         )
         for device in (devices * workers)[: max(1, min(workers, len(blocks)))]
     ]
-    with crew.heeding_interrupts(), ThreadPoolExecutor(len(engines)) as threads:
-        done = [threads.submit(crew.take_all, engine, line) for engine in engines]
-        for one in done:
-            one.result()
+    threads = ThreadPoolExecutor(len(engines))
+    with crew.heeding_interrupts():
+        try:
+            done = [threads.submit(crew.take_all, engine, line) for engine in engines]
+            _wait_for(done, crew.stopped)
+        finally:
+            threads.shutdown(wait=not crew.stopped.is_set())
     line.close()
     if crew.failures:
         raise RunError("\n".join(crew.failures))
     if crew.stopped.is_set():
         raise StoppedError
+
+
+def _wait_for(done: Sequence[Future], stopped: threading.Event) -> None:
+    """Until all are done, or a little after Ctrl-C: compiling cannot be called off."""
+    left, deadline = set(done), math.inf
+    while left and time.monotonic() < deadline:
+        finished, left = wait(left, timeout=0.2)
+        for one in finished:
+            one.result()
+        if stopped.is_set():
+            deadline = min(deadline, time.monotonic() + _GRACE)
 
 
 class _Crew:

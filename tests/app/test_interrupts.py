@@ -10,7 +10,7 @@ import weakref
 
 import pytest
 
-from jaxal.app.interrupts import heeded
+from jaxal.app.interrupts import heeded, leave
 
 
 class Thing:
@@ -73,3 +73,17 @@ def test_nothing_is_collected_while_jaxal_is_imported():
 def test_without_an_interrupt_nothing_happens():
     with heeded() as heed:
         heed()
+
+
+def test_a_process_that_was_stopped_does_not_wait_for_its_threads():
+    program = """
+import threading, time
+from jaxal.app.interrupts import leave
+threading.Thread(target=time.sleep, args=(60,)).start()
+print("told", end="")
+leave(130)
+"""
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "told", "")
+    assert leave(0) == 0 and leave(1) == 1
