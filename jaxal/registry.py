@@ -8,10 +8,12 @@ import importlib
 import inspect
 import pkgutil
 import re
+import types
+import typing
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from jaxal.checks import nearest
 from jaxal.expressions import evaluate
@@ -295,12 +297,24 @@ def _check_settings(found: Entry, settings: dict[str, Any]) -> None:
             )
 
 
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
 def _misfit(annotation: Any, value: Any) -> str:
     """What a setting should have been, or nothing where it may be right."""
     if annotation in (int, float) and isinstance(value, str | list | Strategy):
         return "a number"
     if annotation is int and isinstance(value, float):
         return "a whole number"
+    if annotation is bool and not isinstance(value, bool):
+        return "True or False"
+    kinds = get_args(annotation) if _is_union(annotation) else (annotation,)
+    words = [w for k in kinds if typing.get_origin(k) is Literal for w in get_args(k)]
+    is_word = isinstance(value, str)
+    is_meant = str not in kinds and (is_word or len(kinds) == 1)
+    if words and is_meant and not (is_word and value in words):
+        return f"one of {', '.join(map(repr, words))}"
     is_many = "Sequence" in str(annotation)
     return (
         "a list, such as [1, 2]" if is_many and isinstance(value, int | float) else ""
