@@ -93,7 +93,7 @@ def held(
     )
     narrow_type = jax.dtypes.canonicalize_dtype(usual) if dtype is None else dtype
     with np.errstate(over="ignore", invalid="ignore"):
-        narrow = array.astype(narrow_type)
+        narrow = array.astype(narrow_type, copy=False)
     if narrow.dtype == array.dtype or array.size == 0:
         return narrow
     is_real = np.isfinite(narrow if may_overflow else array)

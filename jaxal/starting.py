@@ -120,7 +120,7 @@ def check_known(
     """
     check_labelled(pool, num_classes)
     if test is not None and not is_traced(pool.inputs, test):
-        check_like(test[0], pool.inputs, is_test=True)
+        check_like(test[0], pool.inputs, "test rows", "test[0]", any_dtype=True)
     if strategy.reads_classes and is_regression(pool):
         raise ValueError(
             f"Strategy {strategy.name!r} reads outputs as logits of classes, and the "

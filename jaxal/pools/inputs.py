@@ -107,10 +107,15 @@ def _is_array(value: Any) -> bool:
     return kinds or hasattr(value, "__array__") or hasattr(value, "todense")
 
 
-def _as_array(name: str, leaf: Any) -> Any:
-    array = leaf if isinstance(leaf, jax.Array) else _from_numpy(name, leaf)
+def check_numbers(name: str, array: Any) -> None:
+    """Raises ValueError where an array holds something else than numbers."""
     if not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.number)):
         raise ValueError(f"{name} has dtype {array.dtype}, {_NO_NUMBERS}")
+
+
+def _as_array(name: str, leaf: Any) -> Any:
+    array = leaf if isinstance(leaf, jax.Array) else _from_numpy(name, leaf)
+    check_numbers(name, array)
     if array.ndim < 1:
         raise ValueError(
             f"{name} has shape [], expected [N, ...]. Pass arrays whose first axis "
@@ -168,12 +173,23 @@ def keys_of(inputs: Inputs) -> str:
     return type(inputs).__name__
 
 
-def check_like(new: Inputs, pool: Inputs, *, is_test: bool = False) -> None:
+def check_like(
+    new: Inputs,
+    pool: Inputs,
+    what: str = "new rows",
+    name: str = "inputs",
+    *,
+    any_dtype: bool = False,
+) -> None:
     """Raises ValueError unless new rows are as those of a pool, of any number.
 
-    Rows to measure on may have other dtypes.
+    Args:
+      new: a pytree of `[M, ...]`.
+      pool: a pytree of `[N, ...]`.
+      what: they are, for messages.
+      name: what the caller calls them.
+      any_dtype: whether dtypes may differ.
     """
-    what, name = ("test rows", "test[0]") if is_test else ("new rows", "inputs")
     found, known = (str(jax.tree.structure(tree)) for tree in (new, pool))
     if found != known:
         raise ValueError(
@@ -183,7 +199,7 @@ def check_like(new: Inputs, pool: Inputs, *, is_test: bool = False) -> None:
     leaves = jax.tree_util.tree_leaves_with_path(new)
     for (path, leaf), old in zip(leaves, jax.tree.leaves(pool), strict=True):
         is_same = leaf.shape[1:] == old.shape[1:]
-        if not is_same or not (is_test or leaf.dtype == old.dtype):
+        if not is_same or not (any_dtype or leaf.dtype == old.dtype):
             raise ValueError(
                 f"{name}{jax.tree_util.keystr(path)} has {leaf.dtype} rows of shape "
                 f"{list(leaf.shape[1:])}, those of the pool are {old.dtype} "

@@ -8,15 +8,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxal.pools.inputs import num_rows
+from jaxal.pools.inputs import check_like, num_rows
 
 
 def rechunked(pieces: Iterable[Any], size: int) -> Iterator[Any]:
-    """Yields chunks of `size` rows from chunks of any size; the last may be shorter."""
+    """Yields chunks of `size` rows from chunks of any size; the last may be shorter.
+
+    Raises:
+      ValueError: a chunk is not as the first one.
+    """
     waiting: list[Any] = []
-    held = 0
+    held, first = 0, None
     for piece in pieces:
         piece = jax.tree.map(np.asarray, piece)
+        first = piece if first is None else first
+        check_like(piece, first, "rows of a chunk", "a chunk", any_dtype=True)
         length, start = num_rows(piece), 0
         while length - start >= size - held:
             stop = start + size - held

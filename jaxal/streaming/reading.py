@@ -5,12 +5,14 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 
 from jaxal.modes import held
+from jaxal.pools.inputs import check_numbers
 from jaxal.streaming.sources import Source
 
 _CHUNK_BYTES = 16 << 20
@@ -67,8 +69,7 @@ class Reader:
         self._report(index, first)
         for rows in prefetched(self.source.chunks(self.chunk_size)):
             size = len(jax.tree.leaves(rows)[0])
-            if first == 0:  # later chunks may be too few rows to know a spread by
-                jax.tree.map(_check_held, rows)
+            jax.tree.map(partial(_check_held, is_first=first == 0), rows)
             whole = jax.tree.map(lambda leaf: padded(leaf, self.chunk_size), rows)
             yield Chunk(whole, first, size)
             first += size
@@ -192,8 +193,12 @@ def _default_chunk(source: Source) -> int:
     return max(1, 1 << int(math.log2(max(rows, 1))))
 
 
-def _check_held(leaf: Any) -> None:
-    held("a chunk of the source", np.asarray(leaf), may_overflow=True)
+def _check_held(leaf: Any, is_first: bool) -> None:
+    """Of real numbers, later chunks may be too few rows to know a spread by."""
+    name, array = "a chunk of the source", np.asarray(leaf)
+    check_numbers(name, array)
+    if is_first or array.dtype.kind in "iu":
+        held(name, array, may_overflow=True)
 
 
 def padded(leaf: np.ndarray, size: int) -> np.ndarray:
