@@ -57,7 +57,8 @@ ALLOWED = {
     "starting": BASE | {"pools", "rounds"},
     "phases": BASE | {"pools", "rounds", "starting", "viewing"},
     "loop": BASE
-    | {"metrics", "pacing", "phases", "posteriors", "rounds", "starting", "viewing"},
+    | {"metrics", "pacing", "phases", "pools", "posteriors", "rounds", "starting"}
+    | {"viewing"},
     "streaming": BASE | {"embeddings", "pools"} | SELECTION,
     "planning": BASE | {"registry", "viewing"} | SELECTION,
     "testing": BASE | {"expressions", "pools", "registry", "viewing"},

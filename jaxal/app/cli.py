@@ -122,9 +122,9 @@ def _command(words: list[str]) -> int:
         print(_USAGE, end="")
         return 0
     if command == "--version":
-        from jaxal import __version__
+        import jaxal
 
-        print(f"jaxal {__version__}")
+        print(f"jaxal {jaxal.__version__}")
         return 0
     if command not in _COMMANDS:
         said = f"jaxal has no command {command!r}.{nearest(command, _COMMANDS)}"

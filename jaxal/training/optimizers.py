@@ -286,8 +286,8 @@ def _slope(direction: Any) -> float:
             while total == 0 and steps < _FIRST_STEPS:
                 updates, state = direction.update(gradient, state, params)
                 total, steps = float(updates["w"].sum()), steps + 1
-        except (AttributeError, KeyError, TypeError, ValueError):
-            return 0.0  # made for other parameters than those it is tried on
+        except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError):
+            return 0.0  # made for other parameters, or for an older JAX a line search
     return total
 
 

@@ -155,7 +155,7 @@ def test_dcom_covers_when_it_knows_nothing_and_doubts_when_all_is_covered():
         x, is_available, is_labelled, _ = pool(3, 0.1)
         if centre < 0:
             doubts = np.where(is_available, settings["uncertainty"], -1)
-            expected = np.argsort(-doubts, stable=True)[:BATCH_SIZE]
+            expected = np.argsort(-doubts, kind="stable")[:BATCH_SIZE]
             assert found.indices.tolist() == expected.tolist()
         else:
             assert float(found.scores[0]) == 1.0  # the densest row, of density one

@@ -29,6 +29,9 @@ def bytes_at_work(fn, *args):
     return analysis.temp_size_in_bytes
 
 
+@pytest.mark.skipif(
+    jax.__version_info__ < (0, 10), reason="XLA of JAX 0.7 copies what is held"
+)
 @pytest.mark.parametrize("name", thinned(CASES, 2))
 def test_work_arrays_are_some_numbers_a_row(name):
     selector, dtype = CASES[name]
