@@ -138,7 +138,9 @@ class Game:
             rounds=rounds,
             initial=lambda key: self.balanced(key, initial),
             dataset=f"mnist, {self.name} scale",
-            settings=self.scale._asdict()
+            settings={
+                f"scale_{name}": value for name, value in self.scale._asdict().items()
+            }
             | {"min_steps": self.options.min_steps, "patience": self.options.patience},
         )
 

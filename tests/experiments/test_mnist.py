@@ -29,7 +29,6 @@ def play(folder, *words):
     }
 
 
-@pytest.mark.slow
 def test_strategies_begin_with_two_of_each_class(noise):
     found = play(noise, "buy", "--strategies", "random")
     (name,) = found
