@@ -70,7 +70,7 @@ def held(
 
     Args:
       name: what the caller calls the array.
-      array: an array of JAX comes back as it is.
+      array: of any kind; one of JAX comes back as it is.
       dtype: it is to have; by default that of the array, or what JAX makes of it
         without `jax_enable_x64`.
       axis: that of the rows.
@@ -86,29 +86,19 @@ def held(
       >>> held("labels", np.array([3, 1])).dtype
       dtype('int32')
     """
-    if isinstance(array, jax.Array) or array.dtype.kind not in "iuf":
+    if isinstance(array, jax.Array):
         return array
-    usual = (
-        np.float64 if array.dtype.kind == "f" and array.itemsize > 8 else array.dtype
-    )
-    narrow_type = jax.dtypes.canonicalize_dtype(usual) if dtype is None else dtype
-    with np.errstate(over="ignore", invalid="ignore"):
-        narrow = array.astype(narrow_type, copy=False)
+    array = np.asarray(array)
+    if array.dtype.kind not in "iuf":
+        return array
+    narrow = _narrowed(array, dtype)
     if narrow.dtype == array.dtype or array.size == 0:
         return narrow
     is_real = np.isfinite(narrow if may_overflow else array)
-    if is_whole := narrow.dtype.kind in "iu":
-        is_kept = bool((narrow == array).all())
-    else:
-        gap, spread = _gap_and_spread(array, narrow, is_real, axis)
-        count = np.maximum(is_real.sum(axis=axis), 1)
-        most = LEAST_DIGITS * np.maximum(32 / count, 1) * spread
-        is_kept = bool(((gap <= most) | (spread == 0)).all())
-        is_kept &= may_overflow or bool(np.isfinite(narrow[is_real]).all())
-    if is_kept:
+    if _are_told_apart(array, narrow, is_real, axis, may_overflow):
         return narrow
     cure = "Number them anew (np.unique(..., return_inverse=True))"
-    if not is_whole:
+    if narrow.dtype.kind not in "iu":
         cure = "Subtract the mean first, or pass .astype(np.float32)"
         if not np.isfinite(narrow[is_real]).all():
             cure = "Scale them, or take their logarithms"
@@ -119,6 +109,28 @@ def held(
         f"{name} is {array.dtype}, held as {narrow.dtype}, and what tells rows apart "
         f"would be lost. {cure}{wider}."
     )
+
+
+def _narrowed(array: Any, dtype: Any) -> Any:
+    """The array in a dtype, by default in that which JAX makes of it."""
+    is_long = array.dtype.kind == "f" and array.itemsize > 8  # JAX knows none
+    usual = np.float64 if is_long else array.dtype
+    narrow = jax.dtypes.canonicalize_dtype(usual) if dtype is None else dtype
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array.astype(narrow, copy=False)
+
+
+def _are_told_apart(
+    array: Any, narrow: Any, is_real: Any, axis: int, may_overflow: bool
+) -> bool:
+    """Whether what is narrow says of rows what the array says."""
+    if narrow.dtype.kind in "iu":
+        return bool((narrow == array).all())
+    gap, spread = _gap_and_spread(array, narrow, is_real, axis)
+    count = np.maximum(is_real.sum(axis=axis), 1)
+    most = LEAST_DIGITS * np.maximum(32 / count, 1) * spread
+    is_near = bool(((gap <= most) | (spread == 0)).all())
+    return is_near and (may_overflow or bool(np.isfinite(narrow[is_real]).all()))
 
 
 @np.errstate(over="ignore", invalid="ignore")

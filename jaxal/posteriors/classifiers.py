@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -140,13 +139,8 @@ def classifier_view(
         logits=mean,
         predictive=mean,
         samples=samples,
-        features=None if features is None else jnp.asarray(_held(features)),
+        features=None if features is None else jnp.asarray(held("features", features)),
     )
-
-
-def _held(features: Any) -> Any:
-    is_ours = isinstance(features, jax.Array)
-    return features if is_ours else held("features", np.asarray(features))
 
 
 def _labels(labels: Any, num_classes: int) -> Array:
