@@ -12,6 +12,7 @@ from jaxal.checks import nearest
 from jaxal.comparisons import CEILING
 from jaxal.report.measures import Measure
 from jaxal.report.reading import Run, readable, with_values
+from jaxal.runs.provenance import PROGRAM
 from jaxal.runs.store import Record, RunError
 
 # Settings that belong to a strategy or a seed; runs that differ in others are never
@@ -154,7 +155,9 @@ def _title(group: Group, differing: set[str]) -> str:
     if network in ("resnet18", "mlp") and "width" in shared:
         network += f" of width {shared['width']}"
     told = {"dataset", "preset", "model", "width", "strategy"}
-    parts = [str(shared.get("dataset", "")), f"preset {shared.get('preset')}"]
+    preset = shared.get("preset")
+    parts = [str(shared.get("dataset", ""))]
+    parts += [] if preset == PROGRAM else [f"preset {preset}"]
     parts += [] if network is None else [str(network)]
     parts += [] if "strategy" not in shared else [f"strategy {shared['strategy']}"]
     extra = sorted(differing - told)
