@@ -148,9 +148,11 @@ def committee_learner(
 
     evaluate = evaluator(posterior.network, metrics_of(task), eval_chunk_size)
     capacity = min(capacities) if capacities else None
+    keeps = any(student.keeps for student in students)
+    learner = Learner(init, fit, evaluate, capacity=capacity, task=task, keeps=keeps)
     if any(student.start is None for student in students):
-        return Learner(init, fit, evaluate, capacity=capacity, task=task)
-    return Learner(init, fit, evaluate, start, advance, finish, capacity, task)
+        return learner
+    return learner._replace(start=start, advance=advance, finish=finish)
 
 
 def bootstrap_ensemble(

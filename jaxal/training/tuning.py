@@ -110,7 +110,8 @@ def tuned(
         kept = {"choice": choice, "num_labelled": since}
         return {**state, TUNING: kept}, info._replace(tuned=chosen)
 
-    return Learner(init, fit, evaluate, capacity=first.capacity, task=first.task)
+    told = Learner(init, fit, evaluate, capacity=first.capacity, task=first.task)
+    return told._replace(keeps=first.keeps)
 
 
 def _is_due(at: Sequence[int] | None, before: Array, now: Array) -> Array:

@@ -32,6 +32,7 @@ def pool_with(count):
 
 def test_the_best_trains_as_it_does_alone():
     learner = tuned(make, {"rate": RATES, "decay": [0.0]}, HELD_OUT)
+    assert not learner.keeps  # as what it searches through
     pool = pool_with(20)
     state = learner.init(KEY, pool.inputs)
     assert learner.evaluate(state, *HELD_OUT) is not None
