@@ -148,7 +148,7 @@ def committee_learner(
 
     evaluate = evaluator(posterior.network, metrics_of(task), eval_chunk_size)
     capacity = min(capacities) if capacities else None
-    keeps = any(students[i].keeps for i in taught)
+    keeps = any(student.keeps for student in students)
     learner = Learner(init, fit, evaluate, capacity=capacity, task=task, keeps=keeps)
     if any(student.start is None for student in students):
         return learner
