@@ -21,7 +21,6 @@ width 8, 600 images to buy from, 60+4x30 labels, 1,000 test images and 10 epochs
 the full scale is claimed here: it has not been run.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -32,6 +31,7 @@ import numpy as np
 from scipy import stats
 
 import jaxal
+from jaxal.app.interrupts import script
 from jaxal.comparisons import CEILING
 from jaxal.data import load
 from jaxal.models import build
@@ -204,4 +204,4 @@ def main(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    script(main)

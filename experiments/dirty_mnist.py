@@ -54,7 +54,6 @@ rows repeat nothing is: BALD, entropy and EPIG buy copies, BatchBALD is level.
 """
 
 import itertools
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -67,6 +66,7 @@ import numpy as np
 
 import jaxal
 from experiments.ambiguous_mnist import Ambiguous, Making, ceiling, made
+from jaxal.app.interrupts import script
 from jaxal.data import load
 from jaxal.models import build
 from jaxal.runs import compiles, store
@@ -300,4 +300,4 @@ def main(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    script(main)

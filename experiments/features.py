@@ -18,14 +18,13 @@ docs/studies.md and, of digits and mnist, in benchmarks/results/features.md. Kil
 study goes on with the same command.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from jaxal.app import study
-from jaxal.app.interrupts import leave
+from jaxal.app.interrupts import script
 from jaxal.data import load
 
 STRATEGIES = """
@@ -64,4 +63,4 @@ def main(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(leave(main(sys.argv[1:])))
+    script(main)

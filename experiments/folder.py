@@ -15,7 +15,6 @@ Without --images, five shapes of random size, place and colour are drawn and wri
 PNG files: a small check that everything works, and no result.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from flax import nnx
 
 import jaxal
 from jaxal import stopping
+from jaxal.app.interrupts import script
 from jaxal.data import Dataset, load
 from jaxal.models import from_nnx
 from jaxal.runs import compiles, store
@@ -231,4 +231,4 @@ def main(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    script(main)

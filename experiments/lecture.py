@@ -34,6 +34,7 @@ import numpy as np
 
 import jaxal
 from jaxal import stopping
+from jaxal.app.interrupts import script
 from jaxal.data import load
 from jaxal.data.splits import imbalance
 from jaxal.runs import compiles, store
@@ -354,4 +355,4 @@ def main(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    script(main)

@@ -32,6 +32,7 @@ import jax
 import jax.numpy as jnp
 
 import jaxal
+from jaxal.app.interrupts import script
 from jaxal.data import load
 from jaxal.models import bayesian_cnn
 from jaxal.runs import compiles
@@ -231,4 +232,4 @@ def main(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    script(main)

@@ -22,7 +22,6 @@ moons four at a time. Ensembles and the Gaussian process were not measured.
 """
 
 import io
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,7 @@ from jax import Array
 
 import jaxal
 from jaxal import ActiveLearner, Committee, Learner, Pool
+from jaxal.app.interrupts import script
 from jaxal.models import mlp
 from jaxal.runs import store
 from jaxal.runs.experiment import stream
@@ -286,4 +286,4 @@ def main(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    script(main)

@@ -5,8 +5,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
 
@@ -72,3 +72,18 @@ def leave(status: int) -> int:
                 stream.flush()
         os._exit(status)
     return status
+
+
+def script(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
+    """Ends the process as a script that goes on with the same command when stopped.
+
+    Args:
+      main: from words to an exit status, or None for 0.
+    """
+    try:
+        with heeded():
+            status = main(sys.argv[1:]) or 0
+    except KeyboardInterrupt:
+        print("\nStopped; give the same command again to go on.", file=sys.stderr)
+        status = INTERRUPTED
+    sys.exit(leave(status))

@@ -87,3 +87,24 @@ leave(130)
     done = subprocess.run(words, capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stdout, done.stderr) == (130, "told", "")
     assert leave(0) == 0 and leave(1) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ("return None", 0, ""),
+        ("return 3", 3, ""),
+        ("raise KeyboardInterrupt", 130, "the same command again"),
+    ],
+)
+def test_a_script_ends_as_it_should(body, status, said):
+    program = f"""
+from jaxal.app.interrupts import script
+def main(words):
+    {body}
+script(main)
+"""
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=50)
+    assert done.returncode == status and said in done.stderr
+    assert "Traceback" not in done.stderr
