@@ -8,7 +8,8 @@ from jaxal.training import recipes
 _PHOTO: dict[str, Any] = {
     "model": "resnet18",
     "width": 16,
-    "epochs": recipes.EPOCHS,
+    # With 800 labels 48.2 % after 30 epochs, 50.8 after 40: rows kept apart, two seeds.
+    "epochs": 40,
     "augment": recipes.AUGMENTATION_OF["photo"],
     "initial": 200,
     "query_size": (200,),
@@ -17,6 +18,7 @@ _PHOTO: dict[str, Any] = {
 }
 _SMALL = _PHOTO | {
     "model": "gal_cnn",
+    "epochs": recipes.EPOCHS,
     "augment": recipes.AUGMENTATION_OF["small"],
     "initial": 20,
     "query_size": (20,),
