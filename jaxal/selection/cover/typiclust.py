@@ -22,10 +22,14 @@ from jaxal.types import Selection
 
 
 class _Rows(NamedTuple):
-    distances: Array  # [N] mean distance to neighbours
     clusters: Array  # [N], -1 for rows in none
     is_available: Array  # [N]
     is_labelled: Array  # [N]
+
+
+class _Order(NamedTuple):
+    place: Array  # [G] int32, in which clusters are asked
+    is_small: Array  # [G] bool, asked when the others have given all they have
 
 
 @selector
@@ -101,17 +105,18 @@ def typiclust(
         num_steps=num_steps,
         mesh=mesh,
     ).assignment
+    key_clusters, key_rows = jax.random.split(key)
+    found = _Rows(clusters, is_available, rows.is_centre)
+    order = _order(key_clusters, found, min_cluster_size, num_clusters)
     near = within(nearest_neighbours)(
         rows.embedding,
-        is_used,
+        is_used & _may_give(found, order, batch_size),
         num_neighbours=min(num_neighbours, num_rows),
         groups=clusters,
         num_groups=num_clusters,
         mesh=mesh,
     )
-    distances = _mean(near.distances)
-    found = _Rows(distances, clusters, is_available, rows.is_centre)
-    return _in_turn(key, found, min_cluster_size, num_clusters, batch_size)
+    return _in_turn(key_rows, found, order, _mean(near.distances), batch_size)
 
 
 @jax.jit
@@ -122,35 +127,45 @@ def _mean(distances: Array) -> Array:
     return jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.inf)
 
 
-@partial(jax.jit, static_argnums=(3, 4))
-def _in_turn(
-    key: Array,
-    rows: _Rows,
-    min_cluster_size: int | Array,
-    num_clusters: int,
-    batch_size: int,
-) -> Selection:
-    """Returns one row of each cluster, then another of each, and so on."""
-    key_clusters, key_rows = jax.random.split(key)
+@partial(jax.jit, static_argnums=3)
+def _order(
+    key: Array, rows: _Rows, min_cluster_size: int | Array, num_clusters: int
+) -> _Order:
     is_used = rows.is_available | rows.is_labelled
     size, labelled = _counts(rows, is_used, num_clusters)
     is_small = size < min_cluster_size
-    # The place of each cluster in the order that they are asked in.
-    lots = row_lots(key_clusters, Shard(None, 1, num_clusters))
+    lots = row_lots(key, Shard(None, 1, num_clusters))
     order = jnp.lexsort((lots, -size, labelled, is_small))
     place = (
         jnp.zeros(num_clusters, jnp.int32)
         .at[order]
         .set(jnp.arange(num_clusters, dtype=jnp.int32))
     )
-    cluster = jnp.clip(rows.clusters, 0, num_clusters - 1)
-    lots = row_lots(key_rows, Shard(None, 1, cluster.size))
-    equals = group_numbers(rows.distances)
+    return _Order(place, is_small)
+
+
+@partial(jax.jit, static_argnums=2)
+def _may_give(rows: _Rows, order: _Order, batch_size: int) -> Array:
+    """Rows `[N]` of the first K clusters that have something to give."""
+    num_clusters = order.place.size
+    place = order.place[jnp.clip(rows.clusters, 0, num_clusters - 1)]
+    gives = jnp.zeros(num_clusters, bool).at[place].max(rows.is_available)
+    return (jnp.cumsum(gives) <= batch_size)[place]
+
+
+@partial(jax.jit, static_argnums=4)
+def _in_turn(
+    key: Array, rows: _Rows, order: _Order, distances: Array, batch_size: int
+) -> Selection:
+    """Returns one row of each cluster, then another of each, and so on."""
+    cluster = jnp.clip(rows.clusters, 0, order.place.size - 1)
+    lots = row_lots(key, Shard(None, 1, cluster.size))
+    equals = group_numbers(distances)
     turn = turns(cluster, ~rows.is_available, equals, lots)
     # Never infinite: the largest number there is stands for no distance at all.
-    least = jnp.finfo(rows.distances.dtype).tiny
-    typicality = 1 / jnp.maximum(rows.distances, least)
-    keys = (is_small[cluster], turn, place[cluster])
+    least = jnp.finfo(distances.dtype).tiny
+    typicality = 1 / jnp.maximum(distances, least)
+    keys = (order.is_small[cluster], turn, order.place[cluster])
     return take_in_order(keys, rows.is_available, typicality, batch_size)
 
 
