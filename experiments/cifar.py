@@ -21,9 +21,11 @@ round), queries.jsonl (one line a label), checkpoint and figures. Killed at any 
 and started again with the same command, a run continues where it was.
 """
 
-import sys
+from functools import partial
 
 from jaxal.app.cli import run_command
+from jaxal.app.interrupts import script
 
 if __name__ == "__main__":
-    sys.exit(run_command(description=__doc__, program="python experiments/cifar.py"))
+    told = {"description": __doc__, "program": "python experiments/cifar.py"}
+    script(partial(run_command, **told))

@@ -85,13 +85,8 @@ def run_command(
     Raises:
       SystemExit: 2 after words that say nothing that can be, 0 after `--help`.
     """
-    if arguments is None:
-        return leave(
-            run_command(
-                sys.argv[1:], default=default, description=description, program=program
-            )
-        )
-    words, called = list(arguments), shlex.split(program)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    called = shlex.split(program)
     command = shlex.join([*called, *(w for w in words if w != "--overwrite")])
     try:
         with heeded() as heed, _readable_errors():

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxal.checks import check_positive
 from jaxal.pools.names import LabelNames
 from jaxal.pools.refusals import check_refusals
 from jaxal.rounds import ActiveLearner
@@ -30,11 +31,12 @@ def check_arguments(**given: Any) -> None:
 
     Raises:
       TypeError: an argument is of another kind.
-      ValueError: a rule for refused rows is none, or the loop has one too; or
-        `validation` is no pair.
+      ValueError: `rounds` is below 1, or a rule for refused rows is none, or the
+        loop has one too.
     """
     for name, (kind, expected) in _KINDS.items():
         _check(name, given[name], isinstance(given[name], kind), expected)
+    check_positive(rounds=given["rounds"])
     ids = given["ids"]
     is_list = ids is None or (hasattr(ids, "__len__") and not isinstance(ids, str))
     _check("ids", ids, is_list, "a name for each row")

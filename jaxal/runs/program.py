@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxal.checks import check_positive
 from jaxal.pools.initial import initial_rows
 from jaxal.pools.inputs import num_rows
 from jaxal.pools.names import LabelNames
@@ -168,7 +167,6 @@ def prepared(
         refusals=refusals,
         stop=stop,
     )
-    check_positive(rounds=rounds)
     called, size = _ids(pool, ids), rows_there(pool)
     rows_begun = size if begun is None else begun(size)
     whole, pool = pool, _before(pool, rows_begun)

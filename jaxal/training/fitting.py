@@ -132,15 +132,19 @@ def targets_of(settings: FitSettings, state: FitState, labels: Array) -> Array:
     return (labels - mean[None]) / spread[None]
 
 
-def weights_in(settings: FitSettings, state: FitState, rows: Array) -> Array:
+def weights_in(settings: FitSettings, rows: Array, mean: Array) -> Array:
     """Returns how much rows `[B]` count, 1 on average over those that are labelled."""
+    return weights_of(settings.row_weights, rows) / mean
+
+
+def mean_weight(settings: FitSettings, state: FitState) -> Array:
+    """Returns the mean `[]` over labelled rows, the same throughout a fit."""
     if settings.row_weights is None:
-        return jnp.ones(rows.shape, jnp.float32)
+        return jnp.ones([], jnp.float32)
     is_used = jnp.arange(state.order.shape[0]) < state.num_labelled
     every = jnp.where(is_used, weights_of(settings.row_weights, state.order), 0)
     mean = every.sum() / jnp.maximum(state.num_labelled, 1)
-    weights = weights_of(settings.row_weights, rows)
-    return weights / jnp.maximum(mean, jnp.finfo(mean.dtype).tiny)
+    return jnp.maximum(mean, jnp.finfo(mean.dtype).tiny)
 
 
 def advance(
@@ -153,15 +157,16 @@ def advance(
     """Returns the fit so many steps further, or at its end."""
     left = state.num_steps - state.step
     end = state.step + jnp.minimum(left, num_steps)
+    mean = mean_weight(settings, state)
     return jax.lax.while_loop(  # a look may end it earlier
         lambda state: state.step < jnp.minimum(end, state.num_steps),
-        lambda state: _train_step(model, settings, state, pool),
+        lambda state: _train_step(model, settings, state, pool, mean),
         state,
     )
 
 
 def _train_step(
-    model: Model, settings: FitSettings, state: FitState, pool: Pool
+    model: Model, settings: FitSettings, state: FitState, pool: Pool, mean: Array
 ) -> FitState:
     key = jax.random.fold_in(state.key, state.step)
     key_order, key_augment, key_dropout = jax.random.split(key, 3)
@@ -174,7 +179,7 @@ def _train_step(
         lambda: state.order,
     )
     rows, is_first = batch(suited.batch_size, order, state.num_labelled, place)
-    weights = weights_in(settings, state, rows) * is_first
+    weights = weights_in(settings, rows, mean) * is_first
     inputs = take_rows(pool.inputs, rows)
     if callable(settings.augment):
         inputs = settings.augment(key_augment, inputs)
