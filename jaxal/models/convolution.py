@@ -6,7 +6,9 @@ other platform it is `lax.conv_general_dilated`. Which of the two is decided whe
 program is lowered, so it holds under jit, grad, vmap and in loops.
 """
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +47,36 @@ def conv2d(
              [6., 9.]], dtype=float32)
     """
     return _forward(inputs, kernel, stride, padding)
+
+
+def conv_general_dilated(
+    inputs: Array,
+    kernel: Array,
+    strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    **settings: Any,
+) -> Array:
+    """What Flax's `Conv` layers call `lax.conv_general_dilated` for, by `conv2d`.
+
+    Groups, dilations, strides that differ and three dimensions are left to XLA.
+    """
+    pads = [] if isinstance(padding, str) else [tuple(pair) for pair in padding]
+    known = padding in ("SAME", "VALID") or (pads and min(map(min, pads)) >= 0)
+    plain = known and len(set(strides)) == 1 and inputs.ndim in (3, 4)
+    if not plain or _is_special(**settings):
+        return lax.conv_general_dilated(inputs, kernel, strides, padding, **settings)
+    if pads:
+        inputs = jnp.pad(inputs, ((0, 0), *pads, (0, 0)))
+    how = strides[0], "VALID" if pads else str(padding)
+    if inputs.ndim == 4:
+        return conv2d(inputs, kernel, *how)
+    return conv2d(inputs[:, None], kernel[None], *how)[:, 0]
+
+
+def _is_special(dimension_numbers: Any, **settings: Any) -> bool:
+    """Whether groups, dilations or a precision are set; Flax's dimensions are ours."""
+    told = (one if isinstance(one, tuple) else (one,) for one in settings.values())
+    return not {None, 1}.issuperset(value for one in told for value in one)
 
 
 def _conv2d_fwd(

@@ -44,6 +44,14 @@ def _as_matrix(key: Array, shape: tuple[int, ...]) -> Array:
     return nn.initializers.he_normal()(key, rows).reshape(shape)
 
 
+def halve(images: Array) -> Array:
+    """`nn.max_pool(images, (2, 2), (2, 2))`, whose gradient CPUs take long for."""
+    rows, height, width, channels = images.shape
+    even = images[:, : height // 2 * 2, : width // 2 * 2]
+    windows = even.reshape(rows, height // 2, 2, width // 2, 2, channels)
+    return windows.max((2, 4))
+
+
 def as_images(inputs: Array) -> Array:
     """Inputs `[B, H, W]` or `[B, H, W, channels]`, with the channel axis."""
     if inputs.ndim == 3:

@@ -18,6 +18,7 @@ from jaxal.models.calling import (
     read_call,
     replace_argument,
 )
+from jaxal.models.convolution import conv_general_dilated
 from jaxal.models.features import Call, Features, Watch, is_dense, make_reader
 from jaxal.types import Model, Output, Variables
 
@@ -42,6 +43,11 @@ def from_linen(
     The module returns logits, `(logits, features)`, or anything that has "logits". When
     it returns no features, they are the inputs of the dense layer whose output the
     logits are (cast, if they are), and None when they are no such layer's output.
+
+    On CPUs, whose convolutions are slow inside compiled loops, layers `Conv` with
+    neither groups nor dilation are matrix products there; like most things written
+    for speed they know reverse-mode differentiation only. A layer that was given its
+    own `conv_general_dilated` keeps it.
 
     Args:
       module: maps inputs `[B, ...]` to logits `[B, C]`.
@@ -195,16 +201,19 @@ class _Switch:
             self.watch.record(layer.path, is_dense(layer), Call(first, output))
         return output
 
-    def _setting(self, layer: nn.Module) -> tuple[str, bool] | None:
+    def _setting(self, layer: nn.Module) -> tuple[str, Any] | None:
         if isinstance(layer, nn.Dropout | nn.MultiHeadDotProductAttention):
             return "deterministic", not self.dropout
         if isinstance(layer, nn.BatchNorm) and not self.train:
             return "use_running_average", True
+        if isinstance(layer, nn.Conv) and layer.conv_general_dilated_cls is None:
+            own = layer.conv_general_dilated
+            return "conv_general_dilated", own or conv_general_dilated
         return None
 
 
 @contextlib.contextmanager
-def _set(layer: nn.Module, name: str, value: bool | None) -> Iterator[None]:
+def _set(layer: nn.Module, name: str, value: Any) -> Iterator[None]:
     """Sets a field for the time of a call: the layer is this call's own copy."""
     before = getattr(layer, name)
     object.__setattr__(layer, name, value)

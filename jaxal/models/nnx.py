@@ -32,8 +32,9 @@ def from_nnx(
     Whether dropout is on (attributes called `deterministic`, those of `nnx.Dropout` and
     attention among them) follows the key alone, whether `nnx.BatchNorm` uses batch
     statistics follows `train`, so MC dropout (a key and `train=False`) leaves BatchNorm
-    at its running averages. How the module is called and told of training, and where
-    logits and features are found, is as in `from_linen`.
+    at its running averages. How the module is called and told of training, where
+    logits and features are found, and how layers `Conv` are computed on CPUs, is as in
+    `from_linen`.
 
     Args:
       module: a factory from `nnx.Rngs` to a module, or a module; it maps inputs

@@ -8,8 +8,10 @@ from contextvars import ContextVar
 from typing import Any
 
 from flax import nnx
+from jax import lax
 
 from jaxal.models.calling import replace_argument
+from jaxal.models.convolution import conv_general_dilated
 from jaxal.models.features import Call, Watch, is_dense
 
 
@@ -38,6 +40,8 @@ def switched(net: nnx.Module, seen: Seen, dropout: bool, train: bool) -> Iterato
             seen.layers[id(node)] = path, is_dense(node)
             for name in modes.keys() & vars(node).keys():
                 setattr(node, name, modes[name])
+            if getattr(node, "conv_general_dilated", 0) is lax.conv_general_dilated:
+                vars(node)["conv_general_dilated"] = conv_general_dilated
         if isinstance(node, nnx.Module | nnx.RngStream) and callable(node):
             node.__class__ = _watched(type(node))
     token = _SEEN.set(seen)

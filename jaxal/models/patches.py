@@ -1,5 +1,7 @@
 """Convolution as one product: every output's patch of inputs, times the kernel."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -19,7 +21,8 @@ def convolve(inputs: Array, kernel: Array, stride: int, padding: str) -> Array:
     pads = _pads(inputs, kernel, stride, padding)
 
     def block(x: Array) -> Array:
-        return _multiply(x, kernel, stride, pads)
+        patches = _patches(x, kernel.shape[:2], stride, pads)
+        return patches @ kernel.reshape(-1, kernel.shape[-1])
 
     return map_blocks(block, inputs, block_rows(inputs, kernel))
 
@@ -30,36 +33,41 @@ def vjp(
     """Gradients of `convolve` with respect to inputs and kernel."""
     pads = _pads(inputs, kernel, stride, padding)
 
+    channels, features = kernel.shape[2:]
+    by = _vjp_by_turning if stride == 1 and channels >= features else _vjp_by_patches
+
     def block(x: Array, dy: Array) -> tuple[Array, Array]:
-        if stride == 1:
-            return _vjp_stride_one(x, kernel, dy, pads)
-        return jax.vjp(lambda x, k: _multiply(x, k, stride, pads), x, kernel)[1](dy)
+        return by(x, kernel, dy, stride, pads)
 
     return map_and_sum_blocks(block, (inputs, cotangent), block_rows(inputs, kernel))
 
 
-def _vjp_stride_one(
-    x: Array, kernel: Array, dy: Array, pads: Pads
+def _vjp_by_patches(
+    x: Array, kernel: Array, dy: Array, stride: int, pads: Pads
 ) -> tuple[Array, Array]:
-    """The input's gradient is a convolution too, with the kernel turned around."""
+    """Every patch's gradient, added up where patches overlap."""
+    cut = partial(_patches, size=kernel.shape[:2], stride=stride, pads=pads)
+    patches, put_back = jax.vjp(cut, x)
+    (dx,) = put_back(dy @ kernel.reshape(-1, kernel.shape[-1]).T)
+    return dx, contract_rows(patches, dy).reshape(kernel.shape)
+
+
+def _vjp_by_turning(
+    x: Array, kernel: Array, dy: Array, stride: int, pads: Pads
+) -> tuple[Array, Array]:
+    """The input's gradient is a convolution too, with the kernel turned around.
+
+    Its patches are those of the cotangent, fewer numbers than the patches of x.
+    """
     height, width, channels, features = kernel.shape
     back = [
         (size - 1 - low, x.shape[axis] - dy.shape[axis] + low)
         for axis, size, (low, _) in zip((1, 2), (height, width), pads, strict=True)
     ]
-    turned = kernel[::-1, ::-1].swapaxes(2, 3)
-    dy_patches = _patches(dy, (height, width), 1, back)
-    dx = dy_patches @ turned.reshape(-1, channels)
-    if channels < features:  # fewer numbers in the patches of x
-        x_patches = _patches(x, (height, width), 1, pads)
-        return dx, contract_rows(x_patches, dy).reshape(kernel.shape)
+    dy_patches = _patches(dy, (height, width), stride, back)
+    dx = dy_patches @ kernel[::-1, ::-1].swapaxes(2, 3).reshape(-1, channels)
     product = contract_rows(x, dy_patches).reshape(channels, height, width, features)
     return dx, product[:, ::-1, ::-1].transpose(1, 2, 0, 3)
-
-
-def _multiply(x: Array, kernel: Array, stride: int, pads: Pads) -> Array:
-    patches = _patches(x, kernel.shape[:2], stride, pads)
-    return patches @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def _patches(x: Array, size: tuple[int, ...], stride: int, pads: Pads) -> Array:

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxal.models.layers import Conv, as_images, as_rows
+from jaxal.models.layers import Conv, as_images, as_rows, halve
 from jaxal.models.linen import from_linen
 from jaxal.models.scaling import self_scaling
 from jaxal.types import Model, Output
@@ -140,7 +140,7 @@ class _BayesianCNN(nn.Module):
         for channels in (32, 64):
             x = Conv(channels, 5, padding=padding, use_bias=True)(x)
             x = nn.Dropout(0.5, broadcast_dims=(1, 2))(x)
-            x = nn.relu(nn.max_pool(x, (2, 2), (2, 2)))
+            x = nn.relu(halve(x))
         x = nn.relu(nn.Dense(128)(as_rows(x)))
         x = nn.Dropout(0.5)(x)
         return Output(nn.Dense(self.num_classes, name="head")(x), x)
@@ -155,7 +155,7 @@ class _GalCNN(nn.Module):
         padding = _padding(x)
         for _ in range(2):
             x = nn.relu(Conv(32, 4, padding=padding, use_bias=True)(x))
-        x = nn.Dropout(0.25)(nn.max_pool(x, (2, 2), (2, 2)))
+        x = nn.Dropout(0.25)(halve(x))
         x = nn.Dropout(0.5)(nn.relu(nn.Dense(128)(as_rows(x))))
         return Output(nn.Dense(self.num_classes, name="head")(x), x)
 

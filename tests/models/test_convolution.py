@@ -1,14 +1,18 @@
 """Layers written for speed compute what their plain counterparts compute."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from jax import lax
 
-from jaxal.models import patches, winograd
+from jaxal.models import from_linen, from_nnx, patches, winograd
 from jaxal.models.convolution import conv2d
+from jaxal.models.layers import halve
 from jaxal.models.normalization import BatchNorm, batch_normalize, relu
 
 
@@ -73,7 +77,7 @@ def test_equals_the_native_convolution(case):
     check_against_native(*case)
 
 
-@pytest.mark.parametrize("case", [CASES[0], CASES[2], CASES[3]], ids=str)
+@pytest.mark.parametrize("case", [CASES[0], *CASES[2:5], CASES[7]], ids=str)
 def test_equals_the_native_convolution_block_by_block(case, monkeypatch):
     for module in (patches, winograd):  # three rows: the second block is padded
         monkeypatch.setattr(module, "block_rows", lambda inputs, weights: 2)
@@ -86,6 +90,113 @@ def test_the_first_cases_are_winograd_and_the_others_are_not():
         for shape, kernel_shape, stride, padding in CASES
     ]
     assert chosen == [True, True] + [False] * (len(CASES) - 2)
+
+
+LAYERS = {
+    "padded": {"kernel_size": (3, 3)},
+    "strided": {"kernel_size": (5, 3), "strides": 2},
+    "strides that differ": {"kernel_size": (3, 3), "strides": (1, 2)},
+    "valid": {"kernel_size": (4, 4), "padding": "VALID"},
+    "padded by numbers": {"kernel_size": (3, 3), "padding": ((1, 1), (2, 0))},
+    "cropped": {"kernel_size": (3, 3), "padding": ((0, 0), (-1, 0))},
+    "low": {"kernel_size": (4, 4), "padding": "SAME_LOWER"},
+    "around": {"kernel_size": (3, 3), "padding": "CIRCULAR"},
+    "dilated": {"kernel_size": (3, 3), "kernel_dilation": 2},
+    "spread": {"kernel_size": (3, 3), "input_dilation": 2, "padding": ((1, 1), (1, 1))},
+    "grouped": {"kernel_size": (3, 3), "feature_group_count": 2},
+    "precise": {"kernel_size": (3, 3), "precision": "highest"},
+    "lines": {"kernel_size": (5,), "strides": 2},
+    "causal lines": {"kernel_size": (3,), "padding": "CAUSAL"},
+    "volumes": {"kernel_size": (3, 3, 3)},
+}
+
+
+class Linen(nn.Module):
+    """One convolution and a head."""
+
+    settings: dict
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(6, **self.settings)(x)
+        return nn.Dense(3)(x.reshape(len(x), -1))
+
+
+class OfNNX(nnx.Module):
+    """The same; its shapes are seen in a first call."""
+
+    def __init__(self, settings, size, rngs):
+        self.conv = nnx.Conv(4, 6, **settings, rngs=rngs)
+        self.head = nnx.Linear(size, 3, rngs=rngs)
+
+    def __call__(self, x):
+        x = self.conv(x)
+        return self.head(x.reshape(len(x), -1))
+
+
+def networks(settings, inputs):
+    """A network's two adapted forms, each with what Flax itself computes."""
+    module = Linen(settings)
+    model = from_linen(module)
+    variables = model.init(jax.random.key(0), inputs)
+    yield partial(logits, model, variables), partial(module.apply, variables)
+    size = len(variables["params"]["Dense_0"]["kernel"])
+    net = OfNNX(settings, size, nnx.Rngs(0))
+    model = from_nnx(net)
+    yield partial(logits, model, model.init(jax.random.key(0), inputs)), net
+
+
+def logits(model, variables, inputs):
+    return model.apply(variables, inputs)[0].logits
+
+
+@pytest.mark.parametrize("settings", LAYERS.values(), ids=LAYERS.keys())
+def test_flax_layers_compute_what_flax_computes(settings):
+    rank = len(settings["kernel_size"])
+    inputs = jax.random.normal(jax.random.key(1), (3, *(8, 9, 7)[:rank], 4))
+    for ours, theirs in networks(settings, inputs):
+        actual, back = jax.vjp(ours, inputs)
+        expected, plain_back = jax.vjp(theirs, inputs)
+        assert_close(actual, expected)
+        assert_close(back(actual)[0], plain_back(expected)[0])
+
+
+@pytest.mark.parametrize("name", ["padded", "strided", "valid", "lines"])
+def test_flax_layers_are_products_on_cpus(name):
+    settings = LAYERS[name]
+    inputs = jnp.ones((3, *(8, 9)[: len(settings["kernel_size"])], 4))
+    for ours, theirs in networks(settings, inputs):
+        assert " convolution(" not in gradient_program(ours, inputs)
+        assert " convolution(" in gradient_program(theirs, inputs)
+
+
+def gradient_program(network, inputs):
+    gradient = jax.grad(lambda x: jnp.sin(network(x)).sum())
+    return jax.jit(gradient).lower(inputs).compile().as_text()
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 6, 4), (2, 7, 9, 3)], ids=str)
+def test_halved_images_are_max_pooled(shape):
+    images = jax.random.normal(jax.random.key(2), shape)
+    actual, back = jax.vjp(halve, images)
+    expected, flax_back = jax.vjp(lambda x: nn.max_pool(x, (2, 2), (2, 2)), images)
+    np.testing.assert_array_equal(actual, expected)
+    np.testing.assert_array_equal(back(actual)[0], flax_back(expected)[0])
+
+
+def test_a_layer_with_a_convolution_of_its_own_keeps_it():
+    called = []
+
+    def own(*args, **kwargs):
+        called.append(True)
+        return lax.conv_general_dilated(*args, **kwargs)
+
+    settings = {"kernel_size": (3, 3), "conv_general_dilated": own}
+    inputs = jnp.ones((2, 8, 8, 4))
+    for ours, _ in networks(settings, inputs):
+        called.clear()
+        ours(inputs)
+        assert called
 
 
 @pytest.mark.parametrize("shape", [(4, 5, 6, 3), (7, 3)])
