@@ -24,9 +24,10 @@ from jaxal.report.page.rows import PARTS, Rows, bought
 from jaxal.report.reading import Run
 from jaxal.rounds import LoopState
 from jaxal.runs import compiles, ledger, store
+from jaxal.runs.errors import RunError
 from jaxal.runs.provenance import PROGRAM
 from jaxal.runs.resuming import last_state
-from jaxal.runs.store import Record, RunError, RunFiles
+from jaxal.runs.store import Record, RunFiles
 from jaxal.scores import bald, expected_entropy
 from jaxal.settings import S, changed, settings_of
 from jaxal.types import Pool

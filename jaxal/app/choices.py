@@ -7,7 +7,7 @@ from jaxal import models
 from jaxal.posteriors.dropout import mc_dropout
 from jaxal.posteriors.last_layer import laplace
 from jaxal.posteriors.networks import deep_ensemble, deterministic
-from jaxal.runs.store import RunError
+from jaxal.runs.errors import RunError
 from jaxal.stopping import Progress, Rule, rule_of
 from jaxal.training import weights
 from jaxal.training.optimizers import cosine, one_cycle

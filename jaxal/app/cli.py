@@ -100,7 +100,7 @@ def run_command(
     except _ToldError:
         return 1
     except KeyboardInterrupt as error:
-        from jaxal.runs.store import StoppedError
+        from jaxal.runs.errors import StoppedError
 
         said = f"Stopped before a run began. To start:\n  {shlex.join(called + words)}"
         if isinstance(error, StoppedError):
@@ -136,7 +136,7 @@ class _ToldError(Exception):
 def _readable_errors() -> Iterator[None]:
     """Prints errors that are a person's to mend without a traceback."""
     from jaxal.data import UnavailableError
-    from jaxal.runs.store import RunError
+    from jaxal.runs.errors import RunError
 
     try:
         yield

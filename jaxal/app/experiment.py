@@ -18,8 +18,9 @@ from jaxal.pools.initial import class_balanced_rows, random_rows
 from jaxal.pools.oracles import array_oracle, noisy_oracle
 from jaxal.pools.pool import make_pool
 from jaxal.posteriors.calibration import temperature_scaled
+from jaxal.runs.errors import RunError
 from jaxal.runs.experiment import Experiment, answering, stream, validating
-from jaxal.runs.store import Record, RunError
+from jaxal.runs.store import Record
 from jaxal.training import recipes
 from jaxal.training.heads.logistic import logistic_head
 from jaxal.training.learner import supervised

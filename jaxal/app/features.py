@@ -21,7 +21,8 @@ from jaxal.pools.pool import make_pool
 from jaxal.posteriors.last_layer import laplace
 from jaxal.registry import strategy
 from jaxal.rounds import ActiveLearner
-from jaxal.runs.store import Record, RunError
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import Record
 from jaxal.settings import Settings, setting, settings_of
 from jaxal.studies import study
 from jaxal.training.heads.logistic import logistic_head

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxal.checks import nearest
-from jaxal.runs.store import RunError
+from jaxal.runs.errors import RunError
 
 
 def read_ids(path: Path) -> list[str]:

@@ -19,7 +19,8 @@ from jaxal.data import Dataset
 from jaxal.data.naming import short
 from jaxal.loop import ActiveLearner
 from jaxal.registry import strategy
-from jaxal.runs import compiles, runner, store
+from jaxal.runs import compiles, runner
+from jaxal.runs.errors import RunError, StoppedError
 from jaxal.runs.experiment import Experiment
 from jaxal.runs.store import Record, RunFiles
 from jaxal.stopping import rule_of
@@ -62,11 +63,11 @@ def launch(recipe: Recipe, command: str = "") -> list[Path]:
                 _finish(files, made.settings, records, display)
                 heed()
         except KeyboardInterrupt as error:
-            raise store.StoppedError from error
+            raise StoppedError from error
         except jax.errors.JaxRuntimeError as error:
             if "ut of memory" not in str(error):
                 raise
-            raise store.RunError(
+            raise RunError(
                 f"{files.folder}: {str(error).splitlines()[0]} Lower --train-batch, "
                 "--chunk-size or --width. Labels and complete rounds are on disk."
             ) from error
@@ -136,7 +137,7 @@ def _load(recipe: Recipe, seed: int) -> Dataset:
         told = _in_flags(str(error))
         is_said = isinstance(error, ValueError) and recipe.dataset in told
         told = told if is_said else f"--dataset={recipe.dataset}: {told}"
-        raise store.RunError(told) from error
+        raise RunError(told) from error
 
 
 def _in_flags(text: str) -> str:
@@ -172,7 +173,7 @@ def _folder(recipe: Recipe, settings: Record) -> Path:
     parts = (settings["dataset"], recipe.strategy, settings["preset"])
     name = short(recipe.name or "-".join(_slug(part) for part in parts))
     if not name or name != Path(name).name:
-        raise store.RunError(
+        raise RunError(
             f"--name is {name!r}, expected one folder name; --output is its parent."
         )
     return recipe.output / f"{name}-seed{settings['seed']}"

@@ -5,7 +5,7 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxal.runs.store import RunError
+from jaxal.runs.errors import RunError
 
 
 def load_plugins(paths: Sequence[Path]) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 from jaxal.app import choices
 from jaxal.app.presets import PRESETS, default_preset
 from jaxal.app.recipe import Recipe, Training
-from jaxal.runs.store import Record, RunError
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import Record
 from jaxal.settings import settings_of
 from jaxal.training import recipes
 

@@ -10,7 +10,7 @@ from jaxal import words
 from jaxal.app import features
 from jaxal.app.interrupts import INTERRUPTED
 from jaxal.runs import compiles, store
-from jaxal.runs.store import RunError, StoppedError
+from jaxal.runs.errors import RunError, StoppedError
 from jaxal.settings import Settings, setting, settings_of
 
 _DESCRIPTION = """

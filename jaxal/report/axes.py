@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxal.report.reading import Run
-from jaxal.runs.store import Record, RunError
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import Record
 
 AXES = ("labels", "seconds", "epochs", "cost")
 TITLES = {

@@ -14,7 +14,8 @@ from jaxal.report.page.rows import Again
 from jaxal.report.results import as_markdown
 from jaxal.report.summary import summarise
 from jaxal.report.writing import Written
-from jaxal.runs.store import Record, RunError, RunFiles
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import Record, RunFiles
 from jaxal.standings import Standing, total_standing
 from jaxal.words import parse
 

@@ -12,8 +12,9 @@ from jaxal.checks import nearest
 from jaxal.comparisons import CEILING
 from jaxal.report.measures import Measure
 from jaxal.report.reading import Run, readable, with_values
+from jaxal.runs.errors import RunError
 from jaxal.runs.provenance import PROGRAM
-from jaxal.runs.store import Record, RunError
+from jaxal.runs.store import Record
 
 # Settings that belong to a strategy or a seed; runs that differ in others are never
 # put into one table, unless that is what is compared.

@@ -10,7 +10,8 @@ import numpy as np
 
 from jaxal.checks import nearest
 from jaxal.metrics import LOWER_IS_BETTER
-from jaxal.runs.store import Record, RunError
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import Record
 
 _MOST = sys.float_info.max
 # Numbers of a round that measure no model.

@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxal.report import measures
 from jaxal.runs import ledger, provenance, store
-from jaxal.runs.store import Record, RunError, RunFiles
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import Record, RunFiles
 
 NEEDED: Record = dict.fromkeys(("dataset", "pool", "preset", "source", "strategy"), str)
 NEEDED |= {"seed": int}

@@ -12,7 +12,8 @@ from jaxal.report.gathering import Group, common_labels, values_at
 from jaxal.report.options import ReportOptions
 from jaxal.report.pairing import FEWEST_DRAWN, against, aligned, areas, correct, pairs
 from jaxal.report.reading import Run
-from jaxal.runs.store import Record, RunError
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import Record
 from jaxal.standings import standing
 from jaxal.statistics import Interval, mean_interval, median_bands
 from jaxal.targets import target_interval

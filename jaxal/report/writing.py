@@ -10,8 +10,9 @@ from jaxal.report import results
 from jaxal.report.figures import canvas, pictures
 from jaxal.report.gathering import Group
 from jaxal.report.options import ReportOptions
-from jaxal.runs import store
-from jaxal.runs.store import Record, RunError
+from jaxal.runs import durable, store
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import Record
 
 FOLDER = "report"
 SUMMARY = "summary.json"  # by which a report's folder is known
@@ -30,7 +31,7 @@ class Written:
     def add(self, name: str, content: str | bytes) -> None:
         """Replaces a file as a whole."""
         data = content.encode() if isinstance(content, str) else content
-        store.replace_file(self.folder / name, data)
+        durable.replace_file(self.folder / name, data)
         self.names.append(name)
 
     def done(self, comparisons: list[Record]) -> None:

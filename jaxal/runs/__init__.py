@@ -2,9 +2,9 @@
 
 from jaxal.pools.refusals import Refusals
 from jaxal.runs.displays import Display, Lines, Silent
+from jaxal.runs.errors import RunError
 from jaxal.runs.experiment import People, Question, Reply
 from jaxal.runs.program import run
-from jaxal.runs.store import RunError
 
 __all__ = [
     "Display",

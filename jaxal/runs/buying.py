@@ -11,10 +11,11 @@ from jaxal.pools.answers import as_selection, check_answers, is_regression
 from jaxal.pools.changes import reveal
 from jaxal.pools.pool import is_answer, unanswered
 from jaxal.runs import ledger, store
+from jaxal.runs.errors import RunError, WaitingError
 from jaxal.runs.experiment import Experiment, People, Question, Reply
 from jaxal.runs.history import happened, history_of
 from jaxal.runs.refusals import worn_out
-from jaxal.runs.store import Record, RunError, RunFiles, WaitingError
+from jaxal.runs.store import Record, RunFiles
 from jaxal.types import Pool, Selection
 
 

@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxal.runs import store
-from jaxal.runs.store import Record, RunError
+from jaxal.runs import durable, store
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import Record
 
 MANIFEST = "manifest.json"
 STATE = "state.npz"
@@ -55,7 +56,7 @@ def save(
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, RunError):
             raise
-        raise RunError(store.explain(error, folder)) from error
+        raise RunError(durable.explain(error, folder)) from error
     kept = range(number - keep + 1, number + 1)  # later ones are of an abandoned past
     for other in set(rounds(folder)) - set(kept):
         shutil.rmtree(folder / f"{_PREFIX}{other:05d}")
@@ -190,11 +191,11 @@ def _publish(temporary: Path, place: Path) -> None:
             os.fsync(file)
         finally:
             os.close(file)
-    store.sync_folder(temporary)
+    durable.sync_folder(temporary)
     if place.exists():  # a damaged one, passed over when the run was continued
         shutil.rmtree(place)
     os.rename(temporary, place)
-    store.sync_folder(place.parent)
+    durable.sync_folder(place.parent)
 
 
 def _remove_partial(folder: Path) -> None:

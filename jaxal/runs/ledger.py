@@ -9,9 +9,10 @@ from jaxal.pools.answers import is_regression
 from jaxal.pools.pool import is_answer, unanswered
 from jaxal.rounds import LoopState
 from jaxal.runs import store
+from jaxal.runs.errors import RunError
 from jaxal.runs.experiment import Experiment
 from jaxal.runs.history import EVENTS, Entry, History, history_of
-from jaxal.runs.store import Record, RunError, RunFiles
+from jaxal.runs.store import Record, RunFiles
 from jaxal.types import Pool
 
 _CURE = "Restore the file from a copy, or start again with --overwrite."

@@ -20,11 +20,12 @@ from jaxal.rounds import ActiveLearner
 from jaxal.runs import runner, store
 from jaxal.runs.arguments import check_arguments, check_known_labels
 from jaxal.runs.displays import Display, Lines
+from jaxal.runs.errors import RunError
 from jaxal.runs.experiment import Experiment, People, answering, stream, validating
 from jaxal.runs.history import rows_there
 from jaxal.runs.provenance import PROGRAM
 from jaxal.runs.refusals import USUAL
-from jaxal.runs.store import Record, RunError, RunFiles
+from jaxal.runs.store import Record, RunFiles
 from jaxal.stopping import Rule, name_of
 from jaxal.types import Inputs, Oracle, Pool
 

@@ -13,9 +13,10 @@ from jaxal.rounds import LoopState
 from jaxal.runs import checkpoint, ledger, provenance, store
 from jaxal.runs.buying import buy, buy_initial
 from jaxal.runs.displays import Display
+from jaxal.runs.errors import RunError
 from jaxal.runs.experiment import Experiment
 from jaxal.runs.history import Entry, happened, history_of
-from jaxal.runs.store import Record, RunError, RunFiles
+from jaxal.runs.store import Record, RunFiles
 
 
 class Saved(NamedTuple):

@@ -14,12 +14,13 @@ from jaxal.rounds import LoopState
 from jaxal.runs import checkpoint, compiles, ledger, store
 from jaxal.runs.buying import Bought, buy
 from jaxal.runs.displays import Display
+from jaxal.runs.errors import RunError, WaitingError
 from jaxal.runs.experiment import Experiment
 from jaxal.runs.history import happened
 from jaxal.runs.recording import Shown, are_nan, round_record, stopped_by
 from jaxal.runs.refusals import without_resting
 from jaxal.runs.resuming import claim, facts, note_environment, resume, saved_part
-from jaxal.runs.store import Record, RunError, RunFiles, WaitingError
+from jaxal.runs.store import Record, RunFiles
 from jaxal.types import Pool, Selection
 
 

@@ -1,29 +1,18 @@
-"""Files that survive a kill at any instant: whole JSON files, and lines on disk."""
+"""The files of a run: whole JSON files, lines, and the lock of its folder."""
 
 import contextlib
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxal.data.locking import exclusive
+from jaxal.runs import durable
+from jaxal.runs.errors import RunError
 
 Record = dict[str, Any]
-
-
-class RunError(RuntimeError):
-    """What a person has to decide or repair; its message names the file and cure."""
-
-
-class WaitingError(RunError):
-    """People have not answered everything that was asked; nothing is wrong."""
-
-
-class StoppedError(KeyboardInterrupt):
-    """Ctrl-C once there is a run, which can be continued."""
 
 
 class RunFiles(NamedTuple):
@@ -91,22 +80,7 @@ def write_json(path: Path, value: Any) -> None:
       RunError: the disk is full or the folder cannot be written.
     """
     text = json.dumps(json.loads(encode(value)), indent=2, ensure_ascii=False) + "\n"
-    replace_file(path, text.encode())
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Replaces a file as a whole, durably: the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with _explained(path):
-        try:
-            with _opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
-                _write_all(file, content)
-                os.fsync(file)
-            os.replace(temporary, path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+    durable.replace_file(path, text.encode())
 
 
 def append_lines(path: Path, records: Sequence[Record]) -> None:
@@ -129,21 +103,7 @@ def append_lines(path: Path, records: Sequence[Record]) -> None:
             f"{error.object[max(error.start - 40, 0) : error.start]!r}. "
             "Nothing was written down; mend it where it comes from."
         ) from None
-    is_new = not path.exists()
-    with (
-        _explained(path),
-        _opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as file,
-    ):
-        size = os.fstat(file).st_size
-        try:
-            _write_all(file, content)
-            os.fsync(file)
-        except OSError:
-            with contextlib.suppress(OSError):  # /dev/full and pipes have no length
-                os.ftruncate(file, size)
-            raise
-    if is_new:
-        sync_folder(path.parent)
+    durable.append(path, content)
 
 
 def read_lines(path: Path) -> list[Record]:
@@ -155,22 +115,22 @@ def read_lines(path: Path) -> list[Record]:
     Raises:
       RunError: a line that is not the last is damaged, or the file cannot be read.
     """
-    lines = _whole(_content(path)).splitlines()
+    lines = _whole(durable.content_of(path)).splitlines()
     return [_decode(path, number, line) for number, line in enumerate(lines, start=1)]
 
 
 def repair_lines(path: Path) -> list[Record]:
     """Cuts off a torn last line, ends a whole one, and returns the lines that are."""
-    content = _content(path)
+    content = durable.content_of(path)
     if (whole := _whole(content)) != content:
-        replace_file(path, whole)
+        durable.replace_file(path, whole)
     return read_lines(path)
 
 
 def rewrite_lines(path: Path, records: Sequence[Record]) -> None:
     """Replaces the lines of a file as a whole, see `append_lines`."""
     content = "".join(encode(record) + "\n" for record in records)
-    replace_file(path, content.encode())
+    durable.replace_file(path, content.encode())
 
 
 def read_json(path: Path) -> Any:
@@ -182,7 +142,7 @@ def read_json(path: Path) -> Any:
     if not path.exists():
         raise RunError(f"{path} does not exist. Is this the folder of a run?")
     try:
-        return _parsed(_content(path))
+        return _parsed(durable.content_of(path))
     except ValueError as error:
         raise RunError(
             f"{path} is damaged ({error}). Use --overwrite or another --name."
@@ -224,26 +184,9 @@ def clear(files: RunFiles) -> None:
     shutil.rmtree(files.checkpoint, ignore_errors=True)
     shutil.rmtree(files.figures, ignore_errors=True)
     for path in (files.rounds, files.queries, files.asked, files.config):
-        with _explained(path):
+        with durable.explained(path):
             path.unlink(missing_ok=True)
-    sync_folder(files.folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes renames and new files inside a folder durable."""
-    if os.name == "nt":  # folders cannot be opened there
-        return
-    with _opened(folder, os.O_RDONLY) as file:
-        os.fsync(file)
-
-
-def explain(error: OSError, path: Path) -> str:
-    """Returns what to tell a person about a file that could not be written."""
-    return (
-        f"Could not write {path}: {error.strerror or error}. Earlier rounds and labels "
-        "are intact: free some space, or make the folder writable, and give the same "
-        "command again to continue."
-    )
+    durable.sync_folder(files.folder)
 
 
 def _plain(value: Any) -> Any:
@@ -280,19 +223,6 @@ def _parsed(content: bytes) -> Any:
     return value
 
 
-def _content(path: Path) -> bytes:
-    """What is in a file, nothing where there is none."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise RunError(
-            f"{path} cannot be read: {error.strerror or error}. Restore the file from "
-            "a copy, or make it readable."
-        ) from error
-
-
 def _whole(content: bytes) -> bytes:
     """The lines that were written to their end; a record may lack the line's alone."""
     last = content[content.rfind(b"\n") + 1 :]
@@ -300,25 +230,3 @@ def _whole(content: bytes) -> bytes:
         if isinstance(_parsed(last), dict):
             return content + b"\n"
     return content.removesuffix(last)
-
-
-def _write_all(file: int, content: bytes) -> None:
-    while content:
-        content = content[os.write(file, content) :]
-
-
-@contextlib.contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    file = os.open(path, flags, 0o644)
-    try:
-        yield file
-    finally:
-        os.close(file)
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunError(explain(error, path)) from error

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from jaxal.runs.store import RunError, StoppedError
+from jaxal.runs.errors import RunError, StoppedError
 from jaxal.studies.blocks import BusyError, run_block
 from jaxal.studies.programs import Shelf
 from jaxal.studies.shown import StudyLine

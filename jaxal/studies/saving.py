@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from jaxal.rounds import LoopState
 from jaxal.runs import checkpoint, store
-from jaxal.runs.store import Record, RunError
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import Record
 from jaxal.studies.trials import Trial
 
 FOLDER = ".blocks"

@@ -11,9 +11,10 @@ import numpy as np
 from jaxal.pools.pool import is_answer
 from jaxal.rounds import ActiveLearner, LoopState
 from jaxal.runs import store
+from jaxal.runs.errors import RunError
 from jaxal.runs.experiment import stream
 from jaxal.runs.recording import Shown, are_nan, round_record, stopped_by
-from jaxal.runs.store import Record, RunError
+from jaxal.runs.store import Record
 from jaxal.studies import saving
 from jaxal.studies.programs import Chosen, Programs, Shelf
 from jaxal.studies.trials import Trial, lines_of, taken

@@ -9,8 +9,9 @@ from jaxal.pools.answers import as_selection, check_answers
 from jaxal.pools.initial import initial_rows
 from jaxal.pools.pool import is_answer
 from jaxal.runs import ledger, store
+from jaxal.runs.errors import RunError
 from jaxal.runs.experiment import Experiment, stream
-from jaxal.runs.store import Record, RunError, RunFiles
+from jaxal.runs.store import Record, RunFiles
 from jaxal.types import Selection
 
 

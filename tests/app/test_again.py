@@ -11,7 +11,8 @@ from jaxal.app.cli import run_command
 from jaxal.report.options import ReportOptions
 from jaxal.report.reading import read_run
 from jaxal.runs import store
-from jaxal.runs.store import RunError, RunFiles
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import RunFiles
 from tests.report.test_report import make_run
 
 SIDES = {"preset": "program", "source": "a program"}

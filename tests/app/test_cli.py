@@ -12,7 +12,8 @@ from jaxal.app.progress import Terminal
 from jaxal.app.recipe import Recipe
 from jaxal.app.settling import label_plan
 from jaxal.runs import runner, store
-from jaxal.runs.store import RunError, RunFiles
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import RunFiles
 from jaxal.words import parse
 from tests.dying import Death, Killed
 

@@ -8,7 +8,8 @@ from jaxal.app.choices import POSTERIORS
 from jaxal.app.recipe import Recipe
 from jaxal.models import MODELS
 from jaxal.runs import Silent, runner
-from jaxal.runs.store import RunError, RunFiles
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import RunFiles
 
 CHANCE = {"table": 1 / 3, "small": 1 / 10, "photo": 1 / 3}
 

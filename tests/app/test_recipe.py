@@ -10,7 +10,7 @@ from jaxal.app import launch, presets
 from jaxal.app.presets import KINDS, PRESETS
 from jaxal.app.recipe import Recipe, Training, as_record
 from jaxal.app.settling import bent, label_plan, settle
-from jaxal.runs.store import RunError
+from jaxal.runs.errors import RunError
 from jaxal.settings import changed, settings_of
 from jaxal.words import parse
 

@@ -16,7 +16,8 @@ from jaxal.report.options import ReportOptions
 from jaxal.report.results import as_csv, as_latex, as_markdown
 from jaxal.report.summary import summarise
 from jaxal.runs import store
-from jaxal.runs.store import RunError, RunFiles
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import RunFiles
 from tests.report.test_report import CURVES, LABELS, make_run
 
 

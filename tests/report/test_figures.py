@@ -12,7 +12,8 @@ from jaxal.report.figures import bars, curves, matrices, pictures
 from jaxal.report.gathering import gather
 from jaxal.report.summary import summarise
 from jaxal.runs import store
-from jaxal.runs.store import RunError, RunFiles
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import RunFiles
 from tests.report.test_report import make_run
 
 CURVE = [0.2, 0.6, 0.7]

@@ -16,7 +16,8 @@ from jaxal.report.page.page import page
 from jaxal.report.page.rows import Rows, bought, called
 from jaxal.report.summary import summarise
 from jaxal.runs import store
-from jaxal.runs.store import RunError, RunFiles
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import RunFiles
 from tests.report.test_report import make_run
 
 EVIL = """</script><script>document.title="owned"</script>"""

@@ -13,7 +13,7 @@ import pytest
 
 from jaxal.pools.pool import make_pool
 from jaxal.runs import checkpoint
-from jaxal.runs.store import RunError
+from jaxal.runs.errors import RunError
 
 FACTS = {"pool": "abc"}
 

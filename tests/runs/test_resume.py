@@ -19,7 +19,8 @@ from jaxal.loop import active_learner
 from jaxal.models import logistic_regression
 from jaxal.pools.mesh import pool_mesh
 from jaxal.runs import checkpoint, runner, store
-from jaxal.runs.store import RunError, RunFiles
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import RunFiles
 from jaxal.selection import top_k
 from jaxal.training.learner import supervised
 from jaxal.types import stateless

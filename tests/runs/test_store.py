@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from jaxal.runs import store
-from jaxal.runs.store import RunError, RunFiles
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import RunFiles
 
 RECORDS = [{"round": 0, "row": 7}, {"round": 0, "row": 3}, {"round": 1, "row": 4}]
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from jaxal import make_pool
-from jaxal.runs.store import StoppedError
+from jaxal.runs.errors import StoppedError
 from jaxal.studies import crew
 from tests.toys import blobs
 

@@ -26,7 +26,8 @@ from jaxal import (
 )
 from jaxal.pools.mesh import pool_mesh
 from jaxal.runs import RunError, Silent, run, store
-from jaxal.runs.store import RunFiles, StoppedError
+from jaxal.runs.errors import StoppedError
+from jaxal.runs.store import RunFiles
 from jaxal.stopping import any_of, max_labels, plateau, target_accuracy
 from jaxal.studies import cells, part_of, saving, study
 from jaxal.studies.grid import called

@@ -8,7 +8,7 @@ from jaxal.report.figures import bars, curves, fits, matrices
 from jaxal.report.figures.canvas import content
 from jaxal.report.gathering import Group, gather
 from jaxal.report.summary import summarise
-from jaxal.runs import store
+from jaxal.runs import durable
 from jaxal.runs.store import Record
 
 Picture = Callable[[Group, Record], Any]
@@ -38,7 +38,7 @@ def draw(group: Group, path: Path, summary: Record | None = None) -> None:
     figure = curves.curves(group, summarise(group) if summary is None else summary)
     kind = path.suffix.removeprefix(".") or "png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    store.replace_file(path, content(figure, kind))
+    durable.replace_file(path, content(figure, kind))
 
 
 def draw_run(folder: Path, path: Path) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 
 from jaxal.report.reading import Run
 from jaxal.runs import store
-from jaxal.runs.store import RunError, RunFiles
+from jaxal.runs.errors import RunError
+from jaxal.runs.store import RunFiles
 
 PARTS = ("total", "aleatoric", "epistemic")
 
