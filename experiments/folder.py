@@ -217,7 +217,7 @@ def _interval(values: np.ndarray) -> str:
     if len(values) == 1:
         return f"{values[0]:.1f}, one seed"
     mean, low, high = jaxal.mean_interval(values)
-    return f"{mean:.1f} ({low:.1f} to {high:.1f})"
+    return f"{mean:.1f} ({max(low, 0):.1f} to {min(high, 100):.1f})"
 
 
 def main(words: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,24 +69,19 @@ def from_nnx(
     make = (lambda rngs: module) if isinstance(module, nnx.Module) else module
     # Shapes only: what the parts are called and how they fit together.
     abstract = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
-    graph, params, streams, state = _split(abstract)
+    known = _split(abstract)
     calling = read_call(type(abstract), keywords, flags)
     read = make_reader(features)
 
     def init(key: Array, inputs: Any) -> Variables:
         del inputs  # an nnx module knows its shapes
-        _, params, _, state = _split(make(nnx.Rngs(key)))
-        return {"params": _to_dict(params), "state": _to_dict(state)}
+        parts = _split(make(nnx.Rngs(key)))
+        return {"params": _to_dict(parts.params), "state": _to_dict(parts.state)}
 
     def call(
         variables: Variables, inputs: Any, key: Array | None, train: bool, flag: bool
     ) -> tuple[Any, Seen, nnx.Module]:
-        net = nnx.merge(
-            graph,
-            _from_dict(params, variables["params"]),
-            _seeded(streams, key),
-            _from_dict(state, variables["state"]),
-        )
+        net = _merge(known, variables, key)
         seen = Seen(Watch(everything=features is not None))
         args, kwargs = calling.arguments(inputs, flag)
         with switched(net, seen, dropout=key is not None, train=train):
@@ -112,7 +107,7 @@ def from_nnx(
             return result, seen.watch
 
         result, seen, net = run(inputs)
-        after = _to_dict(_split(net)[3], like=state)
+        after = _to_dict(_split(net).state, like=known.state)
         if by_hand and not _is_same(after, variables["state"]):
             raise hand_made_dropout()
         output = read(result, seen.watch, again, inputs)
@@ -133,10 +128,26 @@ def _draws_by_hand(call: Callable, variables: Variables, inputs: Any) -> bool:
     return draws[0] > draws[1]
 
 
-def _split(net: nnx.Module) -> tuple[Any, Any, Any, Any]:
-    """Structure, parameters, random streams, and the rest."""
+class _Parts(NamedTuple):
+    """What a module is made of."""
+
+    graph: Any
+    params: Any
+    streams: Any  # random ones
+    state: Any  # the rest
+
+
+def _split(net: nnx.Module) -> _Parts:
     parts: Any = nnx.split(net, nnx.Param, nnx.RngState, ...)
-    return parts
+    return _Parts(*parts)
+
+
+def _merge(known: _Parts, variables: Variables, key: Array | None) -> nnx.Module:
+    """A module of these variables, its random streams started from `key`."""
+    params = _from_dict(known.params, variables["params"])
+    state = _from_dict(known.state, variables["state"])
+    net: nnx.Module = nnx.merge(known.graph, params, _seeded(known.streams, key), state)
+    return net
 
 
 def _seeded(streams: Any, key: Array | None) -> Any:

@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 from jaxal.metrics import classification_metrics
 from jaxal.modes import any_promotion
 from jaxal.posteriors.networks import mean_probabilities
+from jaxal.training.rows import checked_weights
 from jaxal.training.tasks import Task
 
 MOST_LABELS = 30  # that an int32 holds, with room for -1
@@ -180,13 +181,12 @@ def soft_labels(targets: ArrayLike, weights: ArrayLike | None = None) -> Task:
       Array([0.6931, 1.3863], dtype=float32)
     """
     table = np.asarray(targets, np.float32)
-    scale = np.ones(len(table)) if weights is None else np.asarray(weights)
     is_spread = table.ndim == 2 and (table >= 0).all()
     if not is_spread or not np.allclose(table.sum(-1), 1, atol=1e-3):
         raise ValueError("targets are no probabilities [M, C]: they do not sum to 1.")
-    if scale.shape != table.shape[:1] or not (scale >= 0).all():
-        raise ValueError(f"weights are not {len(table)} numbers of at least 0.")
-    rows = jnp.asarray(table), jnp.asarray(scale, jnp.float32)
+    given = checked_weights("weights", weights, table.shape[:1])
+    scale = jnp.ones(len(table)) if given is None else given.astype(jnp.float32)
+    rows = jnp.asarray(table), scale
     loss = partial(_soft_cross_entropy, *rows)
 
     def metrics(logits: Array, labels: Array) -> Any:

@@ -18,6 +18,7 @@ from jaxal.selection.engine.distances import map_chunks, take_chunk
 from jaxal.selection.engine.kernel_sums import over_ranked
 from jaxal.selection.engine.kernels import Kernel
 from jaxal.selection.engine.picks import (
+    Bound,
     Picks,
     add_picks,
     best_of,
@@ -146,6 +147,41 @@ def _advance(
     state: _State,
 ) -> _State:
     """Looks at a block of candidates, and picks among them while it is certain."""
+    offer = _offer(shard, kernel, rows, targets, worth, lots, state)
+    found = _pick_among(targets, offer, state.best, target - state.picks.num)
+    bound = offer.bound.value
+    is_worthless = (found.num == 0) & (bound <= 0) & (jnp.max(found.gains) <= 0)
+    picked = offer.rows[found.order], found.scores, found.num
+    return _State(
+        stale=shard.put(state.stale, offer.rows, found.gains),
+        best=found.best,
+        picks=add_picks(shard, state.picks, *picked),
+        is_stuck=is_worthless,
+    )
+
+
+class _Offer(NamedTuple):
+    """The rows of the largest bounds, on every device the same."""
+
+    rows: Array  # [B] numbers
+    similar: Array  # [T, B] to targets
+    worth: Array  # [B]
+    is_open: Array  # [B]
+    lots: Array  # [B]
+    bound: Bound  # of what every other row may gain
+    ahead: Array  # [] the place of the row that is first by its bound and lot
+    most: Array  # [] its bound
+
+
+def _offer(
+    shard: Shard,
+    kernel: Kernel,
+    rows: Embedding,
+    targets: Targets,
+    worth: Array,
+    lots: Array,
+    state: _State,
+) -> _Offer:
     num_rows = shard.num_rows * shard.num_devices
     size = _block_size(state.picks.indices.size, targets.weights.size)
     values = jnp.where(state.picks.is_open, state.stale, -jnp.inf)
@@ -154,50 +190,60 @@ def _advance(
     candidates = with_first(rows_here, first)
     is_left = shard.clear(jnp.ones(shard.num_rows, bool), candidates)
     bound = bound_of(shard, jnp.where(is_left, values, -jnp.inf), lots, first)
-    fetched = shard.fetch((rows, worth, values, lots), candidates)
-    block, added, known, own = fetched
-    similar = kernel(targets.rows, block)
+    block, added, known, own = shard.fetch((rows, worth, values, lots), candidates)
+    similar, ahead = kernel(targets.rows, block), jnp.argmax(candidates == first)
+    is_open = known > -jnp.inf
+    return _Offer(candidates, similar, added, is_open, own, bound, ahead, most)
+
+
+class _Found(NamedTuple):
+    """Picks under way among an offer."""
+
+    gains: Array  # [B] of what is open, after these picks
+    best: Array  # [T]
+    is_open: Array  # [B]
+    order: Array  # [B] places, the first `num` of them
+    scores: Array  # [B]
+    num: Array  # []
+
+
+def _pick_among(targets: Targets, offer: _Offer, best: Array, most: Array) -> _Found:
+    """Picks no more than `most`, while nobody else can be better."""
 
     def gains_of(best: Array, is_open: Array) -> Array:
-        gained = targets.weights[:, None] * _gained(similar, best, targets.cap)
-        return jnp.where(is_open, added + jnp.sum(gained, axis=0), -jnp.inf)
+        gained = targets.weights[:, None] * _gained(offer.similar, best, targets.cap)
+        return jnp.where(is_open, offer.worth + jnp.sum(gained, axis=0), -jnp.inf)
 
     def choose(gains: Array, num: Array) -> tuple[Array, Array]:
-        place, is_certain = pick_among(gains, own, bound)
+        place, is_certain = pick_among(gains, offer.lots, offer.bound)
         # Where no bound has fallen, the row of the best lot among the best is known.
-        ahead = jnp.argmax(candidates == first)
         best = jnp.max(gains)
-        is_known = (num == 0) & (best >= least_equal(most))
-        is_known &= gains[ahead] >= least_equal(best)
-        place = jnp.where(is_known, ahead, place)
+        is_known = (num == 0) & (best >= least_equal(offer.most))
+        is_known &= gains[offer.ahead] >= least_equal(best)
+        place = jnp.where(is_known, offer.ahead, place)
         return place, (is_known | is_certain) & (gains[place] > 0)
 
-    def is_sure(carry: tuple) -> Array:
-        gains, _, _, _, num = carry
-        return (state.picks.num + num < target) & choose(gains, num)[1]
+    def is_sure(found: _Found) -> Array:
+        return (found.num < most) & choose(found.gains, found.num)[1]
 
-    def pick(carry: tuple) -> tuple:
-        gains, best, is_open, (order, scores), num = carry
+    def pick(found: _Found) -> _Found:
+        gains, best, is_open, order, scores, num = found
         place, _ = choose(gains, num)
-        made = (
+        best = jnp.maximum(best, jnp.minimum(offer.similar[:, place], targets.cap))
+        is_open = is_open.at[place].set(False)
+        return _Found(
+            gains_of(best, is_open),
+            best,
+            is_open,
             order.at[num].set(place.astype(order.dtype)),
             scores.at[num].set(gains[place]),
+            num + 1,
         )
-        best = jnp.maximum(best, jnp.minimum(similar[:, place], targets.cap))
-        is_open = is_open.at[place].set(False)
-        return gains_of(best, is_open), best, is_open, made, num + 1
 
-    is_open = known > -jnp.inf
-    nothing = jnp.zeros(candidates.size, jnp.int32), jnp.zeros_like(known)
-    start = (gains_of(state.best, is_open), state.best, is_open, nothing, jnp.int32(0))
-    gains, best, _, (order, scores), num = lax.while_loop(is_sure, pick, start)
-    is_worthless = (num == 0) & (bound.value <= 0) & (jnp.max(gains) <= 0)
-    return _State(
-        stale=shard.put(state.stale, candidates, gains),
-        best=best,
-        picks=add_picks(shard, state.picks, candidates[order], scores, num),
-        is_stuck=is_worthless,
-    )
+    gains = gains_of(best, offer.is_open)
+    nothing = jnp.zeros(offer.rows.size, jnp.int32), jnp.zeros_like(gains)
+    start = _Found(gains, best, offer.is_open, *nothing, jnp.int32(0))
+    return lax.while_loop(is_sure, pick, start)
 
 
 def _block_size(batch_size: int, num_targets: int) -> int:

@@ -26,6 +26,7 @@ class Trace(NamedTuple):
 def start(
     rows: FisherEmbedding, target: Array, known: Array, regularization: Array
 ) -> Trace:
+    """Returns what is known before the first pick."""
     identity = jnp.eye(known.shape[0], dtype=known.dtype)
     inverse = linalg.positive_inverse(known + regularization * identity)
     between = linalg.product(target, inverse)

@@ -131,11 +131,13 @@ def _added(total: Array, more: Array, first: Array) -> Array:
 
 
 def to_live(distances: Array, is_live: Array | None) -> Array:
+    """Distances `[N, K]` to centres, endless to those that are none."""
     return (
         distances if is_live is None else jnp.where(is_live[None], distances, jnp.inf)
     )
 
 
 def coordinates(embedding: Embedding) -> Array:
+    """Returns the rows `[N, D]` of an embedding that is written out."""
     assert isinstance(embedding, Dense)  # `_checked` has seen to it
     return embedding.x
