@@ -12,10 +12,10 @@ from jaxal import linalg
 from jaxal.modes import in_any_mode
 from jaxal.pools.inputs import take_rows
 from jaxal.posteriors.functions import gaussian_functions
+from jaxal.training.heads.chosen_process import NUM_STEPS, Labelled, chosen
 from jaxal.training.heads.kernels import (
     Kernel,
     covariance,
-    fit_hyperparameters,
     noisy_covariance,
     usual,
 )
@@ -26,15 +26,16 @@ from jaxal.training.heads.rows import (
     has_grown,
     once_if,
     pool_moments,
+    pool_sample,
     scaled,
     some_rows,
 )
+from jaxal.training.heads.warping import straight, warped
 from jaxal.training.rows import labelled_numbers
 from jaxal.training.targets import Units
 from jaxal.training.tasks import FitInfo
 from jaxal.types import Model, Output, Pool, Posterior, Variables
 
-NUM_STEPS = 150
 LEAST_VARIANCE = 1e-6  # of the function's prior
 
 
@@ -55,13 +56,16 @@ class Conditioned(NamedTuple):
     half: Array  # [C, L] targets, solved by the factors
 
 
-def _unconditioned(inputs: Array, capacity: int, num_functions: int) -> Variables:
+def _unconditioned(
+    inputs: Array, capacity: int, num_functions: int, warps: bool
+) -> Variables:
     """Returns the variables of a process that has seen nothing.
 
     Args:
       inputs: `[N, ...]`, of which width and dtype matter.
       capacity: the most labelled rows there will be, `L`.
       num_functions: `C`.
+      warps: whether columns may be bent.
     """
     row = flat(take_rows(inputs, slice(1)))[0]
     dtype, width = row.dtype, row.shape[0]
@@ -78,14 +82,20 @@ def _unconditioned(inputs: Array, capacity: int, num_functions: int) -> Variable
         "units": Units(jnp.zeros([], dtype), jnp.ones([], dtype)),
         "known": known,
         "num_labelled": jnp.zeros([], jnp.int32),
+        "warp": straight(row[None]) if warps else None,
     }
+
+
+def _seen(variables: Variables, inputs: Array) -> Array:
+    """Inputs `[B, ...]` as rows `[B, D]` that the kernel sees, but for its lengths."""
+    return warped(variables["warp"], scaled(variables["scale"], inputs))
 
 
 def means_and_variances(
     kernel: Kernel, variables: Variables, inputs: Array
 ) -> tuple[Array, Array]:
     """Returns means `[C, B]` and variances `[C, B]` at each row, in inner units."""
-    mean, seen = _conditioned(kernel, variables, scaled(variables["scale"], inputs))
+    mean, seen = _conditioned(kernel, variables, _seen(variables, inputs))
     prior = jnp.exp(variables["params"].log_amplitude)
     left = prior - (seen**2).sum(1)
     return mean, jnp.maximum(left, LEAST_VARIANCE * prior)
@@ -95,7 +105,7 @@ def _joint_moments(
     kernel: Kernel, variables: Variables, inputs: Array
 ) -> tuple[Array, Array]:
     """Returns means `[N, C]` and covariances `[C, N, N]`, in the targets' units."""
-    rows, units = scaled(variables["scale"], inputs), variables["units"]
+    rows, units = _seen(variables, inputs), variables["units"]
     mean, seen = _conditioned(kernel, variables, rows)
     prior = covariance(kernel, variables["params"], rows, rows)
     left = prior[None] - linalg.product(seen.swapaxes(1, 2), seen)
@@ -121,6 +131,7 @@ def process_model(
     capacity: int,
     num_functions: int,
     outputs: Callable[[Variables, Array], Array],
+    warps: bool = False,
 ) -> Model:
     """Returns the model of C functions with one kernel.
 
@@ -129,6 +140,7 @@ def process_model(
       capacity: the most labelled rows there will be.
       num_functions: `C`.
       outputs: from variables and inputs `[B, ...]` to what is said of them.
+      warps: whether columns may be bent.
 
     Returns:
       A model whose features are what the kernel sees: a distance of one is a length.
@@ -143,7 +155,7 @@ def process_model(
 
     def init(key: Array, inputs: Array) -> Variables:
         del key
-        return _unconditioned(inputs, capacity, num_functions)
+        return _unconditioned(inputs, capacity, num_functions, warps)
 
     def apply(
         variables: Variables,
@@ -153,7 +165,7 @@ def process_model(
         train: bool = False,
     ) -> tuple[Output, Variables]:
         del key, train
-        rows = scaled(variables["scale"], inputs)
+        rows = _seen(variables, inputs)
         features = rows * jnp.exp(-variables["params"].log_lengths)[None]
         return Output(outputs(variables, inputs), features), variables
 
@@ -206,13 +218,16 @@ def fit_process(
     count, before = is_used.sum(dtype=jnp.int32), variables["num_labelled"]
     is_due = has_grown(before, count)
     few, are_few = some_rows((inputs, targets.T, noise.T), is_used, most_choosing)
-    hyper = once_if(
+    start = variables["params"], variables["warp"]
+    sample, is_valid = pool_sample(pool)
+    sample = (sample - moments.mean[None]) * factor[None]
+    hyper, warp = once_if(
         is_due,
-        partial(fit_hyperparameters, kernel, NUM_STEPS, spread),
-        variables["params"],
-        variables["params"],
-        *(few[0], few[1].T, few[2].T, are_few),
+        partial(chosen, kernel, spread),
+        start,
+        *(start, Labelled(*few, are_few), sample, is_valid),
     )
+    inputs = warped(warp, inputs)
 
     def seen(targets: Array, noise: Array) -> tuple[Array, Array]:
         root = linalg.cholesky(noisy_covariance(kernel, hyper, inputs, is_used, noise))
@@ -220,6 +235,7 @@ def fit_process(
 
     updated = {
         "params": hyper,
+        "warp": warp,
         "scale": {"shift": moments.mean, "factor": factor},
         "units": units,
         "known": Conditioned(inputs, is_used, *jax.vmap(seen)(targets, noise)),

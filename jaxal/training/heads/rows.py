@@ -41,6 +41,13 @@ def scaled(scale: Any, inputs: Array) -> Array:
     return (flat(inputs) - scale["shift"][None]) * scale["factor"][None]
 
 
+def pool_sample(pool: Pool, seen: Callable[[Any], Array] = flat) -> tuple[Array, Array]:
+    """Returns at most 1,024 rows `[B, D]` spread over the pool, and which are valid."""
+    stride = -(-pool.labels.shape[0] // _MOST_ROWS)
+    rows = seen(take_rows(pool.inputs, slice(None, None, stride)))
+    return rows, pool.is_valid[::stride]
+
+
 def pool_moments(pool: Pool, seen: Callable[[Any], Array] = flat) -> Moments:
     """Returns mean and deviation of each column, from rows spread over the pool.
 
@@ -51,9 +58,8 @@ def pool_moments(pool: Pool, seen: Callable[[Any], Array] = flat) -> Moments:
       pool: whose valid rows are read, at most 1,024 of them.
       seen: from inputs to the columns `[B, D]` that they are.
     """
-    stride = -(-pool.labels.shape[0] // _MOST_ROWS)
-    is_valid = pool.is_valid[::stride, None]
-    rows = seen(take_rows(pool.inputs, slice(None, None, stride)))
+    rows, is_valid = pool_sample(pool, seen)
+    is_valid = is_valid[:, None]
     rows = jnp.where(is_valid, rows, 0)
     count = jnp.maximum(is_valid.sum(), 1).astype(rows.dtype)
     mean = rows.sum(0) / count

@@ -1,0 +1,107 @@
+"""Columns bent before a kernel sees them, where labels ask for it."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+_ORIGIN = 0.05  # quantile of a column from which it is bent
+_FAR = 30.0  # deviations
+_POWERS = (-2.0, 3.0, 21)  # first, last, how many are tried
+
+
+class Warp(NamedTuple):
+    """What becomes of columns; see `warped`."""
+
+    sign: Array  # [D], -1 where a column is turned around first
+    origin: Array  # [D]
+    powers: Array  # [D], 1 where a column stays straight
+    shift: Array  # [D]
+    factor: Array  # [D]
+
+
+def straight(rows: Array) -> Warp:
+    """Returns the warp that leaves rows `[B, D]` as they are."""
+    zeros, ones = jnp.zeros_like(rows[0]), jnp.ones_like(rows[0])
+    return Warp(ones, zeros, ones, zeros, ones)
+
+
+def warped(warp: Warp | None, rows: Array) -> Array:
+    """Returns rows `[B, D]` as a kernel is to see them."""
+    if warp is None:
+        return rows
+    bent = yeo_johnson(rows * warp.sign[None] - warp.origin[None], warp.powers[None])
+    return (bent - warp.shift[None]) * warp.factor[None]
+
+
+def yeo_johnson(x: Array, power: Array) -> Array:
+    r"""Returns $((1 + x)^p - 1) / p$, and $-((1 - x)^{2 - p} - 1) / (2 - p)$ below 0.
+
+    An exponent of zero stands for its limit, $\pm \log(1 + |x|)$; $p = 1$ changes
+    nothing. Beyond $|x| = 30$ it goes on straight, so that nothing overflows.
+
+    Args:
+      x: any numbers.
+      power: p, that broadcasts against them.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxal.training.heads.warping import yeo_johnson
+      >>> yeo_johnson(jnp.array([-3.0, 0.0, 3.0]), jnp.array(0.5)).round(3)
+      Array([-4.667,  0.   ,  2.   ], dtype=float32)
+
+    Reference:
+      Yeo and Johnson, "A New Family of Power Transformations to Improve Normality or
+      Symmetry", Biometrika 2000. https://doi.org/10.1093/biomet/87.4.954
+    """
+    exponent = jnp.where(x < 0, 2 - power, power)
+    size = jnp.abs(x)
+    within = jnp.minimum(size, _FAR)
+    logs, is_zero = jnp.log1p(within), exponent == 0
+    safe = jnp.where(is_zero, 1, exponent)
+    bent = jnp.where(is_zero, logs, jnp.expm1(safe * logs) / safe)
+    beyond = (size - within) * jnp.exp((exponent - 1) * logs)
+    return jnp.sign(x) * (bent + beyond)
+
+
+def normal_warp(rows: Array, is_valid: Array) -> Warp:
+    """Returns what makes each column look most like a normal distribution.
+
+    Columns are bent from their 5 % quantile on, on the side of the shorter tail, and
+    have a deviation of one afterwards; the power is that of the largest likelihood.
+
+    Args:
+      rows: `[B, D]`, of columns with a deviation of one.
+      is_valid: `[B]` bool, rows to look at.
+    """
+    count = jnp.maximum(is_valid.sum(), 1)
+    rows = jnp.where(is_valid[:, None], rows, 0)
+    gaps = jnp.where(is_valid[:, None], rows - (rows.sum(0) / count)[None], 0)
+    sign = jnp.where((gaps**3).sum(0) < 0, -1, 1).astype(rows.dtype)
+    rows = rows * sign[None]
+    ordered = jnp.sort(jnp.where(is_valid[:, None], rows, jnp.inf), axis=0)
+    low = ordered[jnp.floor(_ORIGIN * (count - 1)).astype(jnp.int32)]
+    origin = jnp.where(jnp.isfinite(low), low, 0)
+    x = jnp.where(is_valid[:, None], rows - origin[None], 0)
+    slopes = (jnp.sign(x) * jnp.log1p(jnp.abs(x))).sum(0) / count
+
+    def moments(power: Array) -> tuple[Array, Array]:
+        bent = yeo_johnson(x, power)
+        mean = bent.sum(0) / count
+        gaps = jnp.where(is_valid[:, None], bent - mean[None], 0)
+        return mean, (gaps**2).sum(0) / count
+
+    def likelihood(power: Array) -> Array:
+        variance = moments(power)[1]
+        is_spread = variance > 1e-6
+        found = (power - 1) * slopes - jnp.log(jnp.where(is_spread, variance, 1)) / 2
+        return jnp.where(is_spread, found, -jnp.inf)
+
+    powers = jnp.linspace(*_POWERS, dtype=rows.dtype)
+    found = jax.lax.map(likelihood, powers)
+    best = jnp.where(jnp.isfinite(found.max(0)), powers[found.argmax(0)], 1)
+    mean, variance = moments(best[None])
+    is_spread = variance > 1e-6
+    root = jnp.sqrt(jnp.where(is_spread, variance, 1))
+    return Warp(sign, origin, best, jnp.where(is_spread, mean, 0), 1 / root)
