@@ -12,7 +12,14 @@ components of what the network makes of each image. Rows for validation
 (--num-validation) may end a trial: --stop 'plateau(patience=2)'.
 
 Without --images, five shapes of random size, place and colour are drawn and written as
-PNG files: a small check that everything works, and no result.
+PNG files: a small check that everything works, and no result. --seeds 0..9, 8 minutes
+of one core that others used too, 77.5 % (69.4 to 85.6) with 20 labels and with 100:
+
+    random     98.9 (97.8 to  99.9)   macro F1 98.9 (97.8 to  99.9)
+    margin     99.8 (99.4 to 100.0)            99.7 (99.4 to 100.0)
+    entropy    99.6 (99.2 to 100.0)            99.6 (99.2 to 100.0)
+    badge      99.9 (99.6 to 100.0)            99.9 (99.6 to 100.0)
+    typiclust  97.9 (97.0 to  98.7)            97.9 (97.0 to  98.7)
 """
 
 from collections.abc import Sequence
