@@ -56,7 +56,7 @@ def _best(rows: list[dict], kind: str | tuple[str, ...]) -> str:
 
 def _quality(row: dict) -> str:
     mean, low, _ = mean_interval(row["all"])
-    digits = 1 if "accuracy" in row else 3
+    digits = 3 if mean < 1 else 1
     return f"{mean:.{digits}f} ± {mean - low:.{digits}f}"
 
 

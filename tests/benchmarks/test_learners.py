@@ -42,11 +42,12 @@ def test_no_default_has_lost_two_points(tmp_path, monkeypatch):
 
 def test_the_page_shows_what_was_measured(monkeypatch):
     monkeypatch.setattr(sys, "path", [FOLDER, *sys.path])
-    import learners
+    import learners_page
 
     root = pathlib.Path(FOLDER).parent
     for name in ("learners", "learners_arrays", "learners_diamonds"):
         file = root / "benchmarks" / "results" / f"{name}.json"
-        table = "\n".join(learners.summary(json.loads(file.read_text())["results"]))
+        results = json.loads(file.read_text())["results"]
+        table = "\n".join(learners_page.summary(results))
         for page in (root / "docs" / "learners.md", file.with_suffix(".md")):
             assert table in page.read_text()
