@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-_ORIGIN = 0.05  # quantile of a column from which it is bent
+_ORIGIN = 20  # one in so many rows lies below what a column is bent from
 _FAR = 30.0  # deviations
-_POWERS = (-2.0, 3.0, 21)  # first, last, how many are tried
+_QUARTERS = (-8, 13)  # powers that are tried, from -2 to 3
 
 
 class Warp(NamedTuple):
@@ -75,13 +75,14 @@ def normal_warp(rows: Array, is_valid: Array) -> Warp:
       rows: `[B, D]`, of columns with a deviation of one.
       is_valid: `[B]` bool, rows to look at.
     """
-    count = jnp.maximum(is_valid.sum(), 1)
+    number = jnp.maximum(is_valid.sum(dtype=jnp.int32), 1)
+    count = number.astype(rows.dtype)
     rows = jnp.where(is_valid[:, None], rows, 0)
     gaps = jnp.where(is_valid[:, None], rows - (rows.sum(0) / count)[None], 0)
     sign = jnp.where((gaps**3).sum(0) < 0, -1, 1).astype(rows.dtype)
     rows = rows * sign[None]
     ordered = jnp.sort(jnp.where(is_valid[:, None], rows, jnp.inf), axis=0)
-    low = ordered[jnp.floor(_ORIGIN * (count - 1)).astype(jnp.int32)]
+    low = ordered[(number - 1) // _ORIGIN]
     origin = jnp.where(jnp.isfinite(low), low, 0)
     x = jnp.where(is_valid[:, None], rows - origin[None], 0)
     slopes = (jnp.sign(x) * jnp.log1p(jnp.abs(x))).sum(0) / count
@@ -98,7 +99,7 @@ def normal_warp(rows: Array, is_valid: Array) -> Warp:
         found = (power - 1) * slopes - jnp.log(jnp.where(is_spread, variance, 1)) / 2
         return jnp.where(is_spread, found, -jnp.inf)
 
-    powers = jnp.linspace(*_POWERS, dtype=rows.dtype)
+    powers = jnp.arange(*_QUARTERS).astype(rows.dtype) / 4
     found = jax.lax.map(likelihood, powers)
     best = jnp.where(jnp.isfinite(found.max(0)), powers[found.argmax(0)], 1)
     mean, variance = moments(best[None])
