@@ -57,7 +57,8 @@ def _best(rows: list[dict], kind: str | tuple[str, ...]) -> str:
 def _quality(row: dict) -> str:
     mean, low, _ = mean_interval(row["all"])
     digits = 3 if mean < 1 else 1
-    return f"{mean:.{digits}f} ± {mean - low:.{digits}f}"
+    spread = f" ± {mean - low:.{digits}f}" if len(row["all"]) > 1 else ""
+    return f"{mean:.{digits}f}{spread}"
 
 
 def _markdown(row: dict) -> str:

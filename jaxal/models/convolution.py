@@ -6,6 +6,8 @@ other platform it is `lax.conv_general_dilated`. Which of the two is decided whe
 program is lowered, so it holds under jit, grad, vmap and in loops.
 """
 
+import math
+import operator
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -17,6 +19,7 @@ from jax import Array, lax
 from jaxal.models import patches, winograd
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+_MOST_TAPS = 64  # numbers of a window; with more, patches take long to compile
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -29,7 +32,7 @@ def conv2d(
     padded with zeros as XLA pads them.
 
     The gradient is written out by hand, so only reverse-mode differentiation is
-    possible. Where `jax.jvp` is needed, use `nn.Conv`: its kernel is the same.
+    possible, any number of times. Where `jax.jvp` is needed, use `lax`.
 
     Args:
       inputs: `[B, H, W, channels]`.
@@ -50,39 +53,52 @@ def conv2d(
 
 
 def conv_general_dilated(
-    inputs: Array,
-    kernel: Array,
-    strides: Sequence[int],
+    lhs: Array,
+    rhs: Array,
+    window_strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
     **settings: Any,
 ) -> Array:
-    """What Flax's `Conv` layers call `lax.conv_general_dilated` for, by `conv2d`.
+    """`lax.conv_general_dilated`, by `conv2d` where that is it and is faster.
 
-    Groups, dilations, strides that differ and three dimensions are left to XLA.
+    It is for images and lines with channels last, as Flax's `Conv` has them. Groups,
+    dilations, strides that differ, windows of many numbers and three dimensions are
+    left to XLA.
     """
     pads = [] if isinstance(padding, str) else [tuple(pair) for pair in padding]
     known = padding in ("SAME", "VALID") or (pads and min(map(min, pads)) >= 0)
-    plain = known and len(set(strides)) == 1 and inputs.ndim in (3, 4)
-    if not plain or _is_special(**settings):
-        return lax.conv_general_dilated(inputs, kernel, strides, padding, **settings)
+    if not (known and len(set(window_strides)) == 1 and _is_plain(lhs, rhs, settings)):
+        return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **settings)
     if pads:
-        inputs = jnp.pad(inputs, ((0, 0), *pads, (0, 0)))
-    how = strides[0], "VALID" if pads else str(padding)
-    if inputs.ndim == 4:
-        return conv2d(inputs, kernel, *how)
-    return conv2d(inputs[:, None], kernel[None], *how)[:, 0]
+        lhs = jnp.pad(lhs, ((0, 0), *pads, (0, 0)))
+    how = window_strides[0], "VALID" if pads else str(padding)
+    if how[1] == "VALID" and any(map(operator.gt, rhs.shape[:-2], lhs.shape[1:-1])):
+        return lax.conv_general_dilated(lhs, rhs, window_strides, how[1], **settings)
+    if lhs.ndim == 4:
+        return conv2d(lhs, rhs, *how)
+    return conv2d(lhs[:, None], rhs[None], *how)[:, 0]
 
 
-def _is_special(dimension_numbers: Any, **settings: Any) -> bool:
-    """Whether groups, dilations or a precision are set; Flax's dimensions are ours."""
-    told = (one if isinstance(one, tuple) else (one,) for one in settings.values())
-    return not {None, 1}.issuperset(value for one in told for value in one)
+def _is_plain(lhs: Array, rhs: Array, settings: dict[str, Any]) -> bool:
+    """Whether shapes are ours, and neither groups, dilations nor precision are set."""
+    if lhs.ndim not in (3, 4) or math.prod(rhs.shape[:-2]) > _MOST_TAPS:
+        return False
+    settings = dict(settings)
+    said = settings.pop("dimension_numbers", None)
+    order = lax.conv_dimension_numbers(lhs.shape, rhs.shape, said)
+    last = DIMENSIONS if lhs.ndim == 4 else ("NWC", "WIO", "NWC")
+    ours = lax.conv_dimension_numbers(lhs.shape, rhs.shape, last)
+    told = (
+        one if isinstance(one, tuple | list) else (one,) for one in settings.values()
+    )
+    return order == ours and {None, 1}.issuperset(n for one in told for n in one)
 
 
 def _conv2d_fwd(
     inputs: Array, kernel: Array, stride: int, padding: str
 ) -> tuple[Array, tuple[Array, Array]]:
-    return _forward(inputs, kernel, stride, padding), (inputs, kernel)
+    # Itself, rather than what it calls: that can be differentiated once more.
+    return conv2d(inputs, kernel, stride, padding), (inputs, kernel)
 
 
 def _conv2d_bwd(

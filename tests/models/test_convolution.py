@@ -108,6 +108,7 @@ LAYERS = {
     "lines": {"kernel_size": (5,), "strides": 2},
     "causal lines": {"kernel_size": (3,), "padding": "CAUSAL"},
     "volumes": {"kernel_size": (3, 3, 3)},
+    "wide lines": {"kernel_size": (80,), "padding": "SAME"},
 }
 
 
@@ -182,6 +183,47 @@ def test_halved_images_are_max_pooled(shape):
     expected, flax_back = jax.vjp(lambda x: nn.max_pool(x, (2, 2), (2, 2)), images)
     np.testing.assert_array_equal(actual, expected)
     np.testing.assert_array_equal(back(actual)[0], flax_back(expected)[0])
+
+
+class ChannelsFirst(nnx.Conv):
+    """A subclass that calls what it was given by the names that lax has."""
+
+    def __call__(self, x):
+        return self.conv_general_dilated(
+            lhs=x,
+            rhs=self.kernel[...],
+            window_strides=(1, 1),
+            padding="SAME",
+            dimension_numbers=("NCHW", "HWIO", "NCHW"),
+        ).sum((2, 3))
+
+
+def test_other_orders_of_dimensions_are_kept():
+    net = ChannelsFirst(4, 4, (3, 3), rngs=nnx.Rngs(0))
+    model, inputs = from_nnx(net), jax.random.normal(jax.random.key(3), (2, 4, 4, 4))
+    actual = logits(model, model.init(jax.random.key(0), inputs), inputs)
+    assert_close(actual, net(inputs))
+
+
+def test_a_window_larger_than_images_sees_nothing():
+    layers = [nn.Conv(5, (5, 5), padding="VALID"), lambda x: x.sum((1, 2))]
+    model, inputs = from_linen(nn.Sequential(layers)), jnp.ones((2, 3, 3, 4))
+    variables = model.init(jax.random.key(0), inputs)
+    np.testing.assert_array_equal(logits(model, variables, inputs), np.zeros((2, 5)))
+
+
+def test_gradients_of_gradients_are_those_of_flax():
+    inputs = jax.random.normal(jax.random.key(4), (3, 8, 8, 4))
+
+    def penalty(network):
+        def slopes(x):
+            return (jax.grad(lambda x: (network(x) ** 2).sum())(x) ** 2).sum()
+
+        return jax.jit(jax.grad(slopes))(inputs)
+
+    for settings in (LAYERS["padded"], LAYERS["strided"], LAYERS["valid"]):
+        for ours, theirs in networks(settings, inputs):
+            assert_close(penalty(ours), penalty(theirs))
 
 
 def test_a_layer_with_a_convolution_of_its_own_keeps_it():

@@ -1,5 +1,6 @@
 """Hyperparameters of a process, and whether its columns are bent, by likelihood."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ from jaxal.training.heads.kernels import (
     Kernel,
     fit_hyperparameters,
     log_evidence,
+    usual,
 )
 from jaxal.training.heads.rows import some_rows
 from jaxal.training.heads.warping import Warp, normal_warp, straight, warped
@@ -56,6 +58,9 @@ def chosen(
         return hyper, log_evidence(kernel, hyper, *seen)
 
     hyper, warp = start
+    width, dtype = sample.shape[1], hyper.log_noise.dtype
+    is_sound = jnp.isfinite(jnp.concatenate([jnp.ravel(x) for x in hyper])).all()
+    hyper = jax.tree.map(partial(jnp.where, is_sound), hyper, usual(width, dtype))
     if warp is None:
         return fit(None, hyper, known)[0], None
     pair = straight(sample), normal_warp(sample, is_valid)
@@ -63,7 +68,8 @@ def chosen(
     some, are_used = some_rows(known[:3], known.is_used, _MOST_WARPING)
     few = Labelled(*some, are_used)
     tried, evidence = jax.lax.map(lambda warp: fit(warp, hyper, few), warps)
-    place = (evidence[1] > evidence[0] + _LEAST_GAIN).astype(jnp.int32)
+    is_likelier = evidence[1] > evidence[0] + _LEAST_GAIN
+    place = (is_likelier | jnp.isnan(evidence[0])).astype(jnp.int32)
     hyper, warp = jax.tree.map(lambda x: x[place], (tried, warps))
     if few.is_used.size < known.is_used.size:
         hyper = fit(warp, hyper, known)[0]

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jax import Array
 
 _ORIGIN = 20  # one in so many rows lies below what a column is bent from
-_FAR = 30.0  # deviations
 _QUARTERS = (-8, 13)  # powers that are tried, from -2 to 3
 
 
@@ -17,6 +16,8 @@ class Warp(NamedTuple):
     sign: Array  # [D], -1 where a column is turned around first
     origin: Array  # [D]
     powers: Array  # [D], 1 where a column stays straight
+    low: Array  # [D], beyond it and `high` a column goes on straight
+    high: Array  # [D]
     shift: Array  # [D]
     factor: Array  # [D]
 
@@ -24,14 +25,18 @@ class Warp(NamedTuple):
 def straight(rows: Array) -> Warp:
     """Returns the warp that leaves rows `[B, D]` as they are."""
     zeros, ones = jnp.zeros_like(rows[0]), jnp.ones_like(rows[0])
-    return Warp(ones, zeros, ones, zeros, ones)
+    return Warp(ones, zeros, ones, zeros, zeros, zeros, ones)
 
 
 def warped(warp: Warp | None, rows: Array) -> Array:
     """Returns rows `[B, D]` as a kernel is to see them."""
     if warp is None:
         return rows
-    bent = yeo_johnson(rows * warp.sign[None] - warp.origin[None], warp.powers[None])
+    x, powers = rows * warp.sign[None] - warp.origin[None], warp.powers[None]
+    within = jnp.clip(x, warp.low[None], warp.high[None])
+    exponents = jnp.where(within < 0, 1 - powers, powers - 1)
+    slopes = jnp.exp(exponents * jnp.log1p(jnp.abs(within)))
+    bent = yeo_johnson(within, powers) + slopes * (x - within)
     return (bent - warp.shift[None]) * warp.factor[None]
 
 
@@ -39,7 +44,7 @@ def yeo_johnson(x: Array, power: Array) -> Array:
     r"""Returns $((1 + x)^p - 1) / p$, and $-((1 - x)^{2 - p} - 1) / (2 - p)$ below 0.
 
     An exponent of zero stands for its limit, $\pm \log(1 + |x|)$; $p = 1$ changes
-    nothing. Beyond $|x| = 30$ it goes on straight, so that nothing overflows.
+    nothing.
 
     Args:
       x: any numbers.
@@ -48,28 +53,28 @@ def yeo_johnson(x: Array, power: Array) -> Array:
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxal.training.heads.warping import yeo_johnson
-      >>> yeo_johnson(jnp.array([-3.0, 0.0, 3.0]), jnp.array(0.5)).round(3)
-      Array([-4.667,  0.   ,  2.   ], dtype=float32)
+      >>> bent = yeo_johnson(jnp.array([-3.0, 0.0, 3.0]), jnp.array(0.5))
+      >>> [round(float(x), 2) for x in bent]
+      [-4.67, 0.0, 2.0]
 
     Reference:
       Yeo and Johnson, "A New Family of Power Transformations to Improve Normality or
       Symmetry", Biometrika 2000. https://doi.org/10.1093/biomet/87.4.954
     """
     exponent = jnp.where(x < 0, 2 - power, power)
-    size = jnp.abs(x)
-    within = jnp.minimum(size, _FAR)
-    logs, is_zero = jnp.log1p(within), exponent == 0
+    # Not by its sign, which has no slope at zero.
+    logs, is_zero = jnp.log1p(jnp.where(x < 0, -x, x)), exponent == 0
     safe = jnp.where(is_zero, 1, exponent)
     bent = jnp.where(is_zero, logs, jnp.expm1(safe * logs) / safe)
-    beyond = (size - within) * jnp.exp((exponent - 1) * logs)
-    return jnp.sign(x) * (bent + beyond)
+    return jnp.where(x < 0, -bent, bent)
 
 
 def normal_warp(rows: Array, is_valid: Array) -> Warp:
     """Returns what makes each column look most like a normal distribution.
 
-    Columns are bent from their 5 % quantile on, on the side of the shorter tail, and
-    have a deviation of one afterwards; the power is that of the largest likelihood.
+    Columns are bent from their 5 % quantile on, on the side of the shorter tail, go on
+    straight beyond the rows that are looked at, and have a deviation of one afterwards;
+    the power is that of the largest likelihood.
 
     Args:
       rows: `[B, D]`, of columns with a deviation of one.
@@ -105,4 +110,5 @@ def normal_warp(rows: Array, is_valid: Array) -> Warp:
     mean, variance = moments(best[None])
     is_spread = variance > 1e-6
     root = jnp.sqrt(jnp.where(is_spread, variance, 1))
-    return Warp(sign, origin, best, jnp.where(is_spread, mean, 0), 1 / root)
+    shift, ends = jnp.where(is_spread, mean, 0), (x.min(0), x.max(0))
+    return Warp(sign, origin, best, *ends, shift=shift, factor=1 / root)

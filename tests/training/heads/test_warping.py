@@ -106,6 +106,46 @@ def test_a_row_far_outside_is_answered():
     assert jnp.isfinite(head.model.apply(state, far)[0].logits).all()
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_rows_far_outside_spoil_nothing_once_they_are_labelled(seed):
+    rng = np.random.default_rng(seed)
+    inputs = np.exp(rng.normal(size=(4000, 4))).astype(np.float32)
+    targets = np.log(inputs).sum(1) + 0.1 * rng.normal(size=4000)
+    targets = targets.astype(np.float32)
+    order = rng.permutation(4000)
+    odd = order[(order % 4 != 0)][-6:]  # the pool's sample has one row in four
+    inputs[odd] = -10 * (1 + 1e-3 * rng.random((6, 4)))
+    first = np.setdiff1d(order[:60], odd)[:40]
+    head = gaussian_process_head(capacity=80)
+    fit, state, errors = jax.jit(head.learner.fit), None, []
+    for rows in (first, [*first, *odd], [*first, *odd, *order[100:134]]):
+        known = np.full(4000, np.nan, np.float32)
+        known[rows] = targets[rows]
+        pool = regression_pool(inputs, known, mesh=pool_mesh(jax.devices()[:1]))
+        state = head.learner.init(KEY, pool.inputs) if state is None else state
+        state, _ = fit(KEY, state, pool)
+        others = np.delete(np.arange(4000), odd)
+        found = head.learner.evaluate(state, inputs[others], targets[others])
+        errors.append(float(found.rmse))
+    assert errors[1] < 1.2 * errors[0] and errors[2] < 2.5 * errors[0]
+
+
+def test_a_start_that_is_no_number_is_begun_anew():
+    pool, targets = skewed(lambda x: np.log(x).sum(-1))
+    head = gaussian_process_head(capacity=40)
+    state, expected = error(head, pool, targets)
+    lost = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), state["params"])
+    begun = head.learner.init(KEY, pool.inputs) | {"params": lost}
+    state, _ = jax.jit(head.learner.fit)(KEY, begun, pool)
+    found = head.learner.evaluate(state, pool.inputs, targets).rmse
+    np.testing.assert_allclose(found, expected, rtol=1e-2)
+
+
+def test_the_bend_has_a_slope_at_its_origin():
+    slope = jax.grad(lambda x: yeo_johnson(x, jnp.float32(0.5)))
+    assert slope(0.0) == 1.0
+
+
 def test_straight_changes_nothing():
     rows = jax.random.normal(KEY, (5, 3))
     np.testing.assert_allclose(warped(straight(rows), rows), rows, rtol=1e-6)
