@@ -102,9 +102,10 @@ class _Crew:
             if block is None:
                 return
             try:
-                run_block(block, engine)
+                if run_block(block, engine):
+                    line.over(block.key)
             except BusyError:
-                self._put_back(block, line)
+                self._put_back(block)
             except RunError as error:
                 self.failures.append(str(error))
                 line.message(f"error: {error}")
@@ -123,7 +124,7 @@ class _Crew:
                 time.sleep(_PATIENCE)
             return self._blocks.pop(0) if self._blocks else None
 
-    def _put_back(self, block: Block, line: StudyLine) -> None:
+    def _put_back(self, block: Block) -> None:
         with self._lock:
             if block not in self._busy:
                 self._busy.append(block)

@@ -10,13 +10,16 @@ from typing import TextIO
 PATIENCE = 10.0  # seconds between lines where there is no terminal
 _SMOOTH = 0.2  # seconds between two drawings on one
 
+Key = tuple[str, int]
+"""A block: its cell, and the seed of its first trial."""
+
 
 class StudyLine:
     """Counts rounds of trials and says how many there are left, in one line."""
 
     def __init__(
         self,
-        totals: Mapping[str, int],
+        totals: Mapping[Key, int],
         workers: int = 1,
         *,
         stream: TextIO | None = None,
@@ -25,7 +28,7 @@ class StudyLine:
         """Shows one study.
 
         Args:
-          totals: rounds of trials that each cell has to go.
+          totals: rounds of trials that each block has to go, by its cell and a number.
           workers: blocks that run at the same time.
           stream: where to write, by default stderr.
           is_shown: False for messages alone.
@@ -42,12 +45,12 @@ class StudyLine:
         self._lock = threading.Lock()
 
     def told(
-        self, cell: str, count: int, seconds: Mapping[str, float], compiling: float
+        self, block: Key, count: int, seconds: Mapping[str, float], compiling: float
     ) -> None:
         """A block has done a round of `count` trials."""
         with self._lock:
-            self._left[cell] -= count
-            self._spent[cell].append(sum(seconds.values()))
+            self._left[block] = max(self._left[block] - count, 0)
+            self._spent[block[0]].append(sum(seconds.values()))
             self._compiling += compiling
             self._draw()
 
@@ -57,11 +60,10 @@ class StudyLine:
             end = "\r\033[K" if self._is_terminal else ""
             print(f"{end}{text}", file=self._stream, flush=True)
 
-    def skipped(self, cell: str, count: int) -> None:
-        """Trials are finished already, or somebody else's."""
+    def over(self, block: Key) -> None:
+        """Nothing of a block is left: it ended early, or others have done the rest."""
         with self._lock:
-            self._left[cell] -= count
-            self._total -= count
+            self._total -= self._left.pop(block, 0)
 
     def text(self) -> str:
         """Returns the line."""
@@ -72,7 +74,7 @@ class StudyLine:
         known = {cell: sum(some) / len(some) for cell, some in self._spent.items()}
         if left and known:
             usual = sum(known.values()) / len(known)
-            work = sum(n * known.get(cell, usual) for cell, n in self._left.items())
+            work = sum(n * known.get(key[0], usual) for key, n in self._left.items())
             parts.append(f"about {work / self._workers:.0f} s left")
         return ", ".join(parts)
 

@@ -36,6 +36,11 @@ class Block(NamedTuple):
     trials: list[Trial]
     size: int  # trials that programs are compiled for
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """Its cell, and the seed of its first trial."""
+        return self.name, self.trials[0].seed
+
     def filled(self) -> list[Trial]:
         """As many trials as programs take, the last one more than once."""
         return self.trials + self.trials[-1:] * (self.size - len(self.trials))
@@ -50,8 +55,8 @@ class Engine(NamedTuple):
     save_every: float  # seconds
     command: str
     is_stopped: Callable[[], bool]
-    told: Callable[[str, int, Seconds, float], None]
-    """(cell, trial-rounds done, seconds by phase, seconds of compiling)"""
+    told: Callable[[tuple[str, int], int, Seconds, float], None]
+    """(block, trial-rounds done, seconds by phase, seconds of compiling)"""
     message: Callable[[str], None]
 
 
@@ -123,7 +128,7 @@ def step(
         over or _written(block, i, index, told[i], rules[i], chosen, clock, lines[i])
         for i, over in enumerate(is_over)
     ]
-    engine.told(block.name, len(block.trials), clock.seconds, clock.compiling)
+    engine.told(block.key, len(block.trials), clock.seconds, clock.compiling)
     return saving.Done(index + 1, state, ends)
 
 

@@ -1,7 +1,6 @@
 """A study: a grid of settings and seeds over any loop, in one call."""
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -113,9 +112,7 @@ def study(
     size = together or (_TURNS if _is_in_turn() else len(seeds))
     blocks = _blocks(make, pool, oracle, plan, chosen, size)
     crew = workers or len(jax.local_devices())
-    totals = Counter[str]()
-    for block in blocks:
-        totals[block.name] += rounds * len(block.trials)
+    totals = {block.key: sum(t.num_left for t in block.trials) for block in blocks}
     line = StudyLine(totals, min(crew, len(blocks)), is_shown=is_shown)
     work(blocks, pool, line, workers=crew, save_every=save_every)
     return [trial.files.folder for block in blocks for trial in block.trials]

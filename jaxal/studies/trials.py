@@ -29,8 +29,16 @@ class Trial(NamedTuple):
     @property
     def is_finished(self) -> bool:
         """Whether its last round is on disk."""
+        return self.num_left == 0
+
+    @property
+    def num_left(self) -> int:
+        """Rounds that are not on disk; none where the last one is."""
         rounds = store.read_lines(self.files.rounds)
-        return bool(rounds) and bool(rounds[-1].get("is_last"))
+        is_over = bool(rounds) and bool(rounds[-1].get("is_last"))
+        most = len(self.experiment.plan)
+        # Its last round says so: a trial without has at least that one to go.
+        return 0 if is_over else max(most - len(rounds), 1)
 
 
 def of_seed(first: Experiment, seed: int, initial: Any) -> Experiment:

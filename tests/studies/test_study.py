@@ -415,8 +415,10 @@ def test_names_of_cells_are_files_and_all_different():
     assert not any(name.startswith(".") for name in found)
 
 
-def test_the_line_says_what_is_left(capsys):
-    line = StudyLine({"a": 10, "b": 10}, workers=2)
-    line.skipped("b", 4)
-    line.told("a", 4, {"train": 0.5, "select": 1.5}, compiling=3.0)
+def test_the_line_says_what_is_left():
+    line = StudyLine({("a", 0): 10, ("b", 0): 6, ("b", 5): 4}, workers=2)
+    line.over(("b", 5))
+    line.told(("a", 0), 4, {"train": 0.5, "select": 1.5}, compiling=3.0)
     assert line.text() == "4 of 16 rounds, compiling 3 s, about 12 s left"
+    line.over(("a", 0))
+    assert line.text() == "4 of 10 rounds, compiling 3 s, about 6 s left"
