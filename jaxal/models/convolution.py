@@ -67,16 +67,20 @@ def conv_general_dilated(
     """
     pads = [] if isinstance(padding, str) else [tuple(pair) for pair in padding]
     known = padding in ("SAME", "VALID") or (pads and min(map(min, pads)) >= 0)
-    if not (known and len(set(window_strides)) == 1 and _is_plain(lhs, rhs, settings)):
-        return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **settings)
-    if pads:
-        lhs = jnp.pad(lhs, ((0, 0), *pads, (0, 0)))
-    how = window_strides[0], "VALID" if pads else str(padding)
-    if how[1] == "VALID" and any(map(operator.gt, rhs.shape[:-2], lhs.shape[1:-1])):
-        return lax.conv_general_dilated(lhs, rhs, window_strides, how[1], **settings)
+    if known and len(set(window_strides)) == 1 and _is_plain(lhs, rhs, settings):
+        if pads:
+            lhs, padding = jnp.pad(lhs, ((0, 0), *pads, (0, 0))), "VALID"
+        fits = all(map(operator.le, rhs.shape[:-2], lhs.shape[1:-1]))
+        if padding == "SAME" or fits:
+            return _channels_last(lhs, rhs, window_strides[0], str(padding))
+    return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **settings)
+
+
+def _channels_last(lhs: Array, rhs: Array, stride: int, padding: str) -> Array:
+    """`conv2d` of images, or of lines as images of a height of one."""
     if lhs.ndim == 4:
-        return conv2d(lhs, rhs, *how)
-    return conv2d(lhs[:, None], rhs[None], *how)[:, 0]
+        return conv2d(lhs, rhs, stride, padding)
+    return conv2d(lhs[:, None], rhs[None], stride, padding)[:, 0]
 
 
 def _is_plain(lhs: Array, rhs: Array, settings: dict[str, Any]) -> bool:

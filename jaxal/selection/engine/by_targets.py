@@ -53,6 +53,19 @@ class _State(NamedTuple):
     is_stuck: Array
 
 
+class _Offer(NamedTuple):
+    """The rows of the largest bounds, on every device the same."""
+
+    rows: Array  # [B] numbers
+    similar: Array  # [T, B] to targets
+    worth: Array  # [B]
+    is_open: Array  # [B]
+    lots: Array  # [B]
+    bound: Bound  # of what every other row may gain
+    ahead: Array  # [] the place of the row that is first by its bound and lot
+    most: Array  # [] its bound
+
+
 def choose_targets(
     key: Array, shard: Shard, rows: Embedding, mask: Array, num_targets: int | None
 ) -> tuple[Embedding, Array, Array]:
@@ -105,7 +118,8 @@ def greedy_coverage(
     picks = no_picks(is_available, batch_size, stale.dtype)
 
     def advance(state: _State) -> _State:
-        return _advance(shard, kernel, rows, targets, worth, lots, target, state)
+        offer = _offer(shard, kernel, rows, targets, worth, lots, state)
+        return _advance(shard, targets, offer, target, state)
 
     state = lax.while_loop(
         lambda state: (state.picks.num < target) & ~state.is_stuck,
@@ -137,17 +151,9 @@ def _gained(similar: Array, best: Array, cap: Array) -> Array:
 
 
 def _advance(
-    shard: Shard,
-    kernel: Kernel,
-    rows: Embedding,
-    targets: Targets,
-    worth: Array,
-    lots: Array,
-    target: Array,
-    state: _State,
+    shard: Shard, targets: Targets, offer: _Offer, target: Array, state: _State
 ) -> _State:
-    """Looks at a block of candidates, and picks among them while it is certain."""
-    offer = _offer(shard, kernel, rows, targets, worth, lots, state)
+    """Picks among a block of candidates while it is certain."""
     found = _pick_among(targets, offer, state.best, target - state.picks.num)
     bound = offer.bound.value
     is_worthless = (found.num == 0) & (bound <= 0) & (jnp.max(found.gains) <= 0)
@@ -160,19 +166,6 @@ def _advance(
     )
 
 
-class _Offer(NamedTuple):
-    """The rows of the largest bounds, on every device the same."""
-
-    rows: Array  # [B] numbers
-    similar: Array  # [T, B] to targets
-    worth: Array  # [B]
-    is_open: Array  # [B]
-    lots: Array  # [B]
-    bound: Bound  # of what every other row may gain
-    ahead: Array  # [] the place of the row that is first by its bound and lot
-    most: Array  # [] its bound
-
-
 def _offer(
     shard: Shard,
     kernel: Kernel,
@@ -182,6 +175,7 @@ def _offer(
     lots: Array,
     state: _State,
 ) -> _Offer:
+    """The next block to look at."""
     num_rows = shard.num_rows * shard.num_devices
     size = _block_size(state.picks.indices.size, targets.weights.size)
     values = jnp.where(state.picks.is_open, state.stale, -jnp.inf)

@@ -15,8 +15,8 @@ from jaxal.posteriors.functions import gaussian_functions
 from jaxal.training.heads.chosen_process import NUM_STEPS, Labelled, chosen
 from jaxal.training.heads.kernels import (
     Kernel,
+    conditioned,
     covariance,
-    noisy_covariance,
     usual,
 )
 from jaxal.training.heads.rows import (
@@ -24,8 +24,8 @@ from jaxal.training.heads.rows import (
     column_factors,
     flat,
     has_grown,
+    moments_of,
     once_if,
-    pool_moments,
     pool_sample,
     scaled,
     some_rows,
@@ -206,39 +206,36 @@ def fit_process(
       variables: of before.
       pool: whose labelled rows are seen, as many as there is room for.
     """
-    moments = pool_moments(pool)
+    sample, is_valid = pool_sample(pool)
+    moments = moments_of(sample, is_valid)
     capacity = variables["known"].is_used.shape[0]
     rows, is_used = labelled_numbers(pool, capacity)
     short = capacity - rows.shape[0]  # of a pool that has fewer rows
     rows, is_used = jnp.pad(rows, (0, short)), jnp.pad(is_used, (0, short))
     factor = column_factors(moments, by_column) * jnp.sqrt(1.0 * moments.mean.shape[0])
     inputs = centred_rows(pool, rows, is_used, moments.mean) * factor[None]
+    scale = {"shift": moments.mean, "factor": factor}
     response = respond(pool.labels[rows], is_used)
     targets, noise, units = response
     count, before = is_used.sum(dtype=jnp.int32), variables["num_labelled"]
     is_due = has_grown(before, count)
     few, are_few = some_rows((inputs, targets.T, noise.T), is_used, most_choosing)
     start = variables["params"], variables["warp"]
-    sample, is_valid = pool_sample(pool)
-    sample = (sample - moments.mean[None]) * factor[None]
     hyper, warp = once_if(
         is_due,
         partial(chosen, kernel, spread),
         start,
-        *(start, Labelled(*few, are_few), sample, is_valid),
+        *(start, Labelled(*few, are_few), scaled(scale, sample), is_valid),
     )
     inputs = warped(warp, inputs)
-
-    def seen(targets: Array, noise: Array) -> tuple[Array, Array]:
-        root = linalg.cholesky(noisy_covariance(kernel, hyper, inputs, is_used, noise))
-        return root, linalg.solve_lower(root, targets[:, None])[:, 0]
+    solved = conditioned(kernel, hyper, inputs, targets, noise, is_used)
 
     updated = {
         "params": hyper,
         "warp": warp,
-        "scale": {"shift": moments.mean, "factor": factor},
+        "scale": scale,
         "units": units,
-        "known": Conditioned(inputs, is_used, *jax.vmap(seen)(targets, noise)),
+        "known": Conditioned(inputs, is_used, *solved),
         "num_labelled": jnp.where(is_due, count, before),
     }
     return updated, FitInfo(

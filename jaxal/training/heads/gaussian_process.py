@@ -13,7 +13,7 @@ from jaxal.training.heads.conditioning import (
     process_model,
     process_posterior,
 )
-from jaxal.training.heads.kernels import Kernel, noise_of
+from jaxal.training.heads.kernels import Kernel, log_density, noise_of
 from jaxal.training.heads.linear import Head, solved
 from jaxal.training.regression import gaussian_likelihood
 from jaxal.training.targets import target_units
@@ -92,9 +92,8 @@ def _outputs(kernel: Kernel, variables: Variables, inputs: Array) -> Array:
 def _evidence(variables: Variables, response: Response) -> Array:
     """Nats a label that the process did not expect."""
     known = variables["known"]
-    evidence = (known.half**2).sum() / 2
-    evidence += jnp.log(jnp.diagonal(known.factor[0])).sum()
-    each = evidence / jnp.maximum(known.is_used.sum(), 1).astype(evidence.dtype)
+    evidence = log_density(known.factor, known.half).sum()
+    each = -evidence / jnp.maximum(known.is_used.sum(), 1).astype(evidence.dtype)
     return each + jnp.log(2 * jnp.pi) / 2 + jnp.log(response.units.deviation)
 
 

@@ -176,11 +176,30 @@ def log_evidence(
     is_used: Array,
 ) -> Array:
     """Returns what `fit_hyperparameters` makes large, but for priors and a constant."""
+    factor, half = conditioned(kernel, hyper, rows, targets, noise, is_used)
+    return log_density(factor, half).sum()
 
-    def of_function(targets: Array, noise: Array) -> Array:
+
+def conditioned(
+    kernel: Kernel,
+    hyper: Hyperparameters,
+    rows: Array,
+    targets: Array,
+    noise: Array,
+    is_used: Array,
+) -> tuple[Array, Array]:
+    """Returns factors `[C, L, L]` of the targets' covariance, and targets `[C, L]`
+    solved by them."""
+
+    def of_function(targets: Array, noise: Array) -> tuple[Array, Array]:
         gram = noisy_covariance(kernel, hyper, rows, is_used, noise)
         root = linalg.cholesky(gram)
-        half = linalg.solve_lower(root, targets[:, None])
-        return -(half**2).sum() / 2 - jnp.log(jnp.diagonal(root)).sum()
+        return root, linalg.solve_lower(root, targets[:, None])[:, 0]
 
-    return jax.vmap(of_function)(targets, noise).sum()
+    return jax.vmap(of_function)(targets, noise)
+
+
+def log_density(factor: Array, half: Array) -> Array:
+    """Returns that of targets solved by `conditioned`, but for a constant."""
+    roots = jnp.diagonal(factor, axis1=-2, axis2=-1)
+    return -(half**2).sum(-1) / 2 - jnp.log(roots).sum(-1)

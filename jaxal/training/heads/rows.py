@@ -58,7 +58,11 @@ def pool_moments(pool: Pool, seen: Callable[[Any], Array] = flat) -> Moments:
       pool: whose valid rows are read, at most 1,024 of them.
       seen: from inputs to the columns `[B, D]` that they are.
     """
-    rows, is_valid = pool_sample(pool, seen)
+    return moments_of(*pool_sample(pool, seen))
+
+
+def moments_of(rows: Array, is_valid: Array) -> Moments:
+    """Returns mean and deviation of each column of valid rows, of `[B, D]`."""
     is_valid = is_valid[:, None]
     rows = jnp.where(is_valid, rows, 0)
     count = jnp.maximum(is_valid.sum(), 1).astype(rows.dtype)

@@ -6,7 +6,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxal.training.heads.rows import moments_of
+
 _ORIGIN = 20  # one in so many rows lies below what a column is bent from
+_LEAST_SPREAD = 1e-3  # a column with less is constant
 _QUARTERS = (-8, 13)  # powers that are tried, from -2 to 3
 
 
@@ -80,35 +83,27 @@ def normal_warp(rows: Array, is_valid: Array) -> Warp:
       rows: `[B, D]`, of columns with a deviation of one.
       is_valid: `[B]` bool, rows to look at.
     """
-    number = jnp.maximum(is_valid.sum(dtype=jnp.int32), 1)
-    count = number.astype(rows.dtype)
-    rows = jnp.where(is_valid[:, None], rows, 0)
-    gaps = jnp.where(is_valid[:, None], rows - (rows.sum(0) / count)[None], 0)
+    count = jnp.maximum(is_valid.sum(dtype=jnp.int32), 1)
+    centre = moments_of(rows, is_valid).mean
+    gaps = jnp.where(is_valid[:, None], rows - centre[None], 0)
     sign = jnp.where((gaps**3).sum(0) < 0, -1, 1).astype(rows.dtype)
     rows = rows * sign[None]
     ordered = jnp.sort(jnp.where(is_valid[:, None], rows, jnp.inf), axis=0)
-    low = ordered[(number - 1) // _ORIGIN]
+    low = ordered[(count - 1) // _ORIGIN]
     origin = jnp.where(jnp.isfinite(low), low, 0)
     x = jnp.where(is_valid[:, None], rows - origin[None], 0)
-    slopes = (jnp.sign(x) * jnp.log1p(jnp.abs(x))).sum(0) / count
-
-    def moments(power: Array) -> tuple[Array, Array]:
-        bent = yeo_johnson(x, power)
-        mean = bent.sum(0) / count
-        gaps = jnp.where(is_valid[:, None], bent - mean[None], 0)
-        return mean, (gaps**2).sum(0) / count
+    slopes = (jnp.sign(x) * jnp.log1p(jnp.abs(x))).sum(0) / count.astype(rows.dtype)
 
     def likelihood(power: Array) -> Array:
-        variance = moments(power)[1]
-        is_spread = variance > 1e-6
-        found = (power - 1) * slopes - jnp.log(jnp.where(is_spread, variance, 1)) / 2
+        deviation = moments_of(yeo_johnson(x, power), is_valid).deviation
+        is_spread = deviation > _LEAST_SPREAD
+        found = (power - 1) * slopes - jnp.log(jnp.where(is_spread, deviation, 1))
         return jnp.where(is_spread, found, -jnp.inf)
 
     powers = jnp.arange(*_QUARTERS).astype(rows.dtype) / 4
     found = jax.lax.map(likelihood, powers)
     best = jnp.where(jnp.isfinite(found.max(0)), powers[found.argmax(0)], 1)
-    mean, variance = moments(best[None])
-    is_spread = variance > 1e-6
-    root = jnp.sqrt(jnp.where(is_spread, variance, 1))
-    shift, ends = jnp.where(is_spread, mean, 0), (x.min(0), x.max(0))
-    return Warp(sign, origin, best, *ends, shift=shift, factor=1 / root)
+    mean, deviation = moments_of(yeo_johnson(x, best[None]), is_valid)
+    is_spread = deviation > _LEAST_SPREAD
+    shift, factor = jnp.where(is_spread, mean, 0), jnp.where(is_spread, deviation, 1)
+    return Warp(sign, origin, best, x.min(0), x.max(0), shift, 1 / factor)
